@@ -1,0 +1,93 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/io/env.h"
+#include "base/io/shard.h"
+
+namespace millrace::catalog {
+
+enum class Kind { kTopic, kTable, kView, kMaterializedView };
+/// "topic", "table", "view", "materialized view"
+std::string_view name_of(Kind kind);
+
+struct Column {
+  std::string name;
+  std::string type;  // SQL, as DuckDB prints it: BIGINT, STRUCT(a INTEGER, b VARCHAR)[]
+  bool not_null = false;
+  std::string default_sql = {};  // empty: none
+  bool operator==(const Column&) const = default;
+};
+
+/// `WATERMARK FOR column AS expression`
+struct Watermark {
+  std::string column;
+  std::string expression;  // SQL over the topic's columns
+  bool operator==(const Watermark&) const = default;
+};
+
+/// One thing that exists: what its statement said, parsed.
+struct Object {
+  Kind kind = Kind::kTopic;
+  std::string name;
+  Uuid id;
+  uint64_t version = 1;                  // counts its replacements
+  std::vector<Column> columns;           // empty for a topic made by a Kafka client: it is raw
+  std::vector<std::string> primary_key;  // tables
+  std::optional<Watermark> watermark;    // topics
+  std::string query;                     // views: the SELECT, as written
+  std::vector<std::string> depends_on;   // views: names of the objects that it reads, sorted
+  int32_t partitions = 1;                // topics
+  std::map<std::string, std::string>
+      options;      // topics: Kafka configuration names and ours (format, on_error, durability)
+  std::string sql;  // the statement that makes it, in one canonical spelling
+  bool internal = false;  // not shown by default: changelogs, dead letters' bookkeeping
+
+  /// Same definition: all but id and version.
+  bool same_definition(const Object& other) const;
+};
+
+/// Everything that exists at one moment; immutable, shared across shards.
+class Snapshot {
+ public:
+  virtual ~Snapshot() = default;
+  /// Names are case-insensitive, as in SQL; topics made by Kafka clients keep their spelling. Null:
+  /// no such object.
+  virtual const Object* find(std::string_view name) const = 0;
+  virtual const Object* find(const Uuid& id) const = 0;
+  /// By name.
+  virtual std::vector<const Object*> list() const = 0;
+  /// Who reads `name`.
+  virtual std::vector<const Object*> dependents(std::string_view name) const = 0;
+  /// Grows with every change.
+  virtual uint64_t version() const = 0;
+};
+
+/// What exists, as a log: every change is a record of the partition DIR/log/__catalog-0, durable
+/// before it is seen. Lives on one shard; snapshot() is for any thread.
+class Catalog {
+ public:
+  /// Replays the log. Errors: kIo, kCorruptRecord.
+  static io::Task<Result<std::unique_ptr<Catalog>>> open(io::Env& env, io::Shard& shard,
+                                                         std::string path);
+  virtual ~Catalog() = default;
+
+  virtual std::shared_ptr<const Snapshot> snapshot() const = 0;
+
+  /// Adds `object` (kDuplicateObject when the name is taken), or with `replace` puts it in place of
+  /// the one of its name and kind (keeping its id, version + 1). Durable when it succeeds. Gives
+  /// the object as stored. Any shard.
+  virtual io::Task<Result<Object>> put(Object object, bool replace) = 0;
+  /// Errors: kUndefinedObject, kDependentObjects (names them).
+  virtual io::Task<Result<>> drop(std::string name) = 0;
+
+  virtual io::Task<Result<>> close() = 0;
+};
+
+}  // namespace millrace::catalog

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+
+#include "broker/broker.h"
+#include "sql/engine.h"
+#include "sql/relation.h"
+
+namespace millrace::flow {
+
+/// The materialized views of a node: one incremental dataflow each, spread over lanes (threads).
+/// Any thread; may block.
+class Flows {
+ public:
+  struct Options {
+    size_t lanes = 2;
+    std::chrono::milliseconds epoch_interval{
+        5};                          // an epoch begins at most this often, when input waits
+    size_t epoch_rows_max = 65'536;  // and takes at most this many rows of each input
+  };
+  static std::unique_ptr<Flows> make(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
+                                     sql::Engine& engine, Options options);
+  virtual ~Flows() = default;
+
+  /// Plans the view's query and translates it; refuses what cannot be maintained. Changes nothing.
+  virtual Result<> check(const catalog::Object& view) = 0;
+  /// Starts the view's dataflow: recovers it from its changelog, or begins at the start of its
+  /// inputs.
+  virtual Result<> add(const catalog::Object& view) = 0;
+  /// Stops it.
+  virtual Result<> remove(const std::string& name) = 0;
+  /// The view's rows; null when unknown.
+  virtual std::shared_ptr<sql::Relation> find(const std::string& name) = 0;
+  /// Waits until the view has taken in everything that its inputs held at the time of the call. For
+  /// tests and `sync`.
+  virtual Result<> wait_caught_up(const std::string& name, std::chrono::milliseconds limit) = 0;
+  /// Finishes the epochs under way and stops the lanes.
+  virtual void stop() = 0;
+};
+
+}  // namespace millrace::flow

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/io/env.h"
+#include "base/io/shard.h"
+
+namespace millrace::log {
+
+enum class Durability { kFsync, kOs };
+enum class TimestampType { kCreateTime, kLogAppendTime };
+
+struct LogConfig {
+  uint64_t segment_bytes = 256u << 20;
+  int64_t segment_ms = 7LL * 24 * 3600 * 1000;
+  int64_t retention_ms = 7LL * 24 * 3600 * 1000;  // -1: for ever
+  int64_t retention_bytes = -1;                   // -1: no limit
+  uint32_t batch_bytes_max = 1'048'588;           // Kafka's max.message.bytes
+  uint32_t index_interval_bytes = 4096;
+  TimestampType timestamp_type = TimestampType::kCreateTime;
+  Durability durability = Durability::kFsync;
+};
+
+struct AppendResult {
+  Offset base_offset = 0;           // of the first record
+  Offset next_offset = 0;           // one past the last
+  TimestampMs append_time_ms = -1;  // set when the topic stamps records itself
+  Offset start_offset = 0;          // of the partition
+  bool duplicate =
+      false;  // the batch was appended before (idempotent producer): offsets are the first time's
+};
+
+/// When append() answers.
+enum class Ack {
+  kDurable,  // on disk, by the partition's Durability
+  kWritten,  // handed to the operating system
+};
+
+/// Bytes of whole RecordBatch v2, back to back. The first may begin before the offset asked for, as
+/// Kafka's fetch does.
+struct ReadResult {
+  std::string batches;
+  Offset next_offset =
+      0;  // where to read on: one past the last record in `batches`, or the offset asked for
+  Offset high_watermark = 0;
+  Offset start_offset = 0;
+};
+
+struct TimeOffset {
+  Offset offset = -1;
+  TimestampMs timestamp = -1;
+};
+
+/// What one producer id last appended to the partition: enough to tell a retry, a gap, a zombie
+/// (KIP-98).
+struct ProducerEntry {
+  int64_t producer_id = -1;
+  int16_t epoch = -1;
+  int32_t last_sequence = -1;
+  Offset last_offset = -1;
+  TimestampMs last_timestamp = -1;
+};
+
+/// One partition: a folder of segments, each with a sparse offset index and time index beside it,
+/// and the producers' state. Lives on one shard. Appends are queued and written in order; one
+/// fdatasync serves all that queued meanwhile. The high watermark is what readers may see: with
+/// Durability::kFsync it never passes what is on disk. docs/log-format.md is the format.
+class PartitionLog {
+ public:
+  /// Opens or creates the folder `path`. Reads the last segment forward and cuts it at the first
+  /// batch that fails its CRC or lengths (a torn tail); a bad batch before the last segment is
+  /// reported by read() when met. Errors: kIo, kCorruptRecord.
+  static io::Task<Result<std::unique_ptr<PartitionLog>>> open(io::Env& env, io::Shard& shard,
+                                                              std::string path, LogConfig config);
+  virtual ~PartitionLog() = default;
+
+  /// Appends `batches` (one or more RecordBatch v2, back to back, checked by validate_batches()),
+  /// assigning offsets. All batches of one call are contiguous. Concurrent calls are served in the
+  /// order they were made. Errors: kDiskFull and kIo (nothing of the call is visible; the log
+  /// refuses until it is sane again), kOutOfOrderSequence, kInvalidProducerEpoch, kRecordTooLarge,
+  /// kShuttingDown.
+  virtual io::Task<Result<AppendResult>> append(std::string batches, Ack ack) = 0;
+
+  /// Reads whole batches from the one that holds `from`, up to the high watermark; at least one
+  /// batch when there is one, else until `bytes_max`. Errors: kOffsetOutOfRange, kCorruptRecord
+  /// (says where), kIo.
+  virtual io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max) = 0;
+
+  /// Continues when the high watermark is past `offset` (true), or at `deadline` or close (false).
+  virtual io::Task<bool> wait_past(Offset offset,
+                                   std::chrono::steady_clock::time_point deadline) = 0;
+
+  virtual Offset start_offset() const = 0;
+  virtual Offset high_watermark() const = 0;
+  /// One past the last record written, visible or not.
+  virtual Offset end_offset() const = 0;
+  virtual uint64_t size_bytes() const = 0;
+
+  /// The first record whose timestamp is at or past `timestamp`; offset -1 when there is none.
+  virtual io::Task<Result<TimeOffset>> offset_for_time(TimestampMs timestamp) = 0;
+  /// The record with the largest timestamp (ListOffsets -3).
+  virtual io::Task<Result<TimeOffset>> max_timestamp() = 0;
+
+  /// Deletes whole old segments by time and size, never one that holds an offset at or past a hold.
+  virtual io::Task<Result<>> enforce_retention() = 0;
+  /// Forgets records before `offset` (KIP-107).
+  virtual io::Task<Result<>> delete_records(Offset offset) = 0;
+  /// Cuts everything from `offset` on. For logs with a single writer of ours (changelogs) at start,
+  /// before any reader.
+  virtual io::Task<Result<>> truncate_to(Offset offset) = 0;
+
+  /// Retention keeps what is at or past the smallest hold (a dataflow's snapshot needs it). `who`
+  /// names the holder; nullopt lets go.
+  virtual void hold(const std::string& who, std::optional<Offset> from) = 0;
+
+  virtual void reconfigure(const LogConfig& config) = 0;
+  virtual std::vector<ProducerEntry> producers() const = 0;
+
+  /// Finishes what is queued, syncs, writes producer state, closes files. No call overlaps or
+  /// follows it.
+  virtual io::Task<Result<>> close() = 0;
+};
+
+}  // namespace millrace::log

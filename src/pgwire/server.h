@@ -1,0 +1,22 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/io/socket.h"
+#include "sql/engine.h"
+
+namespace millrace::pgwire {
+
+/// The PostgreSQL protocol, version 3, over sql::Session.
+class Server {
+ public:
+  static Result<std::unique_ptr<Server>> listen(io::Runtime& runtime, io::Env& env,
+                                                sql::Engine& engine, std::string_view address);
+  virtual ~Server() = default;
+  virtual const std::string& address() const = 0;
+  /// Stops accepting, lets running statements end within `grace`, closes.
+  virtual io::Task<void> close(std::chrono::milliseconds grace) = 0;
+};
+
+}  // namespace millrace::pgwire

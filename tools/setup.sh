@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Brings everything that a build needs, once: Debian packages, then the pinned libraries of tools/deps.lock into
+# build/deps. Re-running it is cheap: each step is skipped when its stamp matches this script's inputs.
+#
+#   tools/setup.sh build    what `make build` needs
+#   tools/setup.sh demo     the same, and what the demo's client needs
+#   tools/setup.sh test     the same, and the clients and servers that the tests talk to
+set -euo pipefail
+cd "$(dirname "$0")/.."
+deps=build/deps
+mkdir -p "$deps"
+
+build_packages="build-essential ca-certificates ccache clang-19 clang-format-19 clang-tidy-19 cmake libboost1.81-dev
+  libcli11-dev libclang-rt-19-dev libfmt-dev libgmock-dev libgtest-dev libbenchmark-dev liblz4-dev libpq-dev librdkafka-dev libsimdjson-dev
+  libsnappy-dev libspdlog-dev libssl-dev liburing-dev libxxhash-dev libzstd-dev lld-19 llvm-19 ninja-build pkg-config
+  prometheus-cpp-dev python3 python3-venv zlib1g-dev zstd"
+test_packages="curl kcat maven openjdk-17-jdk-headless postgresql-client"
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+apt_packages() {
+  local missing="" p
+  for p in $1; do dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"; done
+  [ -z "$missing" ] && return
+  local sudo=""
+  if [ "$(id -u)" != 0 ]; then sudo=sudo; command -v sudo > /dev/null || die "run as root, or install:$missing"; fi
+  say "installing Debian packages:$missing"
+  $sudo apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing > "$deps/apt.log" 2>&1 ||
+    { tail -20 "$deps/apt.log" >&2; die "apt-get install failed (whole log: $deps/apt.log)"; }
+}
+
+pinned() { awk -v n="$1" -v f="$2" '$1 == n {print $f}' tools/deps.lock; }
+verify() { # NAME FILE
+  local want have
+  want=$(pinned "$1" 3); have=$(sha256sum "$2" | cut -d' ' -f1)
+  [ "$want" = "$have" ] || die "$1: sha256 of $2 is $have, tools/deps.lock says $want"
+}
+
+duckdb() {
+  local stamp="$deps/duckdb/.stamp" want
+  want=$(grep '^duckdb' tools/deps.lock | sha256sum)
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
+  command -v npm > /dev/null || die "npm is needed to bring DuckDB's library: install node and npm"
+  command -v cargo > /dev/null || die "cargo is needed to bring DuckDB's headers: install Rust's cargo"
+  say "DuckDB: library (npm) and headers (crates)"
+  local t="$deps/tmp"; rm -rf "$t" "$deps/duckdb"; mkdir -p "$t/crate/src" "$deps/duckdb/lib"
+  local spec; spec=$(pinned duckdb-lib 2)
+  (cd "$t" && npm pack --silent "${spec#npm:}" > lib.name)
+  verify duckdb-lib "$t/$(cat "$t/lib.name")"
+  tar xzf "$t/$(cat "$t/lib.name")" -C "$t"
+  mv "$t/package/libduckdb.so" "$deps/duckdb/lib/"
+  spec=$(pinned duckdb-headers 2); spec=${spec#crate:}
+  printf '[package]\nname = "deps"\nversion = "0.0.0"\nedition = "2018"\n[dependencies]\n%s = "=%s"\n' "${spec%@*}" "${spec#*@}" > "$t/crate/Cargo.toml"
+  : > "$t/crate/src/lib.rs"
+  (cd "$t/crate" && CARGO_HOME="$PWD/../cargo" cargo fetch --quiet)
+  local crate; crate=$(find "$t/cargo" -name "${spec/@/-}.crate")
+  verify duckdb-headers "$crate"
+  tar xzf "$crate" -C "$t"
+  tar xzf "$t/${spec/@/-}/duckdb.tar.gz" -C "$t"
+  mv "$t/duckdb/src/include" "$deps/duckdb/include"
+  rm -rf "$t"
+  echo "$want" > "$stamp"
+}
+
+python_env() { # NAME REQUIREMENTS
+  local venv="$deps/$1" want
+  want=$(sha256sum "$2")
+  [ -f "$venv/.stamp" ] && [ "$(cat "$venv/.stamp")" = "$want" ] && return
+  say "Python environment for $2"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --require-hashes -r "$2"
+  echo "$want" > "$venv/.stamp"
+}
+
+case "${1:-}" in
+  build) apt_packages "$build_packages"; duckdb ;;
+  demo) "$0" build; python_env demo-venv examples/flights/requirements.txt ;;
+  test) "$0" build; apt_packages "$test_packages"; python_env test-venv test/requirements.txt ;;
+  *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+esac
