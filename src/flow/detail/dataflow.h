@@ -1,0 +1,72 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "catalog/catalog.h"
+#include "flow/detail/delta.h"
+#include "sql/engine.h"
+
+namespace millrace::flow {
+
+/// The moment that an epoch computes. Written down at commit, so that a replay sees the same.
+struct Epoch {
+  uint64_t number = 0;
+  int64_t clock_us = 0;  // what now() is, microseconds since the epoch
+};
+
+/// One node of a dataflow. Owns the state it needs to answer a delta with a delta. One thread.
+class Operator {
+ public:
+  virtual ~Operator() = default;
+  /// `inputs[i]` is what child i's edge carries in this epoch (it may be empty); appends what
+  /// changes to `out`, and sets its frontiers. Errors come from evaluation (overflow, bad cast):
+  /// the epoch fails as a whole.
+  virtual Result<> step(const Epoch& epoch, std::span<const DeltaStream* const> inputs,
+                        DeltaStream& out) = 0;
+  virtual size_t state_rows() const { return 0; }
+  virtual size_t state_bytes() const { return 0; }
+  /// Rows that came after their window had closed and were left out.
+  virtual uint64_t late_rows() const { return 0; }
+  /// As EXPLAIN shows it.
+  virtual std::string describe() const = 0;
+};
+
+/// A view's query as incremental operators. One thread at a time.
+class Dataflow {
+ public:
+  /// One scan of a relation in the query; the same relation read twice is two inputs.
+  struct Input {
+    catalog::Object object;
+    std::vector<size_t>
+        columns;  // indexes into Relation::columns(), the order of the edge's columns
+    std::vector<duckdb::LogicalType> types;
+    bool append_only = false;  // a topic: rows are never retracted
+  };
+
+  virtual ~Dataflow() = default;
+  virtual const std::vector<Input>& inputs() const = 0;
+  virtual const std::vector<std::string>& names() const = 0;
+  virtual const std::vector<duckdb::LogicalType>& types() const = 0;
+  /// True when no row of the output is ever retracted.
+  virtual bool append_only() const = 0;
+  /// Advances by one epoch: `inputs[i]` for inputs()[i]. `out` is consolidated: no row stands in it
+  /// with both signs. After an error the dataflow is broken and only destroyed.
+  virtual Result<> step(const Epoch& epoch, std::span<const DeltaStream> inputs,
+                        DeltaStream& out) = 0;
+  virtual size_t state_bytes() const = 0;
+  virtual uint64_t late_rows() const = 0;
+  /// The operators, indented, one a line.
+  virtual std::string describe() const = 0;
+};
+
+/// Turns a planned query into a dataflow. Errors: kNotSupported, naming the plan node or function
+/// that cannot be maintained.
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query);
+
+}  // namespace millrace::flow
