@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace millrace::logging {
 
@@ -15,16 +16,22 @@ enum class Format { kText, kJson };
 struct Field {
   std::string_view key;
   std::string value;
+  bool literal;  // a number or a truth value: JSON needs no quotes
   template <typename T>
-  Field(std::string_view k, const T& v) : key(k), value(fmt::format("{}", v)) {}
+  Field(std::string_view k, const T& v)
+      : key(k),
+        value(fmt::format("{}", v)),
+        literal(std::is_arithmetic_v<T> && !std::is_same_v<T, char>) {}
 };
 
 /// Where lines go (standard error) and which; once, at start.
 void configure(Level level, Format format);
 bool enabled(Level level);
 
-/// One line: time, level, `what`, then the fields. `what` is constant text; what varies goes into
-/// fields. Any thread.
+/// One line: time (UTC), level, `what`, then the fields. `what` is constant text; what varies goes
+/// into fields, which may hold bytes from outside: they are escaped. Any thread.
+///   text: 2026-11-21T06:40:00.123Z info  node ready kafka=127.0.0.1:9092 data="/my data"
+///   JSON: {"time":"2026-11-21T06:40:00.123Z","level":"info","what":"node ready","kafka":"…"}
 void write(Level level, std::string_view what, std::initializer_list<Field> fields = {});
 
 inline void debug(std::string_view what, std::initializer_list<Field> f = {}) {
