@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "base/io/task.h"
@@ -107,13 +108,21 @@ template <typename T>
 Task<T> Shard::call(Task<T> task) {
   Shard* origin = current();
   co_await enter();
+  // The task's frame, with its parameters, is freed here before the caller goes on.
   if constexpr (std::is_void_v<T>) {
-    co_await std::move(task);
+    {
+      Task<T> running = std::move(task);
+      co_await std::move(running);
+    }
     if (origin) co_await origin->enter();
   } else {
-    T result = co_await std::move(task);
+    std::optional<T> result;
+    {
+      Task<T> running = std::move(task);
+      result.emplace(co_await std::move(running));
+    }
     if (origin) co_await origin->enter();
-    co_return result;
+    co_return std::move(*result);
   }
 }
 
@@ -149,10 +158,12 @@ template <typename T>
 Detached run_for(Shard& shard, Task<T> task, Waiting<T>& waiting) {
   co_await shard.enter();
   if constexpr (std::is_void_v<T>) {
-    co_await std::move(task);
+    Task<T> running = std::move(task);
+    co_await std::move(running);
     waiting.value.emplace();
   } else {
-    waiting.value.emplace(co_await std::move(task));
+    Task<T> running = std::move(task);
+    waiting.value.emplace(co_await std::move(running));
   }
   waiting.finish();
 }
