@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,12 @@ class Partition {
   virtual io::Task<Result<>> delete_records(Offset offset) = 0;
   virtual io::Task<Result<>> truncate_to(Offset offset) = 0;
   virtual io::Task<Result<>> hold(std::string who, std::optional<Offset> from) = 0;
+
+  /// Calls `f` on the partition's shard whenever the high watermark has moved (several moves may be
+  /// one call; never after the partition is closed); `f` must not block, and finds the new mark by
+  /// high_watermark(). `who` names the listener: one `f` each, null removes it. Any thread: takes
+  /// effect when the shard gets to it, and a listener that is added is called once at once.
+  virtual void on_advance(std::string who, std::function<void()> f) = 0;
 
   /// Read without crossing: as of the last append or retention that this thread has seen.
   virtual Offset start_offset() const = 0;
