@@ -1,1 +1,194 @@
-int main() { return 0; }
+#include <CLI/CLI.hpp>
+
+#include "app/cli.h"
+#include "app/completion.h"
+#include "app/node_file.h"
+#include "app/version.h"
+#include "base/serve_options.h"
+
+namespace {
+
+using namespace millrace::app;
+
+constexpr const char* kFooter = R"(
+Exit codes: 0 done; 1 the node or a file refused (the reason is on standard error); 2 wrong usage; 3 no node answers.
+A first look:  millrace serve --data ./data    then    millrace sql -c "SHOW ALL")";
+
+void add_target(CLI::App* command, Target& target, bool kafka, bool pg) {
+  command
+      ->add_option("--data", target.data,
+                   "Folder of the node to talk to: its node.json says the addresses")
+      ->envname("MILLRACE_DATA")
+      ->capture_default_str();
+  if (kafka)
+    command->add_option("--kafka", target.kafka,
+                        "Kafka address, host:port, instead of the one in node.json");
+  if (pg)
+    command->add_option("--pg", target.pg,
+                        "PostgreSQL address, host:port, instead of the one in node.json");
+}
+
+void add_output(CLI::App* command, Output& output) {
+  static const std::map<std::string, Output> kNames = {
+      {"table", Output::kTable}, {"json", Output::kJson}, {"csv", Output::kCsv}};
+  command->add_option("-o,--output", output, "table, json or csv")
+      ->transform(CLI::CheckedTransformer(kNames, CLI::ignore_case))
+      ->option_text("FORMAT");
+}
+
+/// The commands' arguments, and which one was chosen.
+struct Commands {
+  ServeArguments serve;
+  SqlArguments sql;
+  ApplyArguments apply;
+  TopicArguments topic;
+  ProduceArguments produce;
+  ConsumeArguments consume;
+  std::string shell;
+  std::function<int()> chosen;
+
+  Commands() {
+    for (auto* target :
+         {&sql.target, &apply.target, &topic.target, &produce.target, &consume.target}) {
+      target->data = kDefaultData;
+    }
+  }
+};
+
+void add_serve(CLI::App& app, Commands& c) {
+  auto* command = app.add_subcommand("serve", "Run a node");
+  for (const auto& option : millrace::ServeOptions::declared()) {
+    std::string name(option.name), help(option.help);
+    if (!option.default_value.empty()) help += fmt::format(" [{}]", option.default_value);
+    command->add_option_function<std::string>(
+        "--" + name, [&c, name](const std::string& value) { c.serve.flags[name] = value; }, help);
+  }
+  command->add_option("--config", c.serve.config_file,
+                      "File of `option = value` lines; flags and MILLRACE_* win over it");
+  command->callback([&c] { c.chosen = [&c] { return serve(c.serve); }; });
+}
+
+void add_sql(CLI::App& app, Commands& c) {
+  auto* command =
+      app.add_subcommand("sql", "Run SQL statements; without -c or -f, those typed or piped in");
+  add_target(command, c.sql.target, false, true);
+  command->add_option("-c,--command", c.sql.statements, "Statement to run (may be given again)")
+      ->option_text("STATEMENT");
+  command->add_option("-f,--file", c.sql.files, "File of statements to run (may be given again)")
+      ->option_text("FILE");
+  add_output(command, c.sql.output);
+  command->callback([&c] { c.chosen = [&c] { return sql(c.sql); }; });
+}
+
+void add_apply(CLI::App& app, Commands& c) {
+  auto* command =
+      app.add_subcommand("apply", "Make the catalog what .sql files declare; says what it did");
+  add_target(command, c.apply.target, false, true);
+  command
+      ->add_option("PATH", c.apply.paths,
+                   "Files, or folders whose *.sql files are taken in the order of their names")
+      ->required();
+  command->add_flag("--dry-run", c.apply.dry_run, "Say what would be done, do nothing");
+  add_output(command, c.apply.output);
+  command->callback([&c] { c.chosen = [&c] { return apply(c.apply); }; });
+}
+
+void add_topic(CLI::App& app, Commands& c) {
+  auto* command = app.add_subcommand("topic", "List, create, describe and delete topics");
+  command->require_subcommand(1);
+  auto add = [&](const char* action, const char* help) {
+    auto* sub = command->add_subcommand(action, help);
+    add_target(sub, c.topic.target, true, false);
+    sub->callback([&c, action] {
+      c.topic.action = action;
+      c.chosen = [&c] { return topic(c.topic); };
+    });
+    return sub;
+  };
+  add_output(add("list", "All topics"), c.topic.output);
+  auto* create = add("create", "Create topics");
+  create->add_option("NAME", c.topic.names, "Names")->required();
+  create->add_option("-p,--partitions", c.topic.partitions, "Number of partitions")
+      ->capture_default_str();
+  create->add_option("-c,--config", c.topic.configs,
+                     "key=value, e.g. retention.ms=60000 (may be given again)");
+  auto* describe = add("describe", "Partitions, offsets and configuration of topics");
+  describe->add_option("NAME", c.topic.names, "Names")->required();
+  add_output(describe, c.topic.output);
+  add("delete", "Delete topics and their records")
+      ->add_option("NAME", c.topic.names, "Names")
+      ->required();
+}
+
+void add_produce(CLI::App& app, Commands& c) {
+  auto* command =
+      app.add_subcommand("produce", "Append the lines of standard input to a topic, a record each");
+  add_target(command, c.produce.target, true, false);
+  command->add_option("TOPIC", c.produce.topic, "Topic")->required();
+  command->add_option("-K,--key-separator", c.produce.key_separator,
+                      "What parts a line's key from its value");
+  command->add_option("-H,--header", c.produce.headers,
+                      "key=value, a header of every record (may be given again)");
+  command->add_option("-z,--compression", c.produce.compression, "none, gzip, snappy, lz4 or zstd")
+      ->capture_default_str();
+  command->add_option("-p,--partition", c.produce.partition,
+                      "Partition, instead of one by the key's hash");
+  command->callback([&c] { c.chosen = [&c] { return produce(c.produce); }; });
+}
+
+void add_consume(CLI::App& app, Commands& c) {
+  auto* command = app.add_subcommand("consume", "Print a topic's records, and those that come");
+  add_target(command, c.consume.target, true, false);
+  command->add_option("TOPIC", c.consume.topic, "Topic")->required();
+  command
+      ->add_option("--from", c.consume.from,
+                   "beginning, end, an offset, or a time such as 2013-01-01T00:00:00Z")
+      ->capture_default_str();
+  command->add_option("-n,--count", c.consume.count, "Stop after this many records");
+  command->add_flag("-e,--exit", c.consume.exit_at_end, "Stop at the end of the topic");
+  add_output(command, c.consume.output);
+  command->callback([&c] { c.chosen = [&c] { return consume(c.consume); }; });
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Millrace: a whole real-time data system in one binary", "millrace"};
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Help of every command");
+  app.set_version_flag("--version", std::string("millrace ") + kVersion);
+  Commands c;
+  add_serve(app, c);
+  add_sql(app, c);
+  add_apply(app, c);
+  add_topic(app, c);
+  add_produce(app, c);
+  add_consume(app, c);
+  auto* version = app.add_subcommand("version", "Print the version");
+  version->callback([&c] {
+    c.chosen = [] {
+      fmt::print("millrace {}\n", kVersion);
+      return 0;
+    };
+  });
+  auto* complete = app.add_subcommand(
+      "completion", "Print a completion script: source <(millrace completion bash)");
+  complete->add_option("SHELL", c.shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  complete->callback([&] {
+    c.chosen = [&] {
+      fmt::print("{}", completion_script(c.shell, command_words(app)));
+      return 0;
+    };
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kOk : kUsage;
+  }
+  return c.chosen();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return run(argc, argv); }

@@ -1,0 +1,42 @@
+# The two commands are `make demo` and `make test`. Each sets up what it needs, once.
+.PHONY: help setup build demo test bench lint format asan tsan clean
+BUILD := build/release
+export PATH := /usr/lib/ccache:$(PATH)
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## bring packages and pinned libraries
+	@tools/setup.sh build
+
+build: setup ## build/millrace (release)
+	@cmake --preset release > build/configure.log 2>&1 || { tail -30 build/configure.log; exit 1; }
+	@cmake --build --preset release --target millrace
+	@ln -sf release/src/millrace build/millrace
+
+demo: build ## a year of flights, live (ONCE=1: exit at the end)
+	@tools/setup.sh demo
+	@build/deps/demo-venv/bin/python examples/flights/demo.py $(if $(ONCE),--once)
+
+test: build ## every test
+	@tools/setup.sh test
+	@cmake --build --preset release
+	@build/deps/test-venv/bin/python test/run.py
+
+bench: build ## measure, next to Apache Kafka
+	@tools/setup.sh test
+	@build/deps/test-venv/bin/python bench/run.py
+
+lint: build ## clang-format and clang-tidy over src/
+	@tools/lint.sh
+
+format: ## clang-format src/ in place
+	@git ls-files 'src/*.h' 'src/*.cc' 'test/*.cc' 'bench/*.cc' | xargs clang-format-19 -i
+
+asan tsan: setup ## unit tests under a sanitizer
+	@cmake --preset $@ > /dev/null
+	@cmake --build --preset $@
+	@ctest --test-dir build/$@ --output-on-failure
+
+clean: ## forget what was built; keeps build/deps
+	@rm -rf build/release build/debug build/asan build/tsan build/millrace

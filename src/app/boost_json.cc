@@ -1,0 +1,2 @@
+// Boost.JSON as a header-only library: its definitions, once.
+#include <boost/json/src.hpp>

@@ -1,0 +1,72 @@
+#include <malloc.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "app/cli.h"
+#include "app/node.h"
+#include "app/version.h"
+#include "base/logging.h"
+#include "base/serve_options.h"
+
+namespace millrace::app {
+
+namespace {
+
+/// SIGTERM and SIGINT, taken by this thread alone; to be blocked before any other thread starts.
+sigset_t block_stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return set;
+}
+
+NodeOptions to_node_options(const ServeOptions& given) {
+  NodeOptions options;
+  options.data = given.data;
+  options.kafka = given.kafka.to_string();
+  options.kafka_advertised = given.kafka_advertised;
+  options.pg = given.pg.to_string();
+  options.pg_fallback = given.pg_may_move;
+  options.http = given.http.to_string();
+  options.cores = given.cores > 0 ? given.cores : std::max(1u, std::thread::hardware_concurrency());
+  auto machine =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  options.memory_bytes = given.memory_bytes > 0 ? given.memory_bytes : machine / 2;
+  options.auto_create_topics = given.auto_create_topics;
+  return options;
+}
+
+}  // namespace
+
+int serve(const ServeArguments& arguments) {
+  auto began = std::chrono::steady_clock::now();
+  auto given = ServeOptions::load({.flags = arguments.flags, .file = arguments.config_file});
+  if (!given) return fail(given.error()), kUsage;
+  logging::configure(given->log_level, given->log_format);
+  // An arena a thread would keep what each thread once used; two are enough for a few threads.
+  mallopt(M_ARENA_MAX, 2);
+  sigset_t stop_signals = block_stop_signals();
+  auto node = Node::start(to_node_options(*given));
+  if (!node) return fail(node.error());
+  const auto& at = (*node)->addresses();
+  auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - began);
+  logging::info("ready", {{"version", kVersion},
+                          {"data", given->data},
+                          {"kafka", at.kafka},
+                          {"pg", at.pg},
+                          {"http", at.http},
+                          {"ms", spent.count()}});
+  int received = 0;
+  sigwait(&stop_signals, &received);
+  logging::info("stopping", {{"signal", received == SIGINT ? "SIGINT" : "SIGTERM"}});
+  auto stopped = (*node)->stop();
+  if (!stopped) return fail(stopped.error());
+  logging::info("stopped");
+  return kOk;
+}
+
+}  // namespace millrace::app

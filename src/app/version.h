@@ -1,0 +1,5 @@
+#pragma once
+
+namespace millrace::app {
+inline constexpr const char* kVersion = MR_VERSION;  // from CMakeLists.txt
+}
