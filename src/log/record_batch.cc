@@ -1,0 +1,265 @@
+#include "log/record_batch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/compression.h"
+#include "base/crc32c.h"
+#include "log/detail/wire.h"
+
+namespace millrace::log {
+
+namespace {
+using detail::append_be;
+using detail::append_varint;
+using detail::load_be;
+using detail::Reader;
+using detail::store_be;
+
+// Where the fields of the head stand. Source: Kafka message format, magic 2.
+constexpr size_t kLengthAt = 8;
+constexpr size_t kLeaderEpochAt = 12;
+constexpr size_t kMagicAt = 16;
+constexpr size_t kCrcAt = 17;
+constexpr size_t kCrcFrom = 21;
+constexpr size_t kAttributesAt = 21;
+constexpr size_t kLastOffsetDeltaAt = 23;
+constexpr size_t kBaseTimestampAt = 27;
+constexpr size_t kMaxTimestampAt = 35;
+constexpr size_t kProducerIdAt = 43;
+constexpr size_t kProducerEpochAt = 51;
+constexpr size_t kBaseSequenceAt = 53;
+constexpr size_t kRecordCountAt = 57;
+constexpr int16_t kLogAppendTime = 8;
+
+/// What one batch may decompress to: a hundred times the largest batch that a topic takes by
+/// default.
+constexpr size_t kDecompressedMax = 128u << 20;
+
+Error corrupt(const BatchHeader& header, std::string_view why) {
+  return Error{
+      ErrorCode::kCorruptRecord,
+      fmt::format("the record batch at offset {} is damaged: {}", header.base_offset, why)};
+}
+
+uint32_t crc_of(std::string_view batch) { return crc32c(batch.substr(kCrcFrom)); }
+
+Codec codec_of(Compression compression) {
+  return static_cast<Codec>(static_cast<int>(compression) - 1);
+}
+
+/// The records of one batch; `storage` keeps them when they were compressed.
+Result<std::string_view> records_of(const BatchHeader& header, std::string_view batch,
+                                    std::string& storage) {
+  const auto body = batch.substr(BatchHeader::kBytes);
+  if (header.compression() == Compression::kNone) return body;
+  if (header.compression() > Compression::kZstd) return corrupt(header, "an unknown codec");
+  auto bytes = decompress(codec_of(header.compression()), body, kDecompressedMax);
+  if (!bytes && bytes.error().code == ErrorCode::kCorruptRecord) {
+    return corrupt(header, bytes.error().text);
+  }
+  MR_TRY(storage, std::move(bytes));
+  return std::string_view(storage);
+}
+
+/// Takes one record off `from`; `record.offset` becomes its delta.
+bool read_record(Reader& from, bool with_headers, RecordView& record) {
+  const int64_t length = from.varint();
+  Reader body(from.bytes(length));
+  if (!from.ok()) return false;
+  body.big_endian<int8_t>();  // attributes: none are defined
+  record.timestamp = body.varint();
+  record.offset = body.varint();
+  record.key = body.nullable_bytes();
+  record.value = body.nullable_bytes();
+  const int64_t headers = body.varint();
+  // A header has two bytes at the least.
+  if (!body.ok() || headers < 0 || static_cast<uint64_t>(headers) > body.left() / 2) return false;
+  record.headers.clear();
+  for (int64_t i = 0; i < headers; ++i) {
+    const auto key = body.nullable_bytes();
+    const auto value = body.nullable_bytes();
+    if (!body.ok() || !key) return false;
+    if (with_headers) record.headers.push_back({*key, value});
+  }
+  return body.ok() && body.empty();
+}
+
+/// `each` gets every record, its offset and timestamp still relative.
+template <typename Each>
+Result<> walk_records(const BatchHeader& header, std::string_view batch, bool with_headers,
+                      RecordView& record, const Each& each) {
+  std::string storage;
+  MR_TRY(const auto records, records_of(header, batch, storage));
+  Reader reader(records);
+  for (int32_t i = 0; i < header.record_count; ++i) {
+    if (!read_record(reader, with_headers, record)) {
+      return corrupt(header, fmt::format("record {} has impossible lengths", i));
+    }
+    MR_TRY(each(i));
+  }
+  if (!reader.empty()) return corrupt(header, "bytes stand after the last record");
+  return {};
+}
+
+Result<> check_records(const BatchHeader& header, std::string_view batch) {
+  RecordView record;
+  return walk_records(header, batch, false, record, [&](int32_t i) -> Result<> {
+    if (record.offset != i) return corrupt(header, "offsets are not in sequence");
+    return {};
+  });
+}
+
+Result<> check_batch(const BatchHeader& header, std::string_view batch) {
+  if (load_be<uint32_t>(batch.data() + kCrcAt) != crc_of(batch)) {
+    return corrupt(header, "its CRC does not match");
+  }
+  if (header.record_count <= 0 || header.last_offset_delta != header.record_count - 1) {
+    return corrupt(header, fmt::format("{} records with a last offset delta of {}",
+                                       header.record_count, header.last_offset_delta));
+  }
+  if (header.compression() > Compression::kZstd) return corrupt(header, "an unknown codec");
+  if (header.base_offset > INT64_MAX - header.record_count) {
+    return corrupt(header, "an impossible base offset");
+  }
+  return {};
+}
+}  // namespace
+
+std::optional<BatchHeader> parse_batch_header(std::string_view bytes) {
+  if (bytes.size() < BatchHeader::kBytes) return std::nullopt;
+  const char* at = bytes.data();
+  BatchHeader h;
+  h.base_offset = load_be<int64_t>(at);
+  h.length = load_be<int32_t>(at + kLengthAt);
+  h.leader_epoch = load_be<int32_t>(at + kLeaderEpochAt);
+  h.crc = load_be<uint32_t>(at + kCrcAt);
+  h.attributes = load_be<int16_t>(at + kAttributesAt);
+  h.last_offset_delta = load_be<int32_t>(at + kLastOffsetDeltaAt);
+  h.base_timestamp = load_be<int64_t>(at + kBaseTimestampAt);
+  h.max_timestamp = load_be<int64_t>(at + kMaxTimestampAt);
+  h.producer_id = load_be<int64_t>(at + kProducerIdAt);
+  h.producer_epoch = load_be<int16_t>(at + kProducerEpochAt);
+  h.base_sequence = load_be<int32_t>(at + kBaseSequenceAt);
+  h.record_count = load_be<int32_t>(at + kRecordCountAt);
+  if (h.length < static_cast<int32_t>(BatchHeader::kBytes - 12) || h.base_offset < 0) {
+    return std::nullopt;
+  }
+  return h;
+}
+
+Result<std::vector<BatchHeader>> validate_batches(std::string_view bytes, bool deep) {
+  std::vector<BatchHeader> headers;
+  if (bytes.empty()) return Error{ErrorCode::kCorruptRecord, "there is no record batch"};
+  while (!bytes.empty()) {
+    if (bytes.size() > kMagicAt && static_cast<uint8_t>(bytes[kMagicAt]) < 2) {
+      return Error{ErrorCode::kUnsupportedVersion,
+                   fmt::format("message format {} is older than the supported 2; use a client of "
+                               "Kafka 0.11 or later",
+                               static_cast<int>(bytes[kMagicAt]))};
+    }
+    const auto header = parse_batch_header(bytes);
+    if (!header || header->total_bytes() > bytes.size() || bytes[kMagicAt] != 2) {
+      return Error{ErrorCode::kCorruptRecord, "a record batch is cut short, or is none"};
+    }
+    const auto batch = bytes.substr(0, header->total_bytes());
+    MR_TRY(check_batch(*header, batch));
+    if (deep) MR_TRY(check_records(*header, batch));
+    headers.push_back(*header);
+    bytes.remove_prefix(batch.size());
+  }
+  return headers;
+}
+
+void patch_batch(char* batch, Offset base_offset, int32_t leader_epoch,
+                 std::optional<TimestampMs> append_time) {
+  store_be<int64_t>(batch, base_offset);
+  store_be<int32_t>(batch + kLeaderEpochAt, leader_epoch);
+  if (!append_time) return;
+  const auto attributes = load_be<int16_t>(batch + kAttributesAt);
+  store_be<int16_t>(batch + kAttributesAt, static_cast<int16_t>(attributes | kLogAppendTime));
+  store_be<int64_t>(batch + kMaxTimestampAt, *append_time);
+  const auto length = static_cast<size_t>(load_be<int32_t>(batch + kLengthAt)) + 12;
+  store_be<uint32_t>(batch + kCrcAt, crc_of(std::string_view(batch, length)));
+}
+
+Result<> for_each_record(std::string_view bytes, bool with_headers,
+                         const std::function<void(const RecordView&)>& each) {
+  RecordView record;
+  while (!bytes.empty()) {
+    const auto header = parse_batch_header(bytes);
+    if (!header || header->total_bytes() > bytes.size()) {
+      return Error{ErrorCode::kCorruptRecord, "a record batch is cut short, or is none"};
+    }
+    const auto batch = bytes.substr(0, header->total_bytes());
+    bytes.remove_prefix(batch.size());
+    if (header->control()) continue;
+    MR_TRY(walk_records(*header, batch, with_headers, record, [&](int32_t) -> Result<> {
+      // Wraps like the producer's own arithmetic: these numbers come from outside.
+      const auto delta = static_cast<uint64_t>(record.timestamp);
+      const auto base = static_cast<uint64_t>(header->base_timestamp);
+      record.timestamp = header->log_append_time() ? header->max_timestamp
+                                                   : static_cast<TimestampMs>(base + delta);
+      record.offset = static_cast<Offset>(static_cast<uint64_t>(header->base_offset) +
+                                          static_cast<uint64_t>(record.offset));
+      each(record);
+      return {};
+    }));
+  }
+  return {};
+}
+
+BatchBuilder::BatchBuilder(Compression compression) : compression_(compression) {}
+
+void BatchBuilder::add(TimestampMs timestamp, std::optional<std::string_view> key,
+                       std::optional<std::string_view> value, const std::vector<Header>& headers) {
+  if (count_ == 0) first_timestamp_ = max_timestamp_ = timestamp;
+  max_timestamp_ = std::max(max_timestamp_, timestamp);
+  thread_local std::string body;
+  body.assign(1, '\0');
+  const auto append_nullable = [](std::optional<std::string_view> bytes) {
+    append_varint(body, bytes ? static_cast<int64_t>(bytes->size()) : -1);
+    if (bytes) body.append(*bytes);
+  };
+  append_varint(body, timestamp - first_timestamp_);
+  append_varint(body, count_);
+  append_nullable(key);
+  append_nullable(value);
+  append_varint(body, static_cast<int64_t>(headers.size()));
+  for (const auto& header : headers) {
+    append_nullable(header.key);
+    append_nullable(header.value);
+  }
+  append_varint(records_, static_cast<int64_t>(body.size()));
+  records_ += body;
+  ++count_;
+}
+
+std::string BatchBuilder::finish() {
+  MR_CHECK(count_ > 0);
+  const auto attributes = static_cast<int16_t>(compression_);
+  if (compression_ != Compression::kNone) records_ = compress(codec_of(compression_), records_);
+  std::string batch;
+  batch.reserve(BatchHeader::kBytes + records_.size());
+  append_be<int64_t>(batch, 0);
+  append_be<int32_t>(batch, static_cast<int32_t>(BatchHeader::kBytes - 12 + records_.size()));
+  append_be<int32_t>(batch, 0);
+  append_be<int8_t>(batch, 2);
+  append_be<uint32_t>(batch, 0);
+  append_be<int16_t>(batch, attributes);
+  append_be<int32_t>(batch, count_ - 1);
+  append_be<int64_t>(batch, first_timestamp_);
+  append_be<int64_t>(batch, max_timestamp_);
+  append_be<int64_t>(batch, -1);
+  append_be<int16_t>(batch, -1);
+  append_be<int32_t>(batch, -1);
+  append_be<int32_t>(batch, count_);
+  batch += records_;
+  store_be<uint32_t>(batch.data() + kCrcAt, crc_of(batch));
+  records_.clear();
+  count_ = 0;
+  return batch;
+}
+
+}  // namespace millrace::log
