@@ -1,0 +1,264 @@
+#include "catalog/catalog.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/io/gate.h"
+#include "base/io/turn.h"
+#include "catalog/detail/object_json.h"
+#include "catalog/detail/snapshot_impl.h"
+#include "log/partition_log.h"
+#include "log/record_batch.h"
+
+namespace millrace::catalog {
+
+std::string_view name_of(Kind kind) {
+  switch (kind) {
+    case Kind::kTopic:
+      return "topic";
+    case Kind::kTable:
+      return "table";
+    case Kind::kView:
+      return "view";
+    case Kind::kMaterializedView:
+      return "materialized view";
+  }
+  return "object";
+}
+
+bool Object::same_definition(const Object& other) const {
+  const auto definition = [](const Object& o) {
+    return std::tie(o.kind, o.name, o.columns, o.primary_key, o.watermark, o.query, o.depends_on,
+                    o.partitions, o.options, o.sql, o.internal);
+  };
+  return definition(*this) == definition(other);
+}
+
+namespace {
+
+using detail::SnapshotImpl;
+
+constexpr size_t kReplayBytes = 1 << 20;
+
+log::LogConfig log_config() {
+  log::LogConfig config;
+  config.retention_ms = -1;
+  config.batch_bytes_max = 16 << 20;
+  return config;
+}
+
+Error undefined(std::string_view name) {
+  return Error{ErrorCode::kUndefinedObject,
+               fmt::format("there is no topic, table or view \"{}\"", name)};
+}
+
+/// True when `from` reads `target`, itself or through others. Dependencies have no cycles, so it
+/// ends.
+bool reaches(const SnapshotImpl& snapshot, const Object& from, const Object& target) {
+  for (const auto& name : from.depends_on) {
+    const Object* read = snapshot.find(name);
+    if (read && (read == &target || reaches(snapshot, *read, target))) return true;
+  }
+  return false;
+}
+
+class CatalogImpl final : public Catalog {
+ public:
+  CatalogImpl(io::Env& env, io::Shard& shard, std::unique_ptr<log::PartitionLog> log)
+      : env_(env), shard_(shard), log_(std::move(log)), turns_(shard) {}
+
+  /// Reads the log from its beginning. Once, before anything else.
+  io::Task<Result<>> replay() {
+    auto next = std::make_shared<SnapshotImpl>();
+    Offset at = log_->start_offset();
+    while (at < log_->high_watermark()) {
+      MR_CO_TRY(const auto read, co_await log_->read(at, kReplayBytes));
+      MR_CO_TRY(apply(*next, read.batches, at));
+      if (read.next_offset <= at) break;
+      at = read.next_offset;
+    }
+    publish(std::move(next));
+    co_return Result<>{};
+  }
+
+  std::shared_ptr<const Snapshot> snapshot() const override { return current(); }
+
+  io::Task<Result<Object>> put(Object object, bool replace) override {
+    return shard_.call(put_here(std::move(object), replace));
+  }
+  io::Task<Result<>> drop(std::string name) override {
+    return shard_.call(drop_here(std::move(name)));
+  }
+  io::Task<Result<>> close() override { return shard_.call(close_here()); }
+
+ private:
+  static Result<> apply(SnapshotImpl& snapshot, std::string_view batches, Offset from) {
+    Result<> good;
+    MR_TRY(log::for_each_record(batches, false, [&](const log::RecordView& record) {
+      if (!good || record.offset < from) return;
+      good = apply(snapshot, record);
+    }));
+    return good;
+  }
+
+  static Result<> apply(SnapshotImpl& snapshot, const log::RecordView& record) {
+    if (!record.key) {
+      return Error{ErrorCode::kCorruptRecord,
+                   fmt::format("the catalog's record at offset {} has no key", record.offset)};
+    }
+    if (!record.value) {
+      snapshot.erase(*record.key);
+      return {};
+    }
+    auto object = detail::from_json(*record.value);
+    if (!object) {
+      return Error{object.error().code, fmt::format("{} (\"{}\", offset {})", object.error().text,
+                                                    *record.key, record.offset)};
+    }
+    snapshot.put(std::make_shared<const Object>(std::move(*object)));
+    return {};
+  }
+
+  io::Task<Result<Object>> put_here(Object object, bool replace) {
+    if (!gate_.try_enter()) co_return closed();
+    auto result = co_await put_in_turn(std::move(object), replace);
+    gate_.leave();
+    co_return result;
+  }
+
+  io::Task<Result<Object>> put_in_turn(Object object, bool replace) {
+    auto turn = co_await turns_.take();
+    const auto now = current();
+    MR_CO_TRY(prepare(*now, object, replace));
+    MR_CO_TRY(co_await write(object.name, detail::to_json(object)));
+    auto next = std::make_shared<SnapshotImpl>(*now);
+    next->put(std::make_shared<const Object>(object));
+    publish(std::move(next));
+    co_return object;
+  }
+
+  /// Checks `object` against what exists, and gives it its id and version.
+  static Result<> prepare(const SnapshotImpl& now, Object& object, bool replace) {
+    if (object.name.empty()) {
+      return Error{ErrorCode::kInvalidName, "an object needs a name"};
+    }
+    const Object* old = now.find_exact(object.name);
+    // Topics that Kafka clients make differ by case, as in Kafka; everything else is SQL.
+    const bool raw = object.kind == Kind::kTopic && object.columns.empty();
+    if (!old && !raw) old = now.find(object.name);
+    if (old && (!replace || old->kind != object.kind)) {
+      return Error{ErrorCode::kDuplicateObject,
+                   fmt::format("{} \"{}\" exists", name_of(old->kind), old->name)};
+    }
+    if (old) {
+      object.name = old->name;
+      object.id = old->id;
+      object.version = old->version + 1;
+    } else {
+      object.version = 1;
+      if (object.id.is_zero()) object.id = Uuid::random();
+      if (now.find(object.id)) {
+        return Error{ErrorCode::kDuplicateObject,
+                     fmt::format("another object than \"{}\" has its id", object.name)};
+      }
+    }
+    std::ranges::sort(object.depends_on);
+    for (const auto& name : object.depends_on) {
+      const Object* read = now.find(name);
+      if (!read) return undefined(name);
+      if (old && (read == old || reaches(now, *read, *old))) {
+        return Error{ErrorCode::kInvalidArgument,
+                     fmt::format("\"{}\" would read itself, through \"{}\"", object.name, name)};
+      }
+    }
+    return {};
+  }
+
+  io::Task<Result<>> drop_here(std::string name) {
+    if (!gate_.try_enter()) co_return closed();
+    auto result = co_await drop_in_turn(std::move(name));
+    gate_.leave();
+    co_return result;
+  }
+
+  io::Task<Result<>> drop_in_turn(std::string name) {
+    auto turn = co_await turns_.take();
+    const auto now = current();
+    const Object* object = now->find(name);
+    if (!object) co_return undefined(name);
+    if (const auto readers = now->dependents(object->name); !readers.empty()) {
+      std::vector<std::string> names;
+      for (const Object* reader : readers) {
+        names.push_back(fmt::format("{} \"{}\"", name_of(reader->kind), reader->name));
+      }
+      co_return Error{
+          .code = ErrorCode::kDependentObjects,
+          .text = fmt::format("\"{}\" is read by {}", object->name, fmt::join(names, ", ")),
+          .hint = "Drop these first."};
+    }
+    MR_CO_TRY(co_await write(object->name, std::nullopt));
+    auto next = std::make_shared<SnapshotImpl>(*now);
+    next->erase(object->name);
+    publish(std::move(next));
+    co_return Result<>{};
+  }
+
+  io::Task<Result<>> write(std::string key, std::optional<std::string> value) {
+    log::BatchBuilder builder;
+    builder.add(env_.now_ms(), key, value);
+    auto appended = co_await log_->append(builder.finish(), log::Ack::kDurable);
+    if (!appended) co_return std::move(appended).error();
+    co_return Result<>{};
+  }
+
+  io::Task<Result<>> close_here() {
+    if (gate_.closed()) co_return Result<>{};
+    co_await gate_.close();
+    co_return co_await log_->close();
+  }
+
+  static Error closed() { return Error{ErrorCode::kShuttingDown, "the catalog is closed"}; }
+
+  std::shared_ptr<const SnapshotImpl> current() const {
+    std::lock_guard lock(mutex_);
+    return current_;
+  }
+  void publish(std::shared_ptr<const SnapshotImpl> next) {
+    std::lock_guard lock(mutex_);
+    current_ = std::move(next);
+  }
+
+  io::Env& env_;
+  io::Shard& shard_;
+  std::unique_ptr<log::PartitionLog> log_;
+  io::Gate gate_;
+  io::Turn turns_;
+  mutable std::mutex mutex_;  // for the pointer alone
+  std::shared_ptr<const SnapshotImpl> current_ = std::make_shared<SnapshotImpl>();
+};
+
+io::Task<Result<std::unique_ptr<Catalog>>> open_here(io::Env& env, io::Shard& shard,
+                                                     std::string path) {
+  MR_CO_TRY(env.files().make_folder(path));
+  MR_CO_TRY(auto log,
+            co_await log::PartitionLog::open(env, shard, path + "/__catalog-0", log_config()));
+  auto catalog = std::make_unique<CatalogImpl>(env, shard, std::move(log));
+  if (auto replayed = co_await catalog->replay(); !replayed) {
+    auto closed = co_await catalog->close();  // the reason is the replay's failure, not this one's
+    static_cast<void>(closed);
+    co_return std::move(replayed).error();
+  }
+  co_return std::unique_ptr<Catalog>(std::move(catalog));
+}
+
+}  // namespace
+
+io::Task<Result<std::unique_ptr<Catalog>>> Catalog::open(io::Env& env, io::Shard& shard,
+                                                         std::string path) {
+  return shard.call(open_here(env, shard, std::move(path)));
+}
+
+}  // namespace millrace::catalog
