@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Every test: unit tests (ctest), the house rules, then the tests that talk to a node through real clients.
+
+Prints a line a part while it runs, and at the end `N passed, N failed`; the exit code is 0 when nothing failed.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "release"
+
+
+def run(name, command, count, **environment):
+    """Runs one part; `count` finds (passed, failed) in its output."""
+    began = time.monotonic()
+    print(f"== {name}", flush=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                          env=os.environ | environment)
+    passed, failed = count(done.stdout)
+    if done.returncode != 0 and failed == 0:
+        failed = 1  # it died, or a runner counted nothing
+    print(done.stdout if failed else "\n".join(done.stdout.splitlines()[-3:]))
+    print(f"   {name}: {passed} passed, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
+    return passed, failed
+
+
+def count_gtest(text):
+    passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) test", text)))
+    failed = sum(map(int, re.findall(r"\[  FAILED  \] (\d+) test", text)))
+    return passed, failed
+
+
+def count_pytest(text):
+    found = lambda word: sum(map(int, re.findall(rf"(\d+) {word}", text.splitlines()[-1] if text.strip() else "")))
+    return found("passed"), found("failed") + found("errors?")
+
+
+def count_ctest(text):
+    total = re.search(r"(\d+)% tests passed, (\d+) tests? failed out of (\d+)", text)
+    return (int(total[3]) - int(total[2]), int(total[2])) if total else (0, 0)
+
+
+def java_environment():
+    """Apache Kafka's tools and the JDBC driver, by Maven, pinned in test/java/*.xml; kept in build/deps."""
+    libs = ROOT / "build" / "deps" / "java"
+    subprocess.run([ROOT / "test" / "java" / "setup.sh", libs], check=True)
+    return {"KAFKA_LIBS": str(libs / "kafka"), "PGJDBC_JAR": str(next((libs / "pgjdbc").glob("postgresql-*.jar")))}
+
+
+def main():
+    parts = [
+        run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2"], count_ctest),
+        run("house rules", [sys.executable, "-m", "pytest", "-q", "test/house_rules_test.py"], count_pytest),
+        run("real clients", [sys.executable, "-m", "pytest", "-q", "-x", "test/clients"] if "-x" in sys.argv else
+            [sys.executable, "-m", "pytest", "-q", "test/clients"], count_pytest, **java_environment()),
+    ]
+    passed, failed = map(sum, zip(*parts))
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
