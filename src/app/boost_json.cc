@@ -1,2 +1,0 @@
-// Boost.JSON as a header-only library: its definitions, once.
-#include <boost/json/src.hpp>
