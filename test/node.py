@@ -11,12 +11,14 @@ BINARY = pathlib.Path(os.environ.get("MILLRACE", ROOT / "build" / "millrace"))
 
 
 class Node:
-    """Starts `millrace serve` on free ports over the folder `data`, and waits until it is ready."""
+    """Starts `millrace serve` over the folder `data` on free ports, and waits until it is ready. start() after kill() or stop()
+    takes the same ports again."""
 
     def __init__(self, data, *flags, cwd=ROOT):
         self.data = pathlib.Path(data)
         self.flags = flags
         self.cwd = cwd
+        self.kafka = self.pg = self.http = "127.0.0.1:0"
         self.start()
 
     def start(self):
@@ -26,8 +28,8 @@ class Node:
         began = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--data", self.data, "--kafka", "127.0.0.1:0", "--pg", "127.0.0.1:0", "--http", "127.0.0.1:0",
-                 *self.flags], stdout=log, stderr=log, cwd=self.cwd)
+                [BINARY, "serve", "--data", self.data, "--kafka", self.kafka, "--pg", self.pg, "--http", self.http, *self.flags],
+                stdout=log, stderr=log, cwd=self.cwd)
         while not (self.data / "node.json").exists():
             if self.process.poll() is not None:
                 raise RuntimeError(f"the node ended with {self.process.returncode}:\n{self.log()}")
