@@ -169,3 +169,8 @@ def test_no_registry_host_or_machine_path_is_written_down():
             continue
         wrong += [f"{path.relative_to(ROOT)}: {line.strip()[:80]}" for line in text.splitlines() if hosts.search(line)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_page_of_errors_is_made_from_the_list():
+    done = subprocess.run(["python3", ROOT / "tools" / "errors_doc.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
