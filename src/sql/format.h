@@ -30,12 +30,20 @@ struct BadRecord {
   std::string reason;
 };
 
+/// A SQL type as it is declared: any built-in type, JSON, ENUM('a', …), nested. Errors:
+/// kTypeMismatch.
+Result<duckdb::LogicalType> parse_type(const std::string& sql);
+
 /// Turns records of one topic into rows. One thread at a time; cheap to keep, dear to make (types,
 /// name index).
 class Decoder {
  public:
+  /// May stand among `columns`: a BOOLEAN that is true for a record without a value (a tombstone).
+  static constexpr size_t kTombstone = static_cast<size_t>(-2);
+
   virtual ~Decoder() = default;
-  /// `columns` as in ScanRequest. Errors: kNotSupported (format or type).
+  /// `columns` as in ScanRequest (kRowId gives the offset), or kTombstone. Errors: kNotSupported
+  /// (format or type).
   static Result<std::unique_ptr<Decoder>> make(const catalog::Object& topic,
                                                std::vector<size_t> columns);
   virtual const std::vector<duckdb::LogicalType>& types() const = 0;
@@ -43,7 +51,10 @@ class Decoder {
   /// Decodes the records of `batches` (RecordBatch v2, back to back) with offset in [from, until)
   /// and appends rows to `out`; calls `full(out)` whenever it holds STANDARD_VECTOR_SIZE rows (the
   /// callee takes the rows and resets it). What does not fit goes to `bad` (if given) and yields no
-  /// row. A record without a value (a tombstone) yields no row for a topic. Errors: kCorruptRecord.
+  /// row. A record without a value (a tombstone) yields no row for a topic; for a table or
+  /// materialized view it yields a row with only the hidden columns (and kTombstone) set. Whether a
+  /// record fits is a matter of all declared columns, not of those asked for. Errors:
+  /// kCorruptRecord.
   virtual Result<> decode(std::string_view batches, int32_t partition, Offset from, Offset until,
                           duckdb::DataChunk& out,
                           const std::function<void(duckdb::DataChunk&)>& full,
@@ -61,6 +72,8 @@ class JsonWriter {
   /// Prepare once a chunk.
   virtual void begin(duckdb::DataChunk& chunk) = 0;
   virtual void write(size_t row, std::string& out) = 0;
+  /// Appends a JSON array of these columns' values: a table's record key.
+  virtual void write_key(const std::vector<size_t>& columns, size_t row, std::string& out) = 0;
 };
 
 }  // namespace millrace::sql

@@ -1,0 +1,172 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "sql/detail/json_values.h"
+
+namespace millrace::sql {
+namespace {
+
+using duckdb::FlatVector;
+using duckdb::ListVector;
+using simdjson::SUCCESS;
+
+/// Makes room for one more element at `at` of a list's child.
+void reserve_element(duckdb::Vector& list, size_t at) {
+  const size_t capacity = ListVector::GetListCapacity(list);
+  if (at >= capacity) ListVector::Reserve(list, std::max<size_t>(2 * capacity, at + 1));
+}
+
+/// The field of that name: exactly, else in other case; or size() of them.
+size_t find_name(const std::vector<std::string>& names, std::string_view name) {
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name) return i;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (duckdb::StringUtil::CIEquals(names[i], std::string(name))) return i;
+  return names.size();
+}
+
+/// A map's entries must differ in their keys, or DuckDB's map functions go astray.
+bool keys_differ(duckdb::Vector& map, size_t row) {
+  duckdb::SelectionVector selection(1);
+  selection.set_index(0, row);
+  return duckdb::MapVector::CheckMapValidity(map, 1, selection) == duckdb::MapInvalidReason::VALID;
+}
+
+}  // namespace
+
+bool JsonValues::read_struct(const Shape& shape, json::value& value, duckdb::Vector& into,
+                             size_t row) {
+  json::object object;
+  if (value.get_object().get(object) != SUCCESS) return fail(shape, value.raw_json_token());
+  auto& fields = duckdb::StructVector::GetEntries(into);
+  auto& validity = FlatVector::Validity(into);
+  if (!validity.AllValid()) validity.SetValid(row);
+  for (auto& field : fields) put_null(*field, row);
+  for (auto member : object) {
+    std::string_view name;
+    if (const auto error = member.unescaped_key().get(name); error != SUCCESS) return fail(error);
+    json::value inner = member.value();
+    const size_t at = find_name(shape.names, name);
+    if (at == shape.names.size()) {
+      if (!skip(inner)) return within("." + std::string(name));
+    } else if (!read(shape.children[at], inner, *fields[at], row)) {
+      return within("." + shape.names[at]);
+    }
+  }
+  return true;
+}
+
+bool JsonValues::read_list(const Shape& shape, json::value& value, duckdb::Vector& into,
+                           size_t row) {
+  json::array array;
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  const size_t offset = ListVector::GetListSize(into);
+  size_t count = 0;
+  for (auto element : array) {
+    json::value inner;
+    if (const auto error = element.get(inner); error != SUCCESS) return fail(error);
+    reserve_element(into, offset + count);
+    if (!read(shape.children[0], inner, ListVector::GetEntry(into), offset + count))
+      return within(fmt::format("[{}]", count));
+    ++count;
+    ListVector::SetListSize(into, offset + count);
+  }
+  put(into, row, duckdb::list_entry_t(offset, count));
+  return true;
+}
+
+bool JsonValues::read_array(const Shape& shape, json::value& value, duckdb::Vector& into,
+                            size_t row) {
+  json::array array;
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  auto& child = duckdb::ArrayVector::GetEntry(into);
+  auto& validity = FlatVector::Validity(into);
+  if (!validity.AllValid()) validity.SetValid(row);
+  size_t count = 0;
+  for (auto element : array) {
+    json::value inner;
+    if (const auto error = element.get(inner); error != SUCCESS) return fail(error);
+    if (count < shape.length && !read(shape.children[0], inner, child, row * shape.length + count))
+      return within(fmt::format("[{}]", count));
+    ++count;
+  }
+  if (count == shape.length) return true;
+  reason = fmt::format(": expected {}, found {} elements", shape.type.ToString(), count);
+  return false;
+}
+
+bool JsonValues::read_map(const Shape& shape, json::value& value, duckdb::Vector& into,
+                          size_t row) {
+  if (value.raw_json_token().starts_with('{')) return read_map_object(shape, value, into, row);
+  json::array array;
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  const size_t offset = ListVector::GetListSize(into);
+  size_t count = 0;
+  for (auto element : array) {
+    json::array pair;
+    if (const auto error = element.get_array().get(pair); error != SUCCESS) {
+      reason = fmt::format("[{}]: expected an array of key and value", count);
+      return false;
+    }
+    reserve_element(into, offset + count);
+    size_t part = 0;
+    for (auto half : pair) {
+      json::value inner;
+      if (const auto error = half.get(inner); error != SUCCESS) return fail(error);
+      if (part < 2) {
+        auto& target =
+            part == 0 ? duckdb::MapVector::GetKeys(into) : duckdb::MapVector::GetValues(into);
+        if (!read(shape.children[part], inner, target, offset + count))
+          return within(fmt::format("[{}]", count));
+      }
+      ++part;
+    }
+    if (part != 2) {
+      reason = fmt::format("[{}]: expected an array of key and value", count);
+      return false;
+    }
+    FlatVector::Validity(ListVector::GetEntry(into)).SetValid(offset + count);
+    ++count;
+    ListVector::SetListSize(into, offset + count);
+  }
+  put(into, row, duckdb::list_entry_t(offset, count));
+  if (keys_differ(into, row)) return true;
+  reason = ": a map key is null or stands twice";
+  return false;
+}
+
+bool JsonValues::read_map_object(const Shape& shape, json::value& value, duckdb::Vector& into,
+                                 size_t row) {
+  if (shape.children[0].form != Form::kText) {
+    reason = fmt::format(": expected {} as an array of [key, value], found an object",
+                         shape.type.ToString());
+    return false;
+  }
+  json::object object;
+  if (const auto error = value.get_object().get(object); error != SUCCESS) return fail(error);
+  const size_t offset = ListVector::GetListSize(into);
+  size_t count = 0;
+  std::unordered_set<std::string> seen;
+  for (auto member : object) {
+    std::string_view key;
+    if (const auto error = member.unescaped_key().get(key); error != SUCCESS) return fail(error);
+    if (!seen.emplace(key).second) {
+      reason = fmt::format(": the map key {} stands twice", key);
+      return false;
+    }
+    reserve_element(into, offset + count);
+    put_string(duckdb::MapVector::GetKeys(into), offset + count, key);
+    json::value inner = member.value();
+    if (!read(shape.children[1], inner, duckdb::MapVector::GetValues(into), offset + count))
+      return within(fmt::format("[{}]", key));
+    FlatVector::Validity(ListVector::GetEntry(into)).SetValid(offset + count);
+    ++count;
+    ListVector::SetListSize(into, offset + count);
+  }
+  put(into, row, duckdb::list_entry_t(offset, count));
+  return true;
+}
+
+}  // namespace millrace::sql

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sql/detail/json_shape.h"
+
+namespace millrace::sql {
+
+/// Reads JSON objects into rows. A record either fits all declared columns or is bad, whichever of
+/// them a query asks for: otherwise what a view counts would depend on what it selects.
+class JsonReader {
+ public:
+  static constexpr size_t kNotAsked = static_cast<size_t>(-1);
+  struct Column {
+    std::string name;
+    Shape shape;
+    bool not_null = false;
+    size_t target = kNotAsked;  // which vector of the chunk
+  };
+
+  explicit JsonReader(std::vector<Column> columns);
+  ~JsonReader();
+
+  /// Reads `json` into row `row` of `out`. False when it does not fit: reason() says why, and the
+  /// row is to be written over. `readable`: how many bytes from json.data() on may be read.
+  bool read(std::string_view json, size_t readable, duckdb::DataChunk& out, size_t row);
+  /// Sets the columns of a row that has no value to NULL.
+  void read_nothing(duckdb::DataChunk& out, size_t row);
+  const std::string& reason() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::sql
