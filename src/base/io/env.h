@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ class File {
   /// Writes all of `bytes` at `position`. Errors: kDiskFull, kIo. `bytes` must live until it
   /// completes.
   virtual Task<Result<>> write(uint64_t position, std::string_view bytes) = 0;
+  /// Writes all of `parts`, one after the other, as one gathered write. `parts` and the bytes must
+  /// live until it completes.
+  virtual Task<Result<>> write_parts(uint64_t position, std::span<const std::string_view> parts);
   /// Appends up to `length` bytes from `position` to `*out`; fewer only at the end of the file.
   /// Gives the count.
   virtual Task<Result<size_t>> read(uint64_t position, size_t length, std::string* out) = 0;

@@ -49,6 +49,12 @@ class MemoryFiles::Handle final : public File {
     co_return Result<>();
   }
 
+  Task<Result<>> write_parts(uint64_t position, std::span<const std::string_view> parts) override {
+    std::string bytes;
+    for (const auto part : parts) bytes += part;
+    co_return co_await write(position, bytes);
+  }
+
   Task<Result<size_t>> read(uint64_t position, size_t length, std::string* out) override {
     co_await files_turn();
     std::lock_guard lock(files_.mutex_);

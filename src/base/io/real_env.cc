@@ -1,10 +1,12 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <filesystem>
 
 #include "base/io/detail/shard_impl.h"
@@ -59,6 +61,34 @@ class RealFile final : public File {
       position += static_cast<uint64_t>(n);
       bytes.remove_prefix(static_cast<size_t>(n));
       size_ = std::max(size_, position);
+    }
+    co_return Result<>();
+  }
+
+  Task<Result<>> write_parts(uint64_t position, std::span<const std::string_view> parts) override {
+    if (parts.size() == 1) co_return co_await write(position, parts[0]);
+    std::vector<iovec> vectors;
+    vectors.reserve(parts.size());
+    for (const auto part : parts) vectors.push_back({const_cast<char*>(part.data()), part.size()});
+    for (size_t at = 0; at < parts.size();) {
+      const size_t count = std::min<size_t>(parts.size() - at, IOV_MAX);
+      FileOp op{FileOp::Kind::kWriteParts, fd_.get(), position,
+                reinterpret_cast<char*>(vectors.data() + at), count};
+      auto done = detail::FileOpAwaiter{op};
+      const int64_t n = co_await done;
+      if (n == -EINTR || n == -EAGAIN) continue;
+      if (n <= 0) {
+        size_ = real_size();
+        co_return file_error("write to", path_, n == 0 ? EIO : static_cast<int>(-n));
+      }
+      position += static_cast<uint64_t>(n);
+      size_ = std::max(size_, position);
+      auto skip = static_cast<size_t>(n);
+      while (at < parts.size() && skip >= vectors[at].iov_len) skip -= vectors[at++].iov_len;
+      if (skip > 0) {
+        vectors[at].iov_base = static_cast<char*>(vectors[at].iov_base) + skip;
+        vectors[at].iov_len -= skip;
+      }
     }
     co_return Result<>();
   }
@@ -235,6 +265,14 @@ class RealEnv final : public Env {
   Metrics metrics_;
 };
 }  // namespace
+
+Task<Result<>> File::write_parts(uint64_t position, std::span<const std::string_view> parts) {
+  for (const auto part : parts) {
+    MR_CO_TRY(co_await write(position, part));
+    position += part.size();
+  }
+  co_return Result<>();
+}
 
 std::unique_ptr<Env> make_real_env() { return std::make_unique<RealEnv>(); }
 

@@ -2,8 +2,10 @@
 
 #include <liburing.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -24,6 +26,10 @@ int64_t run_blocking(const FileOp& op) {
     case FileOp::Kind::kWrite:
       n = ::pwrite(op.fd, op.data, op.length, static_cast<off_t>(op.position));
       break;
+    case FileOp::Kind::kWriteParts:
+      n = ::pwritev(op.fd, reinterpret_cast<const iovec*>(op.data), static_cast<int>(op.length),
+                    static_cast<off_t>(op.position));
+      break;
     case FileOp::Kind::kSync:
       n = ::fdatasync(op.fd);
       break;
@@ -40,6 +46,10 @@ void prepare(::io_uring_sqe* sqe, FileOp& op) {
       break;
     case FileOp::Kind::kWrite:
       ::io_uring_prep_write(sqe, op.fd, op.data, length, op.position);
+      break;
+    case FileOp::Kind::kWriteParts:
+      ::io_uring_prep_writev(sqe, op.fd, reinterpret_cast<const iovec*>(op.data),
+                             static_cast<unsigned>(op.length), op.position);
       break;
     case FileOp::Kind::kSync:
       ::io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC);

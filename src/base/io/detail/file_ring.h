@@ -16,7 +16,7 @@ namespace millrace::io::detail {
 
 /// One read, write or fdatasync of a file descriptor, awaited by the coroutine that asked for it.
 struct FileOp {
-  enum class Kind { kRead, kWrite, kSync };
+  enum class Kind { kRead, kWrite, kWriteParts /* data: iovec[length] */, kSync };
   Kind kind;
   int fd;
   uint64_t position = 0;

@@ -1,0 +1,156 @@
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/io/gate.h"
+#include "base/io/signal.h"
+#include "log/detail/producers.h"
+#include "log/detail/segment.h"
+#include "log/partition_log.h"
+
+namespace millrace::log::detail {
+
+/// The log of PartitionLog::open().
+///
+/// Two background tasks work on it, each alive only while there is work. The writer takes all that
+/// queues, assigns offsets, and writes it with one write. The syncer makes all that is written
+/// durable with one fdatasync; meanwhile the writer goes on. What is written and not yet synced
+/// stands in `unsynced_` with all that is needed to undo it.
+class PartitionLogImpl final : public PartitionLog {
+ public:
+  PartitionLogImpl(io::Env& env, io::Shard& shard, std::string path, LogConfig config);
+  ~PartitionLogImpl() override;
+  io::Task<Result<>> load();
+
+  io::Task<Result<AppendResult>> append(std::string batches, Ack ack) override;
+  io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max) override;
+  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline) override;
+  Offset start_offset() const override { return start_offset_; }
+  Offset high_watermark() const override { return high_watermark_; }
+  Offset end_offset() const override { return end_offset_; }
+  uint64_t size_bytes() const override;
+  io::Task<Result<TimeOffset>> offset_for_time(TimestampMs timestamp) override;
+  io::Task<Result<TimeOffset>> max_timestamp() override;
+  io::Task<Result<>> enforce_retention() override;
+  io::Task<Result<>> delete_records(Offset offset) override;
+  io::Task<Result<>> truncate_to(Offset offset) override;
+  void hold(const std::string& who, std::optional<Offset> from) override;
+  void reconfigure(const LogConfig& config) override;
+  std::vector<ProducerEntry> producers() const override { return producers_.entries(); }
+  io::Task<Result<>> close() override;
+
+ private:
+  /// One append that waits; lives in the frame of its append().
+  struct Pending {
+    std::string batches;
+    std::vector<BatchHeader> headers;  // empty: a roll is asked for, nothing is appended
+    Ack ack = Ack::kDurable;
+    AppendResult answer;
+    std::optional<Result<AppendResult>> result;
+    std::coroutine_handle<> waiter = nullptr;
+  };
+  struct Enqueue;
+  /// What one write wrote.
+  struct Group {
+    std::vector<Pending*> waiting;  // for its sync
+    Offset end = 0;                 // of the log, after it
+    uint64_t position = 0;          // of the active segment's end, after it
+    // How the log was before it:
+    Offset end_before = 0;
+    Segment::Mark mark;
+    Producers::Undo producers;
+  };
+  /// Where a reader that reads on will go on.
+  struct Cursor {
+    Offset offset = -1;
+    Offset segment = -1;
+    uint64_t position = 0;
+  };
+
+  // partition_log.cc
+  Segment& active() { return *segments_.back(); }
+  Segment& segment_of(Offset offset);
+  /// How far `segment` may be read.
+  uint64_t visible(const Segment& segment) const;
+  io::Task<Result<bool>> read_segment(Segment& segment, Offset from, size_t bytes_max,
+                                      ReadResult& out);
+  void unload_others(const Segment& keep);
+
+  // writer.cc
+  void wake_writer();
+  io::Task<void> write_queued();
+  io::Task<Result<>> ready_to_write();
+  io::Task<Result<>> undo_unsynced();
+  std::vector<Pending*> take_queued();
+  io::Task<void> write_group(std::vector<Pending*> taken);
+  void settle(Group group);
+  Group assign(const std::vector<Pending*>& taken, std::vector<std::string_view>& parts);
+  Result<bool> place(Pending& pending, Group& group);
+  Result<bool> take_sequences(Pending& pending, Producers::Undo& undo);
+  void undo(const Group& group);
+  io::Task<void> sync_written();
+  void advance(Offset high_watermark, uint64_t position);
+  void finish(Pending& pending, Result<AppendResult> result);
+  io::Task<void> until_idle();
+  /// Begins a new segment unless the last one is empty.
+  io::Task<Result<>> request_roll();
+
+  // roll.cc
+  bool must_roll(size_t more_bytes) const;
+  io::Task<Result<>> roll();
+  Result<> add_segment(Offset base);
+  io::Task<Result<>> save_producers();
+  io::Task<Result<>> load_producers();
+  io::Task<Result<>> save_clean();
+  io::Task<Result<bool>> load_clean(const std::vector<std::string>& names);
+  io::Task<Result<>> recover();
+  io::Task<Result<>> recover_tail();
+  Result<> save_start(Offset start);
+  Result<> load_start();
+  void sweep(const std::vector<std::string>& names);
+
+  // retention.cc
+  Result<> drop_oldest();
+  Offset keep_from() const;
+  io::Task<Result<TimeOffset>> find_timestamp(Offset from, TimestampMs timestamp);
+  io::Task<Result<TimeOffset>> scan_max_timestamp();
+
+  io::Env& env_;
+  io::Shard& shard_;
+  std::string path_;
+  LogConfig config_;
+  std::deque<std::unique_ptr<Segment>> segments_;  // never empty once the first append came
+  Offset start_offset_ = 0;
+  Offset end_offset_ = 0;
+  Offset high_watermark_ = 0;
+  uint64_t visible_position_ = 0;  // of the high watermark, in the active segment
+  Producers producers_;
+  std::map<std::string, Offset> holds_;
+  std::array<Cursor, 4> cursors_;
+  size_t next_cursor_ = 0;
+
+  std::deque<Pending*> queue_;
+  std::deque<Group> unsynced_;
+  bool writing_ = false;
+  bool syncing_ = false;
+  bool tail_dirty_ = false;           // bytes of a failed write may stand after the active's end
+  std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
+  bool clean_on_disk_ = false;        // the clean file tells the truth
+  bool closing_ = false;
+  io::Gate gate_;
+  io::Signal moved_;  // the high watermark
+  io::Signal idle_;   // the writer or the syncer has ended
+
+  Metrics::Counter& appended_bytes_;
+  Metrics::Counter& appended_records_;
+  Metrics::Counter& writes_;
+  Metrics::Histogram& sync_seconds_;
+};
+
+}  // namespace millrace::log::detail

@@ -1,0 +1,245 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/logging.h"
+#include "log/detail/partition_log_impl.h"
+#include "log/detail/wire.h"
+
+namespace millrace::log::detail {
+
+namespace {
+constexpr std::string_view kCleanMagic = "MRCLEAN1";
+constexpr std::string_view kProducersMagic = "MRPROD01";
+constexpr uint64_t kSegmentBytesMax = 1u << 30;  // positions are 32 bits
+constexpr int64_t kSegmentRecordsMax = INT32_MAX;
+constexpr int64_t kProducerExpiryMs = 24LL * 3600 * 1000;  // Kafka's producer.id.expiration.ms
+
+/// The offset that a file of ours is named after; -1 when it is none.
+Offset base_of(std::string_view name, std::string_view suffix) {
+  Offset base = -1;
+  if (name.size() != 20 + suffix.size() || !name.ends_with(suffix)) return -1;
+  const auto [end, failed] = std::from_chars(name.data(), name.data() + 20, base);
+  return failed == std::errc() && end == name.data() + 20 ? base : -1;
+}
+
+std::vector<Offset> bases_of(const std::vector<std::string>& names, std::string_view suffix) {
+  std::vector<Offset> bases;
+  for (const auto& name : names) {
+    if (const Offset base = base_of(name, suffix); base >= 0) bases.push_back(base);
+  }
+  return bases;
+}
+}  // namespace
+
+bool PartitionLogImpl::must_roll(size_t more_bytes) const {
+  const auto& last = *segments_.back();
+  if (last.size() == 0) return false;
+  if (last.size() + more_bytes > std::min(config_.segment_bytes, kSegmentBytesMax)) return true;
+  if (end_offset_ - last.base() > kSegmentRecordsMax) return true;
+  return env_.now_ms() - last.first_append_ms > config_.segment_ms;
+}
+
+/// Seals the active segment and begins the next. What is sealed is durable, so that only the last
+/// segment is ever looked through after a crash.
+io::Task<Result<>> PartitionLogImpl::roll() {
+  while (syncing_) {
+    co_await idle_.wait_until(std::chrono::steady_clock::now() + std::chrono::hours(1));
+  }
+  if (sync_failed_) co_return *sync_failed_;
+  MR_CHECK(unsynced_.empty());
+  MR_CO_TRY(auto* file, active().file());
+  MR_CO_TRY(co_await file->sync());
+  // Both can be made anew, only slower; a full disk must not stop the roll.
+  auto indexed = co_await active().save_index();
+  if (!indexed) logging::warn("an index is not kept", {{"reason", indexed.error().text}});
+  auto kept = co_await save_producers();
+  if (!kept) logging::warn("producers are not kept", {{"reason", kept.error().text}});
+  MR_CO_TRY(add_segment(end_offset_));
+  visible_position_ = 0;
+  Segment& sealed = **std::prev(segments_.end(), 2);
+  if (sealed.readers == 0) sealed.unload();
+  co_return Result<>();
+}
+
+Result<> PartitionLogImpl::add_segment(Offset base) {
+  auto segment = std::make_unique<Segment>(env_.files(), path_, base);
+  MR_TRY(segment->create());
+  MR_TRY(env_.files().sync_folder(path_));
+  segment->set_known(0, -1, -1);
+  segment->first_append_ms = env_.now_ms();
+  segments_.push_back(std::move(segment));
+  return {};
+}
+
+io::Task<Result<>> PartitionLogImpl::save_producers() {
+  producers_.expire(env_.now_ms() - kProducerExpiryMs);
+  std::string bytes(kProducersMagic);
+  append_be<int64_t>(bytes, end_offset_);
+  producers_.encode(bytes);
+  auto name = file_name(path_, end_offset_, ".producers");
+  co_return co_await write_checked(env_.files(), std::move(name), std::move(bytes));
+}
+
+/// The producers as they were at the active segment's begin: from the newest snapshot that can be
+/// read, and the sealed segments after it.
+io::Task<Result<>> PartitionLogImpl::load_producers() {
+  const TimestampMs now = env_.now_ms();
+  size_t from = segments_.size() - 1;
+  for (;; --from) {
+    auto name = file_name(path_, segments_[from]->base(), ".producers");
+    auto bytes = co_await read_checked(env_.files(), std::move(name));
+    std::string_view rest = bytes ? std::string_view(*bytes) : std::string_view();
+    if (rest.starts_with(kProducersMagic) && rest.size() >= 16) {
+      rest.remove_prefix(16);
+      if (producers_.decode(rest)) break;
+    }
+    producers_.clear();
+    if (from == 0) break;
+  }
+  for (; from + 1 < segments_.size(); ++from) {
+    Segment sealed(env_.files(), path_, segments_[from]->base());
+    Segment::Each each = [this, now](const BatchHeader& header) {
+      if (header.producer_id >= 0 && !header.control()) producers_.apply(header, now, nullptr);
+    };
+    MR_CO_TRY(co_await sealed.scan(false, config_.index_interval_bytes, std::move(each)));
+  }
+  co_return Result<>();
+}
+
+io::Task<Result<>> PartitionLogImpl::save_clean() {
+  std::string bytes(kCleanMagic);
+  append_be<int64_t>(bytes, end_offset_);
+  append_be<uint32_t>(bytes, static_cast<uint32_t>(segments_.size()));
+  for (const auto& segment : segments_) {
+    append_be<int64_t>(bytes, segment->base());
+    append_be<uint64_t>(bytes, segment->size());
+    append_be<int64_t>(bytes, segment->max_timestamp());
+    append_be<int64_t>(bytes, segment->max_timestamp_offset());
+    append_be<int64_t>(bytes, segment->first_append_ms);
+  }
+  producers_.encode(bytes);
+  MR_CO_TRY(co_await write_checked(env_.files(), path_ + "/clean", std::move(bytes)));
+  clean_on_disk_ = true;
+  co_return Result<>();
+}
+
+/// True when the log was closed cleanly: the clean file then says all that a scan would.
+io::Task<Result<bool>> PartitionLogImpl::load_clean(const std::vector<std::string>& names) {
+  if (!std::ranges::binary_search(names, "clean")) co_return false;
+  auto bytes = co_await read_checked(env_.files(), path_ + "/clean");
+  if (!bytes) co_return false;
+  Reader from(*bytes);
+  if (from.bytes(8) != kCleanMagic) co_return false;
+  const auto end_offset = from.big_endian<int64_t>();
+  const auto count = from.big_endian<uint32_t>();
+  const auto bases = bases_of(names, ".log");
+  if (count != bases.size() || count == 0) co_return false;
+  std::deque<std::unique_ptr<Segment>> segments;
+  for (const Offset base : bases) {
+    auto segment = std::make_unique<Segment>(env_.files(), path_, base);
+    if (from.big_endian<int64_t>() != base) co_return false;
+    const auto size = from.big_endian<uint64_t>();
+    const auto max_timestamp = from.big_endian<int64_t>();
+    segment->set_known(size, max_timestamp, from.big_endian<int64_t>());
+    segment->first_append_ms = from.big_endian<int64_t>();
+    segments.push_back(std::move(segment));
+  }
+  std::string_view rest = std::string_view(*bytes).substr(bytes->size() - from.left());
+  Producers producers;
+  if (!from.ok() || !producers.decode(rest)) co_return false;
+  // Appends after the clean file have made the last segment longer, if they have left anything.
+  MR_CO_TRY(auto last, env_.files().open(segments.back()->path(), io::FileSystem::Mode::kRead));
+  if (last->size() != segments.back()->size()) co_return false;
+  segments_ = std::move(segments);
+  producers_ = std::move(producers);
+  end_offset_ = end_offset;
+  co_return true;
+}
+
+io::Task<Result<>> PartitionLogImpl::load() {
+  auto& files = env_.files();
+  if (!files.exists(path_)) MR_CO_TRY(files.make_folder(path_));
+  MR_CO_TRY(const auto names, files.list(path_));
+  MR_CO_TRY(clean_on_disk_, co_await load_clean(names));
+  if (!clean_on_disk_) {
+    for (const Offset base : bases_of(names, ".log")) {
+      segments_.push_back(std::make_unique<Segment>(files, path_, base));
+    }
+    sweep(names);
+    if (!segments_.empty()) MR_CO_TRY(co_await recover());
+  }
+  high_watermark_ = end_offset_;
+  visible_position_ = segments_.empty() ? 0 : active().size();
+  start_offset_ = segments_.empty() ? 0 : segments_.front()->base();
+  co_return load_start();
+}
+
+/// Removes what stood beside segments that are gone: a crash may come between the two.
+void PartitionLogImpl::sweep(const std::vector<std::string>& names) {
+  const auto bases = bases_of(names, ".log");
+  for (const auto& name : names) {
+    for (const std::string_view suffix : {".index", ".timeindex", ".producers"}) {
+      const Offset base = base_of(name, suffix);
+      if (base < 0 || std::ranges::binary_search(bases, base)) continue;
+      // Harmless if it stays.
+      if (auto gone = env_.files().remove(path_ + "/" + name); !gone) {
+        logging::warn("a needless file stays", {{"reason", gone.error().text}});
+      }
+    }
+  }
+}
+
+io::Task<Result<>> PartitionLogImpl::recover() {
+  for (size_t i = 0; i + 1 < segments_.size(); ++i) {
+    Segment& sealed = *segments_[i];
+    MR_CO_TRY(auto* file, sealed.file());
+    sealed.set_known(file->size(), -1, -1);
+    sealed.first_append_ms = env_.now_ms();
+    MR_CO_TRY(co_await sealed.load_index());
+    sealed.unload();
+  }
+  MR_CO_TRY(co_await load_producers());
+  co_return co_await recover_tail();
+}
+
+/// Reads the last segment forward and cuts it at the first batch that is not whole. What is left
+/// was perhaps never synced: it is now, before anyone reads it.
+io::Task<Result<>> PartitionLogImpl::recover_tail() {
+  Segment& last = active();
+  const TimestampMs now = env_.now_ms();
+  last.first_append_ms = now;
+  Segment::Each each = [this, now](const BatchHeader& header) {
+    if (header.producer_id >= 0 && !header.control()) producers_.apply(header, now, nullptr);
+  };
+  MR_CO_TRY(end_offset_, co_await last.scan(true, config_.index_interval_bytes, std::move(each)));
+  MR_CO_TRY(auto* file, last.file());
+  if (file->size() > last.size()) {
+    logging::warn("a torn tail is cut off", {{"segment", last.path()},
+                                             {"bytes", file->size() - last.size()},
+                                             {"end_offset", end_offset_}});
+    MR_CO_TRY(co_await file->truncate(last.size()));
+  }
+  co_return co_await file->sync();
+}
+
+Result<> PartitionLogImpl::save_start(Offset start) {
+  return env_.files().replace_file(path_ + "/start", fmt::format("{}\n", start));
+}
+
+Result<> PartitionLogImpl::load_start() {
+  const auto path = path_ + "/start";
+  if (!env_.files().exists(path)) return {};
+  MR_TRY(const auto text, env_.files().read_file(path));
+  Offset start = -1;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), start);
+  if (failed != std::errc() || start < 0 || *end != '\n') {
+    return Error{ErrorCode::kCorruptRecord, path + " is damaged; it holds one number"};
+  }
+  // The records that it speaks of may have been lost with a crash of the machine.
+  start_offset_ = std::clamp(start, start_offset_, end_offset_);
+  return {};
+}
+
+}  // namespace millrace::log::detail

@@ -1,0 +1,257 @@
+#include "log/detail/segment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "base/logging.h"
+#include "log/detail/wire.h"
+
+namespace millrace::log::detail {
+
+namespace {
+constexpr size_t kScanBytes = 1u << 20;
+constexpr uint32_t kRebuildInterval = 4096;
+constexpr std::string_view kOffsetMagic = "MROFFS01";
+constexpr std::string_view kTimeMagic = "MRTIME01";
+// A record batch without its first bytes is not covered by its CRC: where the CRC and its bytes
+// are.
+constexpr size_t kCrcAt = 17;
+constexpr size_t kCrcFrom = 21;
+constexpr size_t kMagicAt = 16;
+
+bool crc_matches(std::string_view batch) {
+  return load_be<uint32_t>(batch.data() + kCrcAt) == crc32c(batch.substr(kCrcFrom));
+}
+}  // namespace
+
+std::string file_name(const std::string& folder, Offset base, std::string_view suffix) {
+  return fmt::format("{}/{:020}{}", folder, base, suffix);
+}
+
+io::Task<Result<>> write_checked(io::FileSystem& files, std::string path, std::string bytes) {
+  append_be<uint32_t>(bytes, crc32c(bytes));
+  MR_CO_TRY(auto file, files.open(path, io::FileSystem::Mode::kCreate));
+  MR_CO_TRY(co_await file->truncate(0));
+  co_return co_await file->write(0, bytes);
+}
+
+io::Task<Result<std::string>> read_checked(io::FileSystem& files, std::string path) {
+  MR_CO_TRY(auto file, files.open(path, io::FileSystem::Mode::kRead));
+  std::string bytes;
+  MR_CO_TRY(co_await file->read(0, file->size(), &bytes));
+  const std::string_view all = bytes;
+  if (all.size() < 4 ||
+      load_be<uint32_t>(all.data() + all.size() - 4) != crc32c(all.substr(0, all.size() - 4))) {
+    co_return Error{ErrorCode::kCorruptRecord, path + " is damaged"};
+  }
+  bytes.resize(bytes.size() - 4);
+  co_return std::move(bytes);
+}
+
+Segment::Segment(io::FileSystem& files, std::string folder, Offset base)
+    : files_(files), folder_(std::move(folder)), base_(base) {}
+
+void Segment::set_known(uint64_t size, TimestampMs max_timestamp, Offset max_timestamp_offset) {
+  size_ = size;
+  max_timestamp_ = max_timestamp;
+  max_timestamp_offset_ = max_timestamp_offset;
+  indexed_ = size == 0;
+}
+
+Result<> Segment::create() {
+  MR_TRY(file_, files_.open(path(), io::FileSystem::Mode::kCreate));
+  return {};
+}
+
+Result<io::File*> Segment::file() {
+  if (!file_) {
+    if (!files_.exists(path())) {
+      return Error{ErrorCode::kCorruptRecord, path() + " is missing; restore it from a copy"};
+    }
+    MR_TRY(create());
+  }
+  return file_.get();
+}
+
+io::Task<Result<>> Segment::load_index() {
+  if (indexed_) co_return Result<>();
+  auto read = co_await read_index();
+  if (indexed_ || read) co_return Result<>();  // another reader may have been faster
+  logging::info("an index is made anew", {{"segment", path()}, {"reason", read.error().text}});
+  Segment fresh(files_, folder_, base_);
+  MR_CO_TRY(co_await fresh.scan(false, kRebuildInterval, nullptr));
+  if (indexed_) co_return Result<>();
+  offsets_ = std::move(fresh.offsets_);
+  times_ = std::move(fresh.times_);
+  max_timestamp_ = fresh.max_timestamp_;
+  max_timestamp_offset_ = fresh.max_timestamp_offset_;
+  next_entry_at_ = fresh.next_entry_at_;
+  indexed_ = true;
+  co_return Result<>();
+}
+
+io::Task<Result<>> Segment::read_index() {
+  MR_CO_TRY(auto offsets, co_await read_checked(files_, file_name(folder_, base_, ".index")));
+  MR_CO_TRY(auto times, co_await read_checked(files_, file_name(folder_, base_, ".timeindex")));
+  if (indexed_) co_return Result<>();
+  Reader from(offsets);
+  const Error damaged{ErrorCode::kCorruptRecord, "an index is of another segment"};
+  if (from.bytes(8) != kOffsetMagic || from.big_endian<uint64_t>() != size_) co_return damaged;
+  std::vector<OffsetEntry> offset_entries;
+  while (from.left() > 0) {
+    const auto offset = from.big_endian<uint32_t>();
+    offset_entries.push_back({offset, from.big_endian<uint32_t>()});
+  }
+  Reader from_times(times);
+  if (from_times.bytes(8) != kTimeMagic || from_times.big_endian<uint64_t>() != size_) {
+    co_return damaged;
+  }
+  const auto max_timestamp = from_times.big_endian<int64_t>();
+  const auto max_timestamp_offset = from_times.big_endian<int64_t>();
+  std::vector<TimeEntry> time_entries;
+  while (from_times.left() > 0) {
+    const auto timestamp = from_times.big_endian<int64_t>();
+    time_entries.push_back({timestamp, from_times.big_endian<uint32_t>()});
+  }
+  if (!from.ok() || !from_times.ok()) co_return damaged;
+  offsets_ = std::move(offset_entries);
+  times_ = std::move(time_entries);
+  max_timestamp_ = max_timestamp;
+  max_timestamp_offset_ = max_timestamp_offset;
+  next_entry_at_ = size_;
+  indexed_ = true;
+  co_return Result<>();
+}
+
+io::Task<Result<>> Segment::save_index() {
+  if (!indexed_) co_return Result<>();
+  std::string offsets(kOffsetMagic);
+  append_be<uint64_t>(offsets, size_);
+  for (const auto& entry : offsets_) {
+    append_be<uint32_t>(offsets, entry.offset);
+    append_be<uint32_t>(offsets, entry.position);
+  }
+  std::string times(kTimeMagic);
+  append_be<uint64_t>(times, size_);
+  append_be<int64_t>(times, max_timestamp_);
+  append_be<int64_t>(times, max_timestamp_offset_);
+  for (const auto& entry : times_) {
+    append_be<int64_t>(times, entry.timestamp);
+    append_be<uint32_t>(times, entry.offset);
+  }
+  auto offsets_path = file_name(folder_, base_, ".index");
+  MR_CO_TRY(co_await write_checked(files_, std::move(offsets_path), std::move(offsets)));
+  auto times_path = file_name(folder_, base_, ".timeindex");
+  co_return co_await write_checked(files_, std::move(times_path), std::move(times));
+}
+
+void Segment::unload() {
+  MR_CHECK(readers == 0);
+  file_.reset();
+  indexed_ = size_ == 0;
+  offsets_ = {};
+  times_ = {};
+  next_entry_at_ = 0;
+}
+
+Result<> Segment::remove() {
+  MR_CHECK(readers == 0);
+  file_.reset();
+  MR_TRY(files_.remove(path()));
+  // What stays beside it is swept at the next open.
+  for (const std::string_view suffix : {".index", ".timeindex", ".producers"}) {
+    const auto beside = file_name(folder_, base_, suffix);
+    if (!files_.exists(beside)) continue;
+    if (auto gone = files_.remove(beside); !gone) {
+      logging::warn("a needless file stays", {{"reason", gone.error().text}});
+    }
+  }
+  return {};
+}
+
+void Segment::note(const BatchHeader& header, uint32_t interval) {
+  if (size_ >= next_entry_at_) {
+    const auto relative = static_cast<uint32_t>(header.base_offset - base_);
+    offsets_.push_back({relative, static_cast<uint32_t>(size_)});
+    if (times_.empty() || times_.back().timestamp < max_timestamp_) {
+      times_.push_back({max_timestamp_, relative});
+    }
+    next_entry_at_ = size_ + interval;
+  }
+  if (max_timestamp_offset_ < 0 || header.max_timestamp > max_timestamp_) {
+    max_timestamp_ = header.max_timestamp;
+    max_timestamp_offset_ = header.base_offset;
+  }
+  size_ += header.total_bytes();
+  indexed_ = true;
+}
+
+Segment::Mark Segment::mark() const {
+  return {size_,           max_timestamp_, max_timestamp_offset_,
+          offsets_.size(), times_.size(),  next_entry_at_};
+}
+
+void Segment::cut(const Mark& mark) {
+  size_ = mark.size;
+  max_timestamp_ = mark.max_timestamp;
+  max_timestamp_offset_ = mark.max_timestamp_offset;
+  offsets_.resize(mark.offsets);
+  times_.resize(mark.times);
+  next_entry_at_ = mark.next_entry_at;
+}
+
+io::Task<Result<Offset>> Segment::scan(bool check_crc, uint32_t interval, Each each) {
+  size_ = 0;
+  max_timestamp_ = max_timestamp_offset_ = -1;
+  offsets_.clear();
+  times_.clear();
+  next_entry_at_ = 0;
+  indexed_ = true;
+  Offset next = base_;
+  MR_CO_TRY(auto* file, this->file());
+  std::string chunk;
+  uint64_t chunk_at = 0;  // where `chunk` stands in the file
+  size_t wanted = BatchHeader::kBytes;
+  for (;;) {
+    const std::string_view rest = std::string_view(chunk).substr(size_ - chunk_at);
+    if (rest.size() < wanted) {
+      chunk.erase(0, size_ - chunk_at);
+      chunk_at = size_;
+      const size_t missing = std::max(kScanBytes, wanted) - chunk.size();
+      MR_CO_TRY(const size_t got, co_await file->read(chunk_at + chunk.size(), missing, &chunk));
+      if (got == 0 && chunk.size() < wanted) break;
+      if (chunk.size() < wanted) continue;
+    }
+    const auto batch = std::string_view(chunk).substr(size_ - chunk_at);
+    const auto header = parse_batch_header(batch);
+    if (!header || batch[kMagicAt] != 2 || header->base_offset < next ||
+        header->last_offset_delta < 0 || header->last_offset() - base_ > UINT32_MAX) {
+      break;
+    }
+    wanted = header->total_bytes();
+    if (size_ + wanted > file->size()) break;
+    if (batch.size() < wanted) continue;
+    if (check_crc && !crc_matches(batch.substr(0, wanted))) break;
+    next = header->last_offset() + 1;
+    note(*header, interval);
+    if (each) each(*header);
+    wanted = BatchHeader::kBytes;
+  }
+  co_return next;
+}
+
+uint64_t Segment::position_of(Offset offset) const {
+  const auto relative = static_cast<uint64_t>(offset - base_);
+  const auto after = std::ranges::upper_bound(offsets_, relative, {}, &OffsetEntry::offset);
+  return after == offsets_.begin() ? 0 : std::prev(after)->position;
+}
+
+Offset Segment::offset_before(TimestampMs timestamp) const {
+  // Before the entry's offset all timestamps are smaller than the one looked for.
+  const auto after = std::ranges::lower_bound(times_, timestamp, {}, &TimeEntry::timestamp);
+  return after == times_.begin() ? base_ : base_ + std::prev(after)->offset;
+}
+
+}  // namespace millrace::log::detail

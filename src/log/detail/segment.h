@@ -1,0 +1,117 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/io/env.h"
+#include "log/record_batch.h"
+
+namespace millrace::log::detail {
+
+/// The name of a partition's file: 20 digits, then `suffix`.
+std::string file_name(const std::string& folder, Offset base, std::string_view suffix);
+/// A file of ours that can be made anew when it is lost: its bytes, then their CRC32C; not synced.
+io::Task<Result<>> write_checked(io::FileSystem& files, std::string path, std::string bytes);
+/// The bytes that write_checked() was given; kCorruptRecord when they are not as they were written.
+io::Task<Result<std::string>> read_checked(io::FileSystem& files, std::string path);
+
+/// One file of record batches and its two sparse indexes. The last segment of a partition grows;
+/// the others stand. Files are opened, indexes loaded when first used. Belongs to its log's shard.
+class Segment {
+ public:
+  Segment(io::FileSystem& files, std::string folder, Offset base);
+
+  Offset base() const { return base_; }
+  uint64_t size() const { return size_; }
+  TimestampMs max_timestamp() const { return max_timestamp_; }
+  /// Base offset of the first batch that holds max_timestamp(); -1 when there is none.
+  Offset max_timestamp_offset() const { return max_timestamp_offset_; }
+  std::string path() const { return file_name(folder_, base_, ".log"); }
+
+  /// What stands in a state file; the file itself is not looked at.
+  void set_known(uint64_t size, TimestampMs max_timestamp, Offset max_timestamp_offset);
+
+  /// Makes the file, which the folder need not hold yet.
+  Result<> create();
+  /// The open file. Errors: kIo; kCorruptRecord when it is missing.
+  Result<io::File*> file();
+  bool is_open() const { return file_ != nullptr; }
+  bool has_index() const { return indexed_; }
+  /// Makes the indexes stand in memory: from their files, or from the segment when these are
+  /// damaged or missing.
+  io::Task<Result<>> load_index();
+  io::Task<Result<>> save_index();
+  /// Closes the file and forgets the indexes, until they are used again.
+  void unload();
+  Result<> remove();
+
+  /// Takes `header`, written at size(), into account. At most one index entry every `interval`.
+  void note(const BatchHeader& header, uint32_t interval);
+  /// What note() changes, so that it can be undone.
+  struct Mark {
+    uint64_t size = 0;
+    TimestampMs max_timestamp = -1;
+    Offset max_timestamp_offset = -1;
+    size_t offsets = 0;
+    size_t times = 0;
+    uint64_t next_entry_at = 0;
+  };
+  Mark mark() const;
+  void cut(const Mark& mark);
+
+  /// Reads the batches from the start on and notes each; `each` sees them too. Stops at the first
+  /// that is cut short, out of order or, with `check_crc`, damaged; size() is then where it stood.
+  /// Gives the offset after the last batch.
+  using Each = std::function<void(const BatchHeader&)>;
+  io::Task<Result<Offset>> scan(bool check_crc, uint32_t interval, Each each);
+
+  /// A position at or before the batch that holds `offset`.
+  uint64_t position_of(Offset offset) const;
+  /// An offset at or before the first batch with a record at or past `timestamp`.
+  Offset offset_before(TimestampMs timestamp) const;
+
+  /// Reads under way: a segment with readers is neither unloaded nor removed.
+  size_t readers = 0;
+  /// When its first batch came, by the node's clock; rolling by age counts from here.
+  int64_t first_append_ms = -1;
+
+ private:
+  struct OffsetEntry {
+    uint32_t offset;  // relative to base_
+    uint32_t position;
+  };
+  struct TimeEntry {
+    TimestampMs timestamp;  // the largest before `offset`
+    uint32_t offset;
+  };
+  io::Task<Result<>> read_index();
+
+  io::FileSystem& files_;
+  std::string folder_;
+  Offset base_;
+  std::unique_ptr<io::File> file_;
+  uint64_t size_ = 0;
+  TimestampMs max_timestamp_ = -1;
+  Offset max_timestamp_offset_ = -1;
+  bool indexed_ = false;
+  std::vector<OffsetEntry> offsets_;
+  std::vector<TimeEntry> times_;
+  uint64_t next_entry_at_ = 0;
+};
+
+/// Keeps a segment in place while it is read.
+class Reading {
+ public:
+  explicit Reading(Segment& segment) : segment_(segment) { ++segment_.readers; }
+  ~Reading() { --segment_.readers; }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  Segment& segment_;
+};
+
+}  // namespace millrace::log::detail

@@ -1,0 +1,323 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/logging.h"
+#include "log/detail/partition_log_impl.h"
+
+namespace millrace::log::detail {
+
+namespace {
+/// What one write takes at the most, so that the first in line does not wait for all behind it.
+constexpr size_t kGroupBytesMax = 8u << 20;
+constexpr int32_t kLeaderEpoch = 0;
+}  // namespace
+
+struct PartitionLogImpl::Enqueue {
+  PartitionLogImpl& log;
+  Pending& pending;
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) const {
+    pending.waiter = h;
+    log.queue_.push_back(&pending);
+    log.wake_writer();
+  }
+  void await_resume() const noexcept {}
+};
+
+io::Task<Result<AppendResult>> PartitionLogImpl::append(std::string batches, Ack ack) {
+  if (closing_) co_return Error{ErrorCode::kShuttingDown, path_ + " is closing"};
+  Pending pending;
+  pending.ack = ack;
+  pending.batches = std::move(batches);
+  for (size_t at = 0; at < pending.batches.size();) {
+    const auto header = parse_batch_header(std::string_view(pending.batches).substr(at));
+    if (!header || header->total_bytes() > pending.batches.size() - at ||
+        header->last_offset_delta < 0) {
+      co_return Error{ErrorCode::kCorruptRecord, "a record batch is cut short, or is none"};
+    }
+    if (header->total_bytes() > config_.batch_bytes_max) {
+      co_return Error{ErrorCode::kRecordTooLarge,
+                      fmt::format("a record batch of {} bytes is larger than the {} that the topic "
+                                  "allows (max.message.bytes)",
+                                  header->total_bytes(), config_.batch_bytes_max)};
+    }
+    pending.headers.push_back(*header);
+    at += header->total_bytes();
+  }
+  if (pending.headers.empty()) co_return Error{ErrorCode::kCorruptRecord, "no record batch"};
+  auto queued = Enqueue{*this, pending};
+  co_await queued;
+  co_return std::move(*pending.result);
+}
+
+io::Task<Result<>> PartitionLogImpl::request_roll() {
+  Pending pending;
+  auto queued = Enqueue{*this, pending};
+  co_await queued;
+  if (!*pending.result) co_return std::move(*pending.result).error();
+  co_return Result<>();
+}
+
+void PartitionLogImpl::wake_writer() {
+  if (writing_) return;
+  writing_ = true;
+  shard_.spawn(gate_, write_queued());
+}
+
+io::Task<void> PartitionLogImpl::write_queued() {
+  while (!queue_.empty() || sync_failed_) {
+    auto ready = co_await ready_to_write();
+    auto taken = take_queued();
+    if (ready) {
+      if (!taken.empty()) co_await write_group(std::move(taken));
+      continue;
+    }
+    for (auto* pending : taken) finish(*pending, ready.error());
+    // What cannot be undone now is tried again before the next append.
+    if (queue_.empty()) break;
+  }
+  writing_ = false;
+  idle_.notify_all();
+}
+
+/// Brings the log into the state that its members describe, after a failure or when it is new.
+io::Task<Result<>> PartitionLogImpl::ready_to_write() {
+  if (sync_failed_) MR_CO_TRY(co_await undo_unsynced());
+  if (segments_.empty()) MR_CO_TRY(add_segment(end_offset_));
+  if (clean_on_disk_) {
+    // Need not be durable: after a crash the file's size tells that the clean file is old.
+    MR_CO_TRY(env_.files().remove(path_ + "/clean"));
+    clean_on_disk_ = false;
+  }
+  MR_CO_TRY(co_await active().load_index());
+  if (tail_dirty_) {
+    MR_CO_TRY(auto* file, active().file());
+    MR_CO_TRY(co_await file->truncate(active().size()));
+    tail_dirty_ = false;
+  }
+  co_return Result<>();
+}
+
+/// After a failed sync nobody knows which of the unsynced bytes are on disk, and a later sync would
+/// not tell (the kernel has marked the pages clean). So they go, and their producers are told.
+io::Task<Result<>> PartitionLogImpl::undo_unsynced() {
+  const Error failed = *sync_failed_;
+  while (!unsynced_.empty()) {
+    undo(unsynced_.back());
+    for (auto* pending : unsynced_.back().waiting) finish(*pending, failed);
+    unsynced_.pop_back();
+  }
+  MR_CO_TRY(auto* file, active().file());
+  MR_CO_TRY(co_await file->truncate(active().size()));
+  MR_CO_TRY(co_await file->sync());
+  sync_failed_.reset();
+  tail_dirty_ = false;
+  co_return Result<>();
+}
+
+void PartitionLogImpl::undo(const Group& group) {
+  end_offset_ = group.end_before;
+  active().cut(group.mark);
+  producers_.restore(group.producers);
+}
+
+std::vector<PartitionLogImpl::Pending*> PartitionLogImpl::take_queued() {
+  std::vector<Pending*> taken;
+  size_t bytes = 0;
+  while (!queue_.empty() && (taken.empty() || bytes < kGroupBytesMax)) {
+    taken.push_back(queue_.front());
+    bytes += queue_.front()->batches.size();
+    queue_.pop_front();
+  }
+  return taken;
+}
+
+io::Task<void> PartitionLogImpl::write_group(std::vector<Pending*> taken) {
+  size_t bytes = 0;
+  bool roll_asked = false;
+  for (const auto* pending : taken) {
+    bytes += pending->batches.size();
+    roll_asked |= pending->headers.empty();
+  }
+  if (must_roll(bytes) || (roll_asked && active().size() > 0)) {
+    auto rolled = co_await roll();
+    if (!rolled) {
+      for (auto* pending : taken) finish(*pending, rolled.error());
+      co_return;
+    }
+  }
+  std::vector<std::string_view> parts;
+  const uint64_t position = active().size();
+  auto group = assign(taken, parts);
+  if (!parts.empty()) {
+    Result<> written;
+    auto file = active().file();
+    if (file) {
+      written = co_await (*file)->write_parts(position, parts);
+    } else {
+      written = file.error();
+    }
+    if (!written) {
+      undo(group);
+      tail_dirty_ = true;
+      logging::warn("an append failed, its bytes are cut off",
+                    {{"log", path_}, {"reason", written.error().text}});
+      for (auto* pending : group.waiting) finish(*pending, written.error());
+      co_return;
+    }
+    writes_.add();
+  }
+  // All may have been refused, or be retries of what is durable.
+  if (parts.empty() && (group.waiting.empty() || unsynced_.empty())) {
+    for (auto* pending : group.waiting) finish(*pending, pending->answer);
+    co_return;
+  }
+  settle(std::move(group));
+}
+
+/// After the write: answers those who wait for no more, leaves the others to the syncer.
+void PartitionLogImpl::settle(Group group) {
+  const bool sync = config_.durability == Durability::kFsync || !unsynced_.empty();
+  if (!sync) advance(group.end, group.position);
+  std::erase_if(group.waiting, [&](Pending* pending) {
+    const bool done = !sync || (pending->ack == Ack::kWritten && !sync_failed_);
+    if (done) finish(*pending, pending->answer);
+    return done;
+  });
+  if (!sync) return;
+  unsynced_.push_back(std::move(group));
+  if (syncing_ || sync_failed_) return;
+  syncing_ = true;
+  shard_.spawn(gate_, sync_written());
+}
+
+/// Gives every batch its offset and `parts` its bytes; answers those that are refused.
+PartitionLogImpl::Group PartitionLogImpl::assign(const std::vector<Pending*>& taken,
+                                                 std::vector<std::string_view>& parts) {
+  Group group;
+  group.end_before = end_offset_;
+  group.mark = active().mark();
+  if (active().size() == 0) active().first_append_ms = env_.now_ms();
+  for (auto* pending : taken) {
+    auto placed = place(*pending, group);
+    if (!placed) {
+      finish(*pending, std::move(placed).error());
+      continue;
+    }
+    if (*placed) parts.push_back(pending->batches);
+    group.waiting.push_back(pending);
+  }
+  group.end = end_offset_;
+  group.position = active().size();
+  return group;
+}
+
+/// False: there is nothing to write, `pending.answer` is that of an earlier append.
+Result<bool> PartitionLogImpl::place(Pending& pending, Group& group) {
+  pending.answer.start_offset = start_offset_;
+  if (pending.headers.empty()) return false;
+  Producers::Undo undo;
+  auto fresh = take_sequences(pending, undo);
+  if (!fresh || !*fresh) {
+    producers_.restore(undo);
+    return fresh;
+  }
+  std::ranges::move(undo, std::back_inserter(group.producers));
+  std::optional<TimestampMs> stamp;
+  if (config_.timestamp_type == TimestampType::kLogAppendTime) stamp = env_.now_ms();
+  pending.answer.base_offset = end_offset_;
+  pending.answer.append_time_ms = stamp.value_or(-1);
+  char* at = pending.batches.data();
+  size_t records = 0;
+  for (auto& header : pending.headers) {
+    patch_batch(at, header.base_offset, kLeaderEpoch, stamp);
+    if (stamp) header.max_timestamp = *stamp;
+    active().note(header, config_.index_interval_bytes);
+    end_offset_ = header.last_offset() + 1;
+    at += header.total_bytes();
+    records += static_cast<size_t>(std::max(header.record_count, 0));
+  }
+  pending.answer.next_offset = end_offset_;
+  appended_bytes_.add(static_cast<double>(pending.batches.size()));
+  appended_records_.add(static_cast<double>(records));
+  return true;
+}
+
+/// Gives the headers their offsets and takes their producers' sequences as appended. False when
+/// `pending` is a retry; its answer is then complete.
+Result<bool> PartitionLogImpl::take_sequences(Pending& pending, Producers::Undo& undo) {
+  Offset next = end_offset_;
+  for (auto& header : pending.headers) {
+    header.base_offset = next;
+    next = header.last_offset() + 1;
+    if (header.producer_id < 0 || header.control()) continue;
+    MR_TRY(const auto earlier, producers_.check(header));
+    if (!earlier) {
+      producers_.apply(header, env_.now_ms(), &undo);
+      continue;
+    }
+    pending.answer.base_offset = earlier->base_offset;
+    pending.answer.next_offset = earlier->last_offset + 1;
+    pending.answer.duplicate = true;
+    // A client sends an idempotent batch alone: a retry among others is none of ours.
+    if (pending.headers.size() == 1) return false;
+    return Error{ErrorCode::kOutOfOrderSequence,
+                 fmt::format("producer {} sent sequence {} again, among other batches",
+                             header.producer_id, header.base_sequence)};
+  }
+  return true;
+}
+
+io::Task<void> PartitionLogImpl::sync_written() {
+  while (!unsynced_.empty() && !sync_failed_) {
+    // The groups that are written now; the writer adds more meanwhile.
+    size_t groups = unsynced_.size();
+    const auto start = std::chrono::steady_clock::now();
+    Result<> synced;
+    auto file = active().file();
+    if (file) {
+      synced = co_await (*file)->sync();
+    } else {
+      synced = file.error();
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    sync_seconds_.observe(took.count());
+    if (!synced) {
+      logging::error("a sync failed, what was not synced is cut off",
+                     {{"log", path_}, {"reason", synced.error().text}});
+      sync_failed_ = synced.error();
+      break;
+    }
+    for (; groups > 0; --groups) {
+      const Group group = std::move(unsynced_.front());
+      unsynced_.pop_front();
+      advance(group.end, group.position);
+      for (auto* pending : group.waiting) finish(*pending, pending->answer);
+    }
+  }
+  syncing_ = false;
+  if (sync_failed_) wake_writer();
+  idle_.notify_all();
+}
+
+void PartitionLogImpl::advance(Offset high_watermark, uint64_t position) {
+  MR_CHECK(high_watermark >= high_watermark_);
+  visible_position_ = position;
+  if (high_watermark == high_watermark_) return;
+  high_watermark_ = high_watermark;
+  moved_.notify_all();
+}
+
+void PartitionLogImpl::finish(Pending& pending, Result<AppendResult> result) {
+  pending.result.emplace(std::move(result));
+  shard_.post([waiter = pending.waiter] { waiter.resume(); });
+}
+
+io::Task<void> PartitionLogImpl::until_idle() {
+  while (writing_ || syncing_) {
+    co_await idle_.wait_until(std::chrono::steady_clock::now() + std::chrono::hours(1));
+  }
+}
+
+}  // namespace millrace::log::detail
