@@ -1,0 +1,77 @@
+#include "pgwire/detail/connection.h"
+
+namespace millrace::pgwire::detail {
+
+Connection::Connection(Setup setup)
+    : setup_(setup), machine_({setup.process, setup.secret, "15.0 (Millrace " MR_VERSION ")"}) {}
+
+Connection::Todo Connection::advance(std::string_view bytes) {
+  machine_.feed(bytes);
+  while (true) {
+    Step step = machine_.next();
+    if (std::holds_alternative<Read>(step)) return Todo::kRead;
+    if (std::holds_alternative<Write>(step)) return Todo::kWrite;
+    if (auto* close = std::get_if<Close>(&step)) {
+      close_reason_ = close->reason;
+      return Todo::kClose;
+    }
+    std::visit([this](auto& what) { perform(what); }, step);
+  }
+}
+
+Connection::Todo Connection::shut_down() {
+  machine_.end(Error{ErrorCode::kShuttingDown, "terminating connection: the node is stopping"});
+  return Todo::kClose;
+}
+
+void Connection::interrupt() {
+  if (sql::Session* session = running_) session->interrupt();
+}
+
+void Connection::perform(Connect& step) {
+  auto session = setup_.engine.connect(std::move(step.user), std::move(step.database));
+  if (!session) return machine_.connected(std::move(session).error());
+  session_ = std::move(*session);
+  machine_.set_transaction_state(session_->transaction_state());
+  machine_.connected({});
+}
+
+void Connection::perform(Split& step) { machine_.split(session_->split(step.script)); }
+
+void Connection::perform(Prepare& step) {
+  running_ = session_.get();
+  auto result = session_->prepare(std::move(step.sql), std::move(step.types));
+  running_ = nullptr;
+  machine_.set_transaction_state(session_->transaction_state());
+  machine_.prepared(std::move(result));
+}
+
+void Connection::perform(Execute& step) {
+  running_ = session_.get();
+  auto result = session_->execute(*step.statement, std::move(step.parameters));
+  running_ = nullptr;
+  machine_.set_transaction_state(session_->transaction_state());
+  machine_.executed(std::move(result));
+}
+
+void Connection::perform(Fetch& step) {
+  running_ = session_.get();
+  auto result = step.cursor->fetch();
+  running_ = nullptr;
+  machine_.set_transaction_state(session_->transaction_state());
+  machine_.fetched(std::move(result));
+}
+
+void Connection::perform(CopyIn& step) {
+  running_ = session_.get();
+  auto result = session_->copy_in(step.copy.table, step.copy.columns,
+                                  step.copy.options.format == CopyFormat::kCsv ? "csv" : "text",
+                                  step.copy.options.header, std::move(step.data));
+  running_ = nullptr;
+  machine_.set_transaction_state(session_->transaction_state());
+  machine_.copied(std::move(result));
+}
+
+void Connection::perform(Cancel& step) { setup_.canceller.cancel(step.process, step.secret); }
+
+}  // namespace millrace::pgwire::detail

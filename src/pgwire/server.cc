@@ -1,0 +1,178 @@
+#include "pgwire/server.h"
+
+#include <list>
+
+#include "base/io/gate.h"
+#include "base/logging.h"
+#include "pgwire/detail/connection.h"
+
+namespace millrace::pgwire {
+namespace {
+
+using detail::Connection;
+
+/// Connections by process id, for CancelRequest, which comes on a connection (and perhaps a shard)
+/// of its own. Any thread: a mutex, since this is not on any record's way.
+class Registry : public detail::Canceller {
+ public:
+  void add(Connection& connection) {
+    std::lock_guard lock(mutex_);
+    connections_[connection.process()] = &connection;
+  }
+  void remove(Connection& connection) {
+    std::lock_guard lock(mutex_);
+    connections_.erase(connection.process());
+  }
+  void cancel(int32_t process, int32_t secret) override {
+    std::lock_guard lock(mutex_);
+    auto found = connections_.find(process);
+    if (found != connections_.end() && found->second->secret() == secret) {
+      found->second->interrupt();
+    }
+  }
+  void interrupt_all() {
+    std::lock_guard lock(mutex_);
+    for (auto& [process, connection] : connections_) connection->interrupt();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<int32_t, Connection*> connections_;
+};
+
+class ServerImpl : public Server {
+ public:
+  ServerImpl(io::Runtime& runtime, io::Env& env, sql::Engine& engine)
+      : runtime_(runtime),
+        env_(env),
+        engine_(engine),
+        connections_now_(
+            env.metrics().gauge("millrace_pgwire_connections", "PostgreSQL connections open now")),
+        connections_(env.metrics().counter("millrace_pgwire_connections_total",
+                                           "PostgreSQL connections accepted")),
+        statements_(env.metrics().counter("millrace_pgwire_statements_total",
+                                          "Statements run for PostgreSQL clients")),
+        errors_(env.metrics().counter("millrace_pgwire_errors_total",
+                                      "Errors answered to PostgreSQL clients")),
+        lanes_(runtime.shard_count()) {}
+
+  Result<> listen(std::string_view address) {
+    MR_TRY(listener_, io::Listener::listen(runtime_, address));
+    listener_->start([this](io::Socket socket) { return serve(std::move(socket)); });
+    return {};
+  }
+
+  const std::string& address() const override { return listener_->address(); }
+
+  io::Task<void> close(std::chrono::milliseconds grace) override {
+    closing_ = true;
+    for (size_t i = 0; i < lanes_.size(); i++) co_await runtime_.shard(i).call(end_idle(i));
+    io::Shard& here = *io::Shard::current();
+    here.spawn(closing_gate_, interrupt_after(here, grace));
+    co_await listener_->close(grace);
+    co_await closing_gate_.close();
+  }
+
+ private:
+  /// The connections of one shard that wait for their client.
+  struct Lane {
+    std::list<io::Socket*> idle;
+  };
+
+  io::Task<void> serve(io::Socket socket);
+  io::Task<void> converse(io::Socket& socket, Connection& connection);
+  io::Task<Result<size_t>> read(io::Socket& socket, std::span<char> into);
+  io::Task<void> end_idle(size_t lane);
+  io::Task<void> interrupt_after(io::Shard& shard, std::chrono::milliseconds grace);
+  void count(Connection& connection);
+
+  io::Runtime& runtime_;
+  io::Env& env_;
+  sql::Engine& engine_;
+  Metrics::Gauge& connections_now_;
+  Metrics::Counter& connections_;
+  Metrics::Counter& statements_;
+  Metrics::Counter& errors_;
+  Registry registry_;
+  std::vector<Lane> lanes_;
+  std::atomic<bool> closing_ = false;
+  io::Gate closing_gate_;
+  std::atomic<int32_t> next_process_ = 1;
+  std::unique_ptr<io::Listener> listener_;
+};
+
+io::Task<void> ServerImpl::serve(io::Socket socket) {
+  Connection::Setup setup{engine_, registry_, next_process_++, static_cast<int32_t>(env_.random())};
+  auto connection = std::make_unique<Connection>(setup);
+  registry_.add(*connection);
+  connections_.add();
+  connections_now_.add(1);
+  co_await converse(socket, *connection);
+  connections_now_.add(-1);
+  registry_.remove(*connection);
+  if (!connection->close_reason().empty()) {
+    logging::warn("PostgreSQL connection ended",
+                  {{"peer", socket.peer()}, {"reason", connection->close_reason()}});
+  }
+  // To end a session rolls back and may wait: not here.
+  auto end = [&] { connection.reset(); };
+  co_await runtime_.blocking(end);
+}
+
+io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection) {
+  std::array<char, 16 << 10> buffer;
+  size_t filled = 0;
+  while (true) {
+    std::string_view bytes(buffer.data(), filled);
+    auto advance = [&connection, bytes] { return connection.advance(bytes); };
+    auto todo = co_await runtime_.blocking(advance);
+    count(connection);
+    if (todo == Connection::Todo::kRead && closing_) todo = connection.shut_down();
+    std::string output = connection.take_output();
+    if (!output.empty()) {
+      auto written = co_await socket.write(output);
+      if (!written) co_return;
+    }
+    if (todo == Connection::Todo::kClose) co_return;
+    filled = 0;
+    if (todo == Connection::Todo::kWrite) continue;
+    auto got = co_await read(socket, buffer);
+    if (!got || *got == 0) co_return;
+    filled = *got;
+  }
+}
+
+io::Task<Result<size_t>> ServerImpl::read(io::Socket& socket, std::span<char> into) {
+  Lane& lane = lanes_[socket.shard().index()];
+  auto at = lane.idle.insert(lane.idle.end(), &socket);
+  auto got = co_await socket.read_some(into);
+  lane.idle.erase(at);
+  co_return got;
+}
+
+io::Task<void> ServerImpl::end_idle(size_t lane) {
+  for (io::Socket* socket : lanes_[lane].idle) socket->shutdown();
+  co_return;
+}
+
+io::Task<void> ServerImpl::interrupt_after(io::Shard& shard, std::chrono::milliseconds grace) {
+  co_await shard.sleep(grace, &closing_gate_);
+  registry_.interrupt_all();
+}
+
+void ServerImpl::count(Connection& connection) {
+  auto counts = connection.take_counts();
+  if (counts.statements > 0) statements_.add(static_cast<double>(counts.statements));
+  if (counts.errors > 0) errors_.add(static_cast<double>(counts.errors));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::listen(io::Runtime& runtime, io::Env& env,
+                                               sql::Engine& engine, std::string_view address) {
+  auto server = std::make_unique<ServerImpl>(runtime, env, engine);
+  MR_TRY(server->listen(address));
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace millrace::pgwire
