@@ -18,9 +18,13 @@ class RowStore {
   using Slot = int64_t;
   /// Adds row `row` of `chunk`; gives its slot, which stays its address until erase().
   Slot insert(duckdb::DataChunk& chunk, size_t row);
+  /// Adds all rows of `chunk`; appends their slots to `slots`. Many times faster than one by one.
+  void insert(duckdb::DataChunk& chunk, std::vector<Slot>& slots);
   void erase(Slot slot);
   /// Appends the row to `out` (types as the store's).
   void read(Slot slot, duckdb::DataChunk& out) const;
+  /// Whether a row stands there. Any value may be asked for.
+  bool holds(Slot slot) const;
   size_t size() const;
   size_t memory_bytes() const;
 
@@ -29,8 +33,8 @@ class RowStore {
    public:
     virtual ~Snapshot() = default;
     virtual size_t size() const = 0;
-    /// Rows block by block; several threads may scan at once. `columns`: indexes, or SIZE_MAX for
-    /// the slot as BIGINT. Gives false at the end.
+    /// Fills `out` (empty) with rows of the next blocks; several threads may scan at once.
+    /// `columns`: indexes, or SIZE_MAX for the slot as BIGINT. Gives false at the end.
     virtual bool next(const std::vector<size_t>& columns, duckdb::DataChunk& out) = 0;
   };
   std::shared_ptr<Snapshot> snapshot() const;

@@ -205,13 +205,12 @@ struct Column {
   RecursiveUnifiedVectorFormat format;
 };
 
-void add_sizes(const Column& column, size_t count, std::vector<uint32_t>& ends) {
+void add_sizes(const Column& column, size_t count, std::vector<size_t>& ends) {
   const auto& v = column.format.unified;
   const Field& field = *column.field;
   const bool all_valid = v.validity.AllValid();
   if (field.width > 0 && all_valid) {
-    const auto width = static_cast<uint32_t>(field.width);
-    for (size_t row = 0; row < count; ++row) ends[row + 1] += width;
+    for (size_t row = 0; row < count; ++row) ends[row + 1] += field.width;
     return;
   }
   for (size_t row = 0; row < count; ++row) {
@@ -223,19 +222,19 @@ void add_sizes(const Column& column, size_t count, std::vector<uint32_t>& ends) 
     } else if (size == 0) {
       size = value_size(field, column.format, row);
     }
-    ends[row + 1] += static_cast<uint32_t>(size);
+    ends[row + 1] += size;
   }
 }
 
 template <typename Write>
 void write_rows(const duckdb::UnifiedVectorFormat& v, size_t i, size_t count, char* bytes,
-                const std::vector<uint32_t>& begins, std::vector<uint32_t>& at, Write write) {
+                const std::vector<size_t>& begins, std::vector<size_t>& at, Write write) {
   const bool all_valid = v.validity.AllValid();
   for (size_t row = 0; row < count; ++row) {
     const size_t index = v.sel->get_index(row);
     if (!all_valid && !v.validity.RowIsValid(index)) continue;
     set_bit(bytes + begins[row], i);
-    at[row] += static_cast<uint32_t>(write(bytes + at[row], index, row));
+    at[row] += write(bytes + at[row], index, row);
   }
 }
 
@@ -249,7 +248,7 @@ auto fixed_writer(const duckdb::UnifiedVectorFormat& v) {
 }
 
 void write_column(const Column& column, size_t i, size_t count, bool canonical, char* bytes,
-                  const std::vector<uint32_t>& begins, std::vector<uint32_t>& at) {
+                  const std::vector<size_t>& begins, std::vector<size_t>& at) {
   const Field& field = *column.field;
   const auto& v = column.format.unified;
   const auto rows = [&](auto write) { write_rows(v, i, count, bytes, begins, at, write); };
@@ -407,7 +406,7 @@ void RowCodec::encode(duckdb::DataChunk& chunk, std::span<const size_t> columns,
   const size_t count = chunk.size();
   const size_t bitmap = bitmap_bytes(fields_.size());
   std::vector<Column> inputs(columns.size());
-  out.ends.assign(count + 1, static_cast<uint32_t>(bitmap));
+  out.ends.assign(count + 1, bitmap);
   out.ends[0] = 0;
   for (size_t i = 0; i < columns.size(); ++i) {
     duckdb::Vector& vector = chunk.data[columns[i]];
@@ -419,20 +418,32 @@ void RowCodec::encode(duckdb::DataChunk& chunk, std::span<const size_t> columns,
     }
     add_sizes(inputs[i], count, out.ends);
   }
-  uint64_t total = 0;
-  for (size_t row = 0; row < count; ++row) {
-    total += out.ends[row + 1];
-    MR_CHECK(total <= std::numeric_limits<uint32_t>::max());
-    out.ends[row + 1] = static_cast<uint32_t>(total);
-  }
-  out.bytes.resize(total);
-  std::vector<uint32_t> at(out.ends.begin(), out.ends.end());
+  for (size_t row = 0; row < count; ++row) out.ends[row + 1] += out.ends[row];
+  out.bytes.resize(out.ends[count]);
+  std::vector<size_t> at(out.ends.begin(), out.ends.end());
   for (size_t row = 0; row < count; ++row) {
     std::memset(out.bytes.data() + at[row], 0, bitmap);
-    at[row] += static_cast<uint32_t>(bitmap);
+    at[row] += bitmap;
   }
   for (size_t i = 0; i < columns.size(); ++i)
     write_column(inputs[i], i, count, form_ == Form::kCanonical, out.bytes.data(), out.ends, at);
+}
+
+void RowCodec::encode_row(duckdb::DataChunk& chunk, size_t row, std::vector<char>& out) const {
+  std::vector<RecursiveUnifiedVectorFormat> inputs(fields_.size());
+  size_t size = bitmap_bytes(fields_.size());
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    duckdb::Vector::RecursiveToUnifiedFormat(chunk.data[i], chunk.size(), inputs[i]);
+    if (is_valid(inputs[i], row)) size += value_size(fields_[i], inputs[i], row);
+  }
+  out.resize(size);
+  std::memset(out.data(), 0, bitmap_bytes(fields_.size()));
+  ValueWriter writer(out.data() + bitmap_bytes(fields_.size()), form_ == Form::kCanonical);
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    if (!is_valid(inputs[i], row)) continue;
+    set_bit(out.data(), i);
+    writer.write(fields_[i], inputs[i], row);
+  }
 }
 
 void RowCodec::decode(std::string_view row, std::span<const size_t> targets, duckdb::DataChunk& out,

@@ -36,7 +36,7 @@ class RowCodec {
   /// Encoded rows, back to back.
   struct Rows {
     std::vector<char> bytes;
-    std::vector<uint32_t> ends;  // row i is [ends[i], ends[i + 1])
+    std::vector<size_t> ends;  // row i is [ends[i], ends[i + 1])
     std::string_view operator[](size_t row) const {
       return {bytes.data() + ends[row], ends[row + 1] - ends[row]};
     }
@@ -44,6 +44,8 @@ class RowCodec {
 
   /// Encodes `columns` of `chunk` (their types in order as this codec's) in place of `out`.
   void encode(duckdb::DataChunk& chunk, std::span<const size_t> columns, Rows& out) const;
+  /// Encodes all columns of one row of `chunk` in place of `out`.
+  void encode_row(duckdb::DataChunk& chunk, size_t row, std::vector<char>& out) const;
 
   static constexpr size_t kSkip = static_cast<size_t>(-1);
   /// Writes field i of `row` to row `at` of `out.data[targets[i]]`, if that is not kSkip.

@@ -1,0 +1,226 @@
+#include "table/row_store.h"
+
+#include <array>
+#include <atomic>
+#include <limits>
+#include <mutex>
+#include <numeric>
+
+#include "base/check.h"
+#include "table/detail/row_codec.h"
+
+namespace millrace::table {
+namespace {
+
+constexpr size_t kBlockRows = 512;
+constexpr size_t kFree = std::numeric_limits<size_t>::max();
+
+/// The rows of kBlockRows slots, one after the other in the order in which they came.
+struct Block {
+  std::array<size_t, kBlockRows> begin;
+  std::array<uint32_t, kBlockRows> length;
+  size_t used = 0;
+  size_t garbage = 0;  // bytes of rows that are gone
+  std::vector<char> bytes;
+  std::atomic<size_t> readers =
+      0;  // snapshots that hold it; a block without any is written in place
+
+  Block() { begin.fill(kFree); }
+  /// A copy that holds no garbage.
+  std::shared_ptr<Block> copy() const {
+    auto other = std::make_shared<Block>();
+    other->bytes.reserve(bytes.size() - garbage + bytes.size() / 8);
+    for (size_t i = 0; i < kBlockRows; ++i)
+      if (begin[i] != kFree) other->put(i, row(i));
+    return other;
+  }
+  std::string_view row(size_t i) const { return {bytes.data() + begin[i], length[i]}; }
+  void put(size_t i, std::string_view row) {
+    begin[i] = bytes.size();
+    length[i] = static_cast<uint32_t>(row.size());
+    bytes.insert(bytes.end(), row.begin(), row.end());
+    if (++used == kBlockRows) bytes.shrink_to_fit();
+  }
+  void remove(size_t i) {
+    garbage += length[i];
+    begin[i] = kFree;
+    if (--used == 0) {
+      bytes.clear();
+      bytes.shrink_to_fit();
+      garbage = 0;
+    }
+  }
+  bool wasteful() const { return garbage > 4096 && garbage > bytes.size() / 2; }
+  size_t memory() const { return sizeof(Block) + bytes.capacity(); }
+};
+
+using Blocks = std::vector<std::shared_ptr<Block>>;
+
+class StoreSnapshot final : public RowStore::Snapshot {
+ public:
+  StoreSnapshot(std::shared_ptr<const RowCodec> codec, Blocks blocks, size_t size)
+      : codec_(std::move(codec)), blocks_(std::move(blocks)), size_(size) {}
+  ~StoreSnapshot() override {
+    for (const auto& block : blocks_) block->readers.fetch_sub(1, std::memory_order_release);
+  }
+
+  size_t size() const override { return size_; }
+
+  bool next(const std::vector<size_t>& columns, duckdb::DataChunk& out) override {
+    std::vector<size_t> targets;
+    for (size_t i = 0; i < columns.size(); ++i) {
+      if (columns[i] == std::numeric_limits<size_t>::max()) continue;
+      if (targets.size() <= columns[i]) targets.resize(columns[i] + 1, RowCodec::kSkip);
+      if (targets[columns[i]] == RowCodec::kSkip) targets[columns[i]] = i;
+    }
+    size_t count = 0;
+    while (count + kBlockRows <= STANDARD_VECTOR_SIZE) {
+      const size_t at = next_.fetch_add(1, std::memory_order_relaxed);
+      if (at >= blocks_.size()) break;
+      count = decode(at, targets, columns, out, count);
+    }
+    out.SetCardinality(count);
+    for (size_t i = 0; i < columns.size(); ++i)
+      if (columns[i] < targets.size() && targets[columns[i]] != i)
+        out.data[i].Reference(out.data[targets[columns[i]]]);  // a column that is asked for twice
+    return count > 0;
+  }
+
+ private:
+  size_t decode(size_t at, const std::vector<size_t>& targets, const std::vector<size_t>& columns,
+                duckdb::DataChunk& out, size_t count) const {
+    const Block& block = *blocks_[at];
+    const size_t first = count;
+    std::array<int64_t, kBlockRows> slots;
+    for (size_t i = 0; i < kBlockRows && block.used > 0; ++i) {
+      if (block.begin[i] == kFree) continue;
+      codec_->decode(block.row(i), targets, out, count);
+      slots[count++ - first] = static_cast<int64_t>(at * kBlockRows + i);
+    }
+    for (size_t i = 0; i < columns.size(); ++i) {
+      if (columns[i] != std::numeric_limits<size_t>::max()) continue;
+      std::copy_n(slots.begin(), count - first,
+                  duckdb::FlatVector::GetData<int64_t>(out.data[i]) + first);
+    }
+    return count;
+  }
+
+  std::shared_ptr<const RowCodec> codec_;
+  Blocks blocks_;
+  size_t size_;
+  std::atomic<size_t> next_ = 0;
+};
+
+}  // namespace
+
+struct RowStore::Impl {
+  std::shared_ptr<const RowCodec> codec;
+  std::vector<size_t> all_columns;
+  mutable std::mutex mutex;  // what follows; held for a batch of rows
+  Blocks blocks;
+  std::vector<Slot> free;
+  size_t size = 0;
+  size_t memory = 0;
+  RowCodec::Rows encoded;
+  std::vector<char> one;
+
+  Block& writable(size_t at) {
+    std::shared_ptr<Block>& block = blocks[at];
+    // Acquire: what the last snapshot read of it, it read before we write.
+    if (block->readers.load(std::memory_order_acquire) != 0 || block->wasteful()) {
+      memory -= block->memory();
+      block = block->copy();
+      memory += block->memory();
+    }
+    return *block;
+  }
+
+  Slot put(std::string_view row) {
+    MR_CHECK(row.size() <= std::numeric_limits<uint32_t>::max());
+    if (free.empty()) {
+      const size_t first = blocks.size() * kBlockRows;
+      blocks.push_back(std::make_shared<Block>());
+      memory += blocks.back()->memory();
+      for (size_t i = kBlockRows; i > 0; --i) free.push_back(static_cast<Slot>(first + i - 1));
+    }
+    const Slot slot = free.back();
+    free.pop_back();
+    Block& block = writable(static_cast<size_t>(slot) / kBlockRows);
+    memory -= block.memory();
+    block.put(static_cast<size_t>(slot) % kBlockRows, row);
+    memory += block.memory();
+    ++size;
+    return slot;
+  }
+
+  const Block* find(Slot slot) const {
+    if (slot < 0 || static_cast<size_t>(slot) / kBlockRows >= blocks.size()) return nullptr;
+    const Block& block = *blocks[static_cast<size_t>(slot) / kBlockRows];
+    return block.begin[static_cast<size_t>(slot) % kBlockRows] == kFree ? nullptr : &block;
+  }
+};
+
+RowStore::RowStore(std::vector<duckdb::LogicalType> types) : impl_(std::make_unique<Impl>()) {
+  impl_->codec = std::make_shared<const RowCodec>(types, RowCodec::Form::kExact);
+  impl_->all_columns.resize(types.size());
+  std::iota(impl_->all_columns.begin(), impl_->all_columns.end(), size_t{0});
+}
+
+RowStore::~RowStore() = default;
+
+RowStore::Slot RowStore::insert(duckdb::DataChunk& chunk, size_t row) {
+  impl_->codec->encode_row(chunk, row, impl_->one);
+  std::lock_guard lock(impl_->mutex);
+  return impl_->put({impl_->one.data(), impl_->one.size()});
+}
+
+void RowStore::insert(duckdb::DataChunk& chunk, std::vector<Slot>& slots) {
+  impl_->codec->encode(chunk, impl_->all_columns, impl_->encoded);
+  std::lock_guard lock(impl_->mutex);
+  for (size_t row = 0; row < chunk.size(); ++row) slots.push_back(impl_->put(impl_->encoded[row]));
+}
+
+void RowStore::erase(Slot slot) {
+  std::lock_guard lock(impl_->mutex);
+  MR_CHECK(impl_->find(slot) != nullptr);
+  Block& block = impl_->writable(static_cast<size_t>(slot) / kBlockRows);
+  impl_->memory -= block.memory();
+  block.remove(static_cast<size_t>(slot) % kBlockRows);
+  impl_->memory += block.memory();
+  impl_->free.push_back(slot);
+  --impl_->size;
+}
+
+void RowStore::read(Slot slot, duckdb::DataChunk& out) const {
+  std::lock_guard lock(impl_->mutex);
+  const Block* block = impl_->find(slot);
+  MR_CHECK(block != nullptr);
+  const size_t at = out.size();
+  impl_->codec->decode(block->row(static_cast<size_t>(slot) % kBlockRows), impl_->all_columns, out,
+                       at);
+  out.SetCardinality(at + 1);
+}
+
+bool RowStore::holds(Slot slot) const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->find(slot) != nullptr;
+}
+
+size_t RowStore::size() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->size;
+}
+
+size_t RowStore::memory_bytes() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->memory + impl_->free.capacity() * sizeof(Slot) +
+         impl_->blocks.capacity() * sizeof(Blocks::value_type);
+}
+
+std::shared_ptr<RowStore::Snapshot> RowStore::snapshot() const {
+  std::lock_guard lock(impl_->mutex);
+  for (const auto& block : impl_->blocks) block->readers.fetch_add(1, std::memory_order_relaxed);
+  return std::make_shared<StoreSnapshot>(impl_->codec, impl_->blocks, impl_->size);
+}
+
+}  // namespace millrace::table
