@@ -1,0 +1,16 @@
+#pragma once
+
+#include <duckdb.hpp>
+#include <duckdb/parser/statement/select_statement.hpp>
+#include <set>
+#include <string>
+
+namespace millrace::sql {
+
+/// Parses `query`, which must be one SELECT, and rewrites its windows. Throws as DuckDB does.
+duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query);
+
+/// The names of tables that the parse tree of `statement` holds, as written, unqualified.
+std::set<std::string> table_names(duckdb::SelectStatement& statement);
+
+}  // namespace millrace::sql
