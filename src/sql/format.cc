@@ -1,8 +1,5 @@
 #include "sql/format.h"
 
-#include <duckdb/common/type_visitor.hpp>
-#include <duckdb/parser/parser.hpp>
-
 #include <fmt/format.h>
 
 #include <limits>
@@ -237,36 +234,7 @@ Result<> plan_json(size_t declared, const std::vector<RelationColumn>& all,
   return {};
 }
 
-bool has_unbound(const LogicalType& type) {
-  return duckdb::TypeVisitor::Contains(type, duckdb::LogicalTypeId::UNBOUND);
-}
-
 }  // namespace
-
-Result<LogicalType> parse_type(const std::string& sql) {
-  const auto refuse = [&](const std::string& why) {
-    return Error{ErrorCode::kTypeMismatch, fmt::format("{} is not a type{}", sql, why)};
-  };
-  try {
-    // A column list takes what a type's text alone does not: ENUM('a', 'b').
-    const auto columns = duckdb::Parser::ParseColumnList("c " + sql);
-    if (columns.LogicalColumnCount() != 1) return refuse("");
-    LogicalType type = columns.GetColumn(duckdb::LogicalIndex(0)).Type();
-    if (has_unbound(type)) type = duckdb::UnboundType::TryDefaultBind(type);
-    // JSON comes from an extension, which the default binding does not know.
-    if (has_unbound(type)) {
-      type = duckdb::TypeVisitor::VisitReplace(type, [](const LogicalType& inner) {
-        const bool json = inner.id() == duckdb::LogicalTypeId::UNBOUND &&
-                          duckdb::StringUtil::CIEquals(inner.ToString(), "\"JSON\"");
-        return json ? LogicalType::JSON() : inner;
-      });
-    }
-    if (has_unbound(type)) return refuse("");
-    return type;
-  } catch (const std::exception& e) {
-    return refuse(": " + duckdb::ErrorData(e).RawMessage());
-  }
-}
 
 Result<std::vector<RelationColumn>> columns_of(const catalog::Object& object) {
   std::vector<RelationColumn> columns;
