@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "messages_fill.h"
+#include "kafka/messages_fill.h"
 
 namespace millrace::kafka {
 namespace {

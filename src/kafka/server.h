@@ -8,11 +8,16 @@
 
 namespace millrace::kafka {
 
-/// The Kafka protocol over the broker.
+/// The Kafka protocol over the broker; docs/kafka.md says which requests are answered, and how.
+/// A connection lives on one shard; its requests are answered in the order in which they came.
 class Server {
  public:
+  /// Listens on `address` (host:port; port 0 picks a free one). Clients are told to connect to
+  /// `advertised` (host:port); empty: the address in use, or this machine's name when that is every
+  /// interface. Errors: kInvalidArgument, kIo.
   static Result<std::unique_ptr<Server>> listen(io::Runtime& runtime, io::Env& env,
-                                                broker::Broker& broker, std::string_view address);
+                                                broker::Broker& broker, std::string_view address,
+                                                std::string_view advertised = {});
   virtual ~Server() = default;
   virtual const std::string& address() const = 0;
   /// Stops accepting, answers requests under way within `grace`, closes.

@@ -319,7 +319,7 @@ def emit_write_tags(out, m, struct):
 
 def emit_source(messages):
     out = Lines()
-    out.add('#include "messages.h"')
+    out.add('#include "kafka/messages.h"')
     out.add()
     out.add("namespace millrace::kafka {")
     for m in messages:
@@ -341,10 +341,10 @@ def emit_fill(messages):
     head.add("#pragma once")
     head.add()
     head.add('#include "kafka/detail/testing.h"')
-    head.add('#include "messages.h"')
+    head.add('#include "kafka/messages.h"')
     head.add()
     head.add("namespace millrace::kafka {")
-    out.add('#include "messages_fill.h"')
+    out.add('#include "kafka/messages_fill.h"')
     out.add()
     out.add("namespace millrace::kafka {")
     for m in messages:

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "messages.h"
+#include "kafka/messages.h"
 
 namespace millrace::kafka {
 

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+
+#include "base/io/socket.h"
+#include "kafka/detail/frame_decoder.h"
+#include "kafka/detail/services.h"
+#include "kafka/detail/wakeup.h"
+
+namespace millrace::kafka {
+
+/// One client's connection, on its shard. Three coroutines: run() reads frames, execute() has them
+/// handled, respond() sends the answers in the order of the requests.
+///
+/// Requests are handled one after the other, as a Kafka broker does, but for Produce: those that
+/// follow each other run at once, begun in order, so that their appends share an fsync.
+class Connection {
+ public:
+  Connection(Services& services, io::Socket socket);
+  ~Connection();
+
+  /// Serves until the client closes, sends something that is not of the protocol, or stop().
+  io::Task<void> run();
+  /// Reads no more; what was read is answered, then the connection closes.
+  void stop();
+
+ private:
+  /// A request from its arrival until its answer is sent.
+  struct Request {
+    std::string frame;
+    std::optional<Context> context;
+    bool done = false;
+    std::optional<Encoded> response;
+    size_t bytes = 0;  // counted in in_flight_bytes_
+  };
+
+  io::Task<void> read();
+  io::Task<void> execute();
+  io::Task<void> execute_one(Request& request);
+  io::Task<void> respond();
+  bool has_room() const;
+  void finish(Request& request, Result<std::optional<Encoded>> answer);
+  /// Nothing more is read or sent; `why` is logged.
+  void fail(const Error& why);
+
+  Services& services_;
+  io::Socket socket_;
+  io::Gate gate_;
+  io::Signal hurry_;
+  std::deque<std::unique_ptr<Request>> requests_;  // answered ones leave in front
+  size_t begun_ = 0;                               // how many of requests_ are begun
+  size_t running_ = 0;                             // begun and not done
+  size_t in_flight_bytes_ = 0;
+  size_t unsent_bytes_ = 0;
+  bool ending_ = false;  // no more is read
+  bool broken_ = false;  // no more is sent
+  Wakeup room_;          // for read()
+  Wakeup work_;          // for execute()
+  Wakeup answers_;       // for respond()
+  Wakeup ended_;         // for run()
+  int loops_ = 2;        // execute() and respond(), until they end
+};
+
+}  // namespace millrace::kafka

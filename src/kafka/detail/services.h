@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/io/gate.h"
+#include "base/io/signal.h"
+#include "broker/broker.h"
+#include "kafka/detail/header.h"
+#include "kafka/detail/watcher.h"
+
+namespace millrace::kafka {
+
+/// Limits of one connection.
+struct Limits {
+  size_t frame_bytes_max = 100u << 20;     // Kafka's socket.request.max.bytes
+  size_t in_flight_bytes_max = 16u << 20;  // requests read and not yet answered; one may be larger
+  size_t in_flight_requests_max = 1024;
+  size_t unsent_bytes_max = 8u << 20;   // responses; no request but Produce is begun above
+  int32_t fetch_bytes_max = 55u << 20;  // Kafka's fetch.max.bytes
+  int32_t max_wait_ms = 5 * 60 * 1000;  // of one fetch
+};
+
+/// What handlers share: one per server, immutable but for what each shard owns.
+struct Services {
+  io::Runtime& runtime;
+  io::Env& env;
+  broker::Broker& broker;
+  std::string host = {};  // what clients are told
+  int32_t port = 0;
+  std::string cluster_id = {};
+  Limits limits = {};
+  std::vector<std::unique_ptr<Watcher>> watchers = {};  // by shard
+  std::vector<Metrics::Counter*> requests = {};         // by row of kApis
+  Metrics::Gauge* connections = nullptr;
+  Metrics::Counter* bytes_in = nullptr;
+  Metrics::Counter* bytes_out = nullptr;
+};
+
+/// What a handler knows beside the request itself. Lives longer than the request.
+struct Context {
+  Services& services;
+  io::Shard& shard;   // the connection's
+  io::Gate& gate;     // of the connection: for what a handler runs beside itself
+  io::Signal& hurry;  // notified when the connection ends: long polls answer
+  const bool& ending;
+  RequestHeader header;
+
+  broker::Broker& broker() const { return services.broker; }
+  int16_t version() const { return header.api_version; }
+};
+
+}  // namespace millrace::kafka

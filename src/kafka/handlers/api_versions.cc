@@ -1,0 +1,47 @@
+#include "kafka/detail/error_codes.h"
+#include "kafka/handlers/handlers.h"
+
+namespace millrace::kafka {
+
+namespace {
+
+ApiVersionsResponse::ApiVersion range_of(const ApiInfo& api) {
+  ApiVersionsResponse::ApiVersion range;
+  range.api_key = api.key;
+  range.min_version = api.version_min;
+  range.max_version = api.version_max;
+  // librdkafka takes a broker that does not offer Produce 0 for one without lz4 and snappy; Kafka
+  // offers it and refuses it, and so do we (KAFKA-18659).
+  if (api.key == static_cast<int16_t>(ApiKey::kProduce)) range.min_version = 0;
+  return range;
+}
+
+}  // namespace
+
+ApiVersionsResponse api_versions_unsupported() {
+  ApiVersionsResponse response;
+  response.error_code = wire::kUnsupportedVersion;
+  response.api_keys.push_back(range_of(*find_api(ApiVersionsRequest::kApiKey)));
+  return response;
+}
+
+io::Task<ApiVersionsResponse> api_versions(Context& context, ApiVersionsRequest request) {
+  const auto allowed = [](const std::string& text) {
+    // As Kafka: letters and digits at both ends, dots and dashes between (KIP-511).
+    const auto plain = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    return !text.empty() && plain(text.front()) && plain(text.back()) &&
+           std::ranges::all_of(text, [&](char c) { return plain(c) || c == '-' || c == '.'; });
+  };
+  ApiVersionsResponse response;
+  if (context.version() >= 3 &&
+      (!allowed(request.client_software_name) || !allowed(request.client_software_version))) {
+    response.error_code = wire::kInvalidRequest;
+    co_return response;
+  }
+  for (const ApiInfo& api : kApis) response.api_keys.push_back(range_of(api));
+  co_return response;
+}
+
+}  // namespace millrace::kafka

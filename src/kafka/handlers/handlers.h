@@ -1,0 +1,35 @@
+#pragma once
+
+#include "kafka/detail/services.h"
+#include "kafka/messages.h"
+
+// One handler a request, each in the file of its name: validate, act, answer. A handler says what
+// is wrong inside the response; an Error (where there can be one) closes the connection.
+namespace millrace::kafka {
+
+io::Task<ApiVersionsResponse> api_versions(Context& context, ApiVersionsRequest request);
+/// The answer to a version that we do not know, in version 0: error and our range.
+ApiVersionsResponse api_versions_unsupported();
+
+io::Task<MetadataResponse> metadata(Context& context, MetadataRequest request);
+io::Task<CreateTopicsResponse> create_topics(Context& context, CreateTopicsRequest request);
+io::Task<DeleteTopicsResponse> delete_topics(Context& context, DeleteTopicsRequest request);
+io::Task<DeleteRecordsResponse> delete_records(Context& context, DeleteRecordsRequest request);
+io::Task<DescribeConfigsResponse> describe_configs(Context& context,
+                                                   DescribeConfigsRequest request);
+io::Task<IncrementalAlterConfigsResponse> incremental_alter_configs(
+    Context& context, IncrementalAlterConfigsRequest request);
+io::Task<DescribeClusterResponse> describe_cluster(Context& context,
+                                                   DescribeClusterRequest request);
+io::Task<DescribeTopicPartitionsResponse> describe_topic_partitions(
+    Context& context, DescribeTopicPartitionsRequest request);
+
+/// No response for acks=0; then an error closes the connection, the one way left to tell of it.
+io::Task<Result<std::optional<ProduceResponse>>> produce(Context& context, ProduceRequest request);
+io::Task<FetchResponse> fetch(Context& context, FetchRequest request);
+io::Task<ListOffsetsResponse> list_offsets(Context& context, ListOffsetsRequest request);
+io::Task<OffsetForLeaderEpochResponse> offset_for_leader_epoch(Context& context,
+                                                               OffsetForLeaderEpochRequest request);
+io::Task<InitProducerIdResponse> init_producer_id(Context& context, InitProducerIdRequest request);
+
+}  // namespace millrace::kafka
