@@ -42,7 +42,8 @@ class FakePartition final : public broker::Partition {
     log::TimeOffset best;
     for (const auto& batch : batches_) {
       const auto header = *log::parse_batch_header(batch);
-      if (header.max_timestamp > best.timestamp) best = {header.last_offset(), header.max_timestamp};
+      if (header.max_timestamp > best.timestamp)
+        best = {header.last_offset(), header.max_timestamp};
     }
     co_return best;
   }
@@ -53,13 +54,15 @@ class FakePartition final : public broker::Partition {
   io::Task<Result<>> truncate_to(Offset) override { co_return Result<>(); }
   io::Task<Result<>> hold(std::string, std::optional<Offset>) override { co_return Result<>(); }
 
+  void on_advance(std::string, std::function<void()>) override {}
+
   Offset start_offset() const override { return start_; }
   Offset high_watermark() const override { return end_; }
   uint64_t size_bytes() const override { return 0; }
 
   // What tests steer, and see.
-  std::atomic<bool> held = false;   // appends wait until release()
-  std::atomic<int> appending = 0;   // appends begun and not answered
+  std::atomic<bool> held = false;    // appends wait until release()
+  std::atomic<int> appending = 0;    // appends begun and not answered
   std::atomic<bool> broken = false;  // appends fail with kIo
   void release() {
     held = false;

@@ -27,8 +27,6 @@ TopicMetadata describe(const broker::Topic& topic, std::string name, const Optio
 }
 
 io::Task<TopicMetadata> by_name(broker::Broker& broker, std::string name, Options options) {
-  // Names are found whatever their case, as in SQL; the answer has the client's spelling, which is
-  // what it will look for.
   if (auto topic = broker.find(name)) co_return describe(*topic, name, options);
   TopicMetadata answer;
   answer.name = name;
@@ -41,7 +39,8 @@ io::Task<TopicMetadata> by_name(broker::Broker& broker, std::string name, Option
   auto created = co_await broker.create(std::move(object), false, false);
   if (created) co_return describe(**created, name, options);
   if (created.error().code == ErrorCode::kDuplicateObject) {
-    // Another connection was first; or it is a view, which has no log.
+    // Another connection was first; or the name is a view's, which has no log, or differs from
+    // another's only in case, which SQL does not allow.
     if (auto topic = broker.find(name)) co_return describe(*topic, name, options);
     answer.error_code = wire::kInvalidTopic;
   } else {
