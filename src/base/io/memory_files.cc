@@ -68,7 +68,7 @@ class MemoryFiles::Handle final : public File {
 
   Task<Result<>> sync() override {
     co_await files_turn();
-    if (files_.sync_delay_.count() > 0) co_await Shard::current()->sleep(files_.sync_delay_);
+    co_await delay();
     std::lock_guard lock(files_.mutex_);
     ++files_.syncs_;
     auto failed = step("sync");
@@ -99,6 +99,13 @@ class MemoryFiles::Handle final : public File {
   static detail::Yield files_turn() {
     MR_CHECK(Shard::current() != nullptr);
     return detail::Yield{*Shard::current()};
+  }
+  /// A crash ends a sync under way.
+  Task<void> delay() {
+    const auto until = std::chrono::steady_clock::now() + files_.sync_delay_.load();
+    while (life_ == files_.life_ && std::chrono::steady_clock::now() < until) {
+      co_await Shard::current()->sleep(std::chrono::microseconds(200));
+    }
   }
   std::optional<Error> step(std::string_view doing) {
     if (life_ != files_.life_) return Error{ErrorCode::kIo, path_ + ": the process is dead"};

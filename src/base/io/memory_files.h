@@ -64,9 +64,9 @@ class MemoryFiles final : public FileSystem {
   size_t syncs_ = 0;
   size_t fail_from_ = SIZE_MAX;
   size_t fail_until_ = 0;
-  size_t life_ = 0;  // of the process that opens files; a crash begins the next
+  std::atomic<size_t> life_ = 0;  // of the process that opens files; a crash begins the next
   ErrorCode fail_code_ = ErrorCode::kIo;
-  std::chrono::nanoseconds sync_delay_{0};
+  std::atomic<std::chrono::nanoseconds> sync_delay_{std::chrono::nanoseconds(0)};
 };
 
 /// Files in memory, a clock that stands until it is set, numbers from a seed.

@@ -89,6 +89,9 @@ io::Task<Result<>> Segment::load_index() {
   max_timestamp_offset_ = fresh.max_timestamp_offset_;
   next_entry_at_ = fresh.next_entry_at_;
   indexed_ = true;
+  // Only to be faster the next time.
+  auto saved = co_await save_index();
+  if (!saved) logging::warn("an index is not kept", {{"reason", saved.error().text}});
   co_return Result<>();
 }
 
