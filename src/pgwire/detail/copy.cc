@@ -63,14 +63,7 @@ void CopyWriter::put_field(std::string_view value, bool only, std::string& out) 
 }
 
 void CopyWriter::start(const std::vector<std::string>& names, std::string& out) const {
-  if (options_.format == CopyFormat::kBinary) {
-    Message message(out, 'd');
-    out += kSignature;
-    put<int32_t>(out, 0);  // flags
-    put<int32_t>(out, 0);  // header extension
-    return;
-  }
-  if (!options_.header) return;
+  if (!options_.header || options_.format == CopyFormat::kBinary) return;
   Message message(out, 'd');
   for (size_t i = 0; i < names.size(); i++) {
     if (i > 0) out += options_.delimiter;
@@ -79,10 +72,19 @@ void CopyWriter::start(const std::vector<std::string>& names, std::string& out) 
   out += '\n';
 }
 
+/// PostgreSQL puts the signature into one message with the first row, and a client relies on it.
+void CopyWriter::put_signature(std::string& out) {
+  if (std::exchange(signed_, true)) return;
+  out += kSignature;
+  put<int32_t>(out, 0);  // flags
+  put<int32_t>(out, 0);  // header extension
+}
+
 void CopyWriter::write(size_t row, std::string& out) {
   Message message(out, 'd');
   const auto& columns = rows_.columns();
   if (options_.format == CopyFormat::kBinary) {
+    put_signature(out);
     put<int16_t>(out, static_cast<int16_t>(columns.size()));
     for (const ColumnEncoder& column : columns) put_sized(column, row, out);
     return;
@@ -99,9 +101,10 @@ void CopyWriter::write(size_t row, std::string& out) {
   out += '\n';
 }
 
-void CopyWriter::finish(std::string& out) const {
+void CopyWriter::finish(std::string& out) {
   if (options_.format != CopyFormat::kBinary) return;
   Message message(out, 'd');
+  put_signature(out);
   put<int16_t>(out, -1);
 }
 

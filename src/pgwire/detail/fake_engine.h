@@ -109,10 +109,17 @@ class FakeSession : public sql::Session {
   }
 
   Result<std::unique_ptr<sql::Statement>> prepare(std::string sql,
-                                                  std::vector<duckdb::LogicalType>) override {
+                                                  std::vector<duckdb::LogicalType> types) override {
     std::vector<std::string> pieces;
     add(sql, pieces);
     if (pieces.empty()) return make_empty();
+    // What the client says of its parameters, as casts.
+    for (size_t i = 0; i < types.size(); i++) {
+      if (types[i].id() == duckdb::LogicalTypeId::UNKNOWN) continue;
+      std::string name = fmt::format("${}", i + 1);
+      std::string cast = fmt::format("({}::{})", name, types[i].ToString());
+      sql = duckdb::StringUtil::Replace(sql, name, cast);
+    }
     auto prepared = connection_.Prepare(sql);
     if (prepared->HasError()) return to_error(prepared->GetErrorObject());
     size_t first = sql.find_first_not_of(" \n\t");

@@ -1,3 +1,5 @@
+#include <duckdb/common/vector_operations/vector_operations.hpp>
+
 #include "pgwire/detail/machine.h"
 #include "pgwire/detail/portal.h"
 #include "pgwire/detail/types.h"
@@ -38,6 +40,37 @@ bool has_query(const std::optional<Local>& local) {
          std::holds_alternative<CopyToStdout>(*local);
 }
 
+/// Makes the chunk's columns what the client was told: a statement whose parameters came with other
+/// types than it was planned for may give other types than it said.
+Result<> fit(duckdb::unique_ptr<duckdb::DataChunk>& chunk,
+             const std::vector<duckdb::LogicalType>& types) {
+  if (chunk->ColumnCount() != types.size()) {
+    return Error{ErrorCode::kInternal, "a result has not the columns that its statement said"};
+  }
+  duckdb::vector<duckdb::LogicalType> wanted;
+  for (const auto& type : types) {
+    bool open = type.id() == duckdb::LogicalTypeId::UNKNOWN;
+    wanted.push_back(open ? duckdb::LogicalType::VARCHAR : type);
+  }
+  if (wanted == chunk->GetTypes()) return {};
+  try {
+    auto fitted = duckdb::make_uniq<duckdb::DataChunk>();
+    fitted->Initialize(duckdb::Allocator::DefaultAllocator(), wanted, chunk->size());
+    for (size_t i = 0; i < wanted.size(); i++) {
+      std::string problem;
+      if (!duckdb::VectorOperations::DefaultTryCast(chunk->data[i], fitted->data[i], chunk->size(),
+                                                    &problem)) {
+        return Error{ErrorCode::kTypeMismatch, problem};
+      }
+    }
+    fitted->SetCardinality(chunk->size());
+    chunk = std::move(fitted);
+  } catch (const std::exception& e) {
+    return Error{ErrorCode::kTypeMismatch, e.what()};
+  }
+  return {};
+}
+
 }  // namespace
 
 /// Gives `step` to the session, which has no other cursor open when it gets there.
@@ -61,6 +94,9 @@ void Machine::drained(Result<duckdb::unique_ptr<duckdb::DataChunk>> result) {
     live->error = result.error();
   } else if (!*result) {
     live->tag = live->cursor->tag();
+  } else if (auto fitted = fit(*result, live->prepared->statement->types()); !fitted) {
+    live->error = fitted.error();
+    ended = true;
   } else {
     live->kept_bytes += (*result)->GetAllocationSize();
     live->kept.push_back(std::move(*result));
@@ -200,9 +236,10 @@ void Machine::fetched(Result<duckdb::unique_ptr<duckdb::DataChunk>> result) {
     return;
   }
   // The count that an INSERT gives as a row is in its tag.
-  if (portal.prepared->returns_rows() || portal.prepared->local) {
-    portal.kept.push_back(std::move(*result));
-  }
+  if (!portal.prepared->returns_rows() && !portal.prepared->local) return;
+  auto fitted = fit(*result, portal.prepared->statement->types());
+  if (!fitted) return fail(fitted.error());
+  portal.kept.push_back(std::move(*result));
 }
 
 void Machine::stream() {

@@ -1,0 +1,91 @@
+#include "http/detail/exchange.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/serializer.hpp>
+#include <boost/beast/http/string_body.hpp>
+
+namespace millrace::http::detail {
+
+namespace beast = boost::beast;
+
+struct Exchange::Parser {
+  beast::http::request_parser<beast::http::string_body> parser;
+  Parser() {
+    parser.eager(true);
+    parser.header_limit(kHeaderBytesMax);
+    parser.body_limit(kBodyBytesMax);
+  }
+};
+
+Exchange::Exchange() : parser_(std::make_unique<Parser>()) {}
+Exchange::~Exchange() = default;
+
+Result<std::optional<Request>> Exchange::next() {
+  auto& parser = parser_->parser;
+  while (!buffer_.empty() && !parser.is_done()) {
+    beast::error_code failed;
+    size_t used = parser.put(boost::asio::buffer(buffer_), failed);
+    buffer_.erase(0, used);
+    if (failed == beast::http::error::need_more) break;
+    if (failed == beast::http::error::header_limit || failed == beast::http::error::body_limit) {
+      return Error{ErrorCode::kRecordTooLarge,
+                   fmt::format("the request is too large: {}", failed.message())};
+    }
+    if (failed) {
+      return Error{ErrorCode::kProtocol, fmt::format("not an HTTP request: {}", failed.message())};
+    }
+    if (used == 0) break;
+  }
+  if (!parser.is_done()) {
+    // The parser leaves a line that is not whole with us.
+    if (buffer_.size() > kHeaderBytesMax) {
+      return Error{ErrorCode::kRecordTooLarge, "the request is too large: header limit exceeded"};
+    }
+    return std::optional<Request>();
+  }
+  const auto& message = parser.get();
+  Request request{std::string(message.method_string()), std::string(message.target()),
+                  message.keep_alive(), message.version()};
+  parser_ = std::make_unique<Parser>();
+  return std::optional<Request>(std::move(request));
+}
+
+std::string Exchange::respond(const Request& request, const Answer& answer, bool keep_alive) {
+  beast::http::response<beast::http::string_body> response;
+  response.version(request.version);
+  response.result(static_cast<unsigned>(answer.status));
+  response.set(beast::http::field::server, "Millrace");
+  response.set(beast::http::field::content_type,
+               beast::string_view(answer.content_type.data(), answer.content_type.size()));
+  if (answer.status == 405) response.set(beast::http::field::allow, "GET, HEAD");
+  response.keep_alive(keep_alive);
+  response.content_length(answer.body.size());
+  bool head = request.method == "HEAD";
+  if (!head) response.body() = answer.body;
+
+  std::string bytes;
+  beast::http::response_serializer<beast::http::string_body> serializer(response);
+  auto take = [&](beast::error_code&, const auto& buffers) {
+    size_t size = 0;
+    for (auto buffer : beast::buffers_range_ref(buffers)) {
+      bytes.append(static_cast<const char*>(buffer.data()), buffer.size());
+      size += buffer.size();
+    }
+    serializer.consume(size);
+  };
+  beast::error_code failed;
+  while (!failed && !serializer.is_done()) serializer.next(failed, take);
+  return bytes;
+}
+
+std::string Exchange::refuse(const Error& error) {
+  int status = error.code == ErrorCode::kRecordTooLarge ? 413 : 400;
+  Answer answer{status, "text/plain; charset=utf-8", error.text + "\n"};
+  return respond(Request{"GET", "", false, 11}, answer, false);
+}
+
+}  // namespace millrace::http::detail

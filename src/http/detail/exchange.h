@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace millrace::http::detail {
+
+struct Request {
+  std::string method, target;
+  bool keep_alive = true;
+  unsigned version = 11;  // 10 or 11
+};
+
+struct Answer {
+  int status = 200;
+  std::string_view content_type;
+  std::string body;
+};
+
+/// The server's side of one HTTP/1.1 connection, without I/O: bytes in, requests out, answers to
+/// bytes. Requests may be pipelined.
+class Exchange {
+ public:
+  Exchange();
+  ~Exchange();
+
+  void feed(std::string_view bytes) { buffer_ += bytes; }
+  /// The next whole request, or nothing while it is incomplete. Errors: kProtocol, kRecordTooLarge
+  /// (header or body over the limit); nothing can be read after.
+  Result<std::optional<Request>> next();
+  /// A response as bytes; a HEAD gets the header alone.
+  std::string respond(const Request& request, const Answer& answer, bool keep_alive);
+  /// The last response, to a request that cannot be read.
+  std::string refuse(const Error& error);
+
+  static constexpr size_t kHeaderBytesMax = 8u << 10;
+  static constexpr size_t kBodyBytesMax = 64u << 10;
+
+ private:
+  struct Parser;
+  std::string buffer_;
+  std::unique_ptr<Parser> parser_;
+};
+
+}  // namespace millrace::http::detail
