@@ -152,13 +152,14 @@ def plain_versions(f):
 def emit_read_value(out, m, f):
     null = flag(f.nullable, m.valid)
     if f.is_array:
-        out.open(f"if (auto count = in.array(flexible, {null}, {min_wire_bytes(f)}))")
+        # Locals with a tail, which no field has.
+        out.open(f"if (auto many_ = in.array(flexible, {null}, {min_wire_bytes(f)}))")
         target = f.name
         if f.is_nullable:
-            out.add(f"auto& list = {f.name}.emplace();")
-            target = "list"
-        out.add(f"{target}.reserve(*count);")
-        out.add("while ((*count)-- > 0 && in.ok()) " + read_element(f, target))
+            out.add(f"auto& list_ = {f.name}.emplace();")
+            target = "list_"
+        out.add(f"{target}.reserve(*many_);")
+        out.add("while ((*many_)-- > 0 && in.ok()) " + read_element(f, target))
         if f.is_nullable:
             out.depth -= 1
             out.add("} else {")

@@ -85,6 +85,8 @@ io::Task<Answer> dispatch(Context& context, Reader in) {
       return run(context, in, init_producer_id);
     case ApiKey::kOffsetForLeaderEpoch:
       return run(context, in, offset_for_leader_epoch);
+    case ApiKey::kCreatePartitions:
+      return run(context, in, create_partitions);
     case ApiKey::kDescribeConfigs:
       return run(context, in, describe_configs);
     case ApiKey::kIncrementalAlterConfigs:

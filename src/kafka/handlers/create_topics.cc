@@ -72,12 +72,11 @@ Answer describe(const broker::Topic& topic, const std::string& name, int16_t ver
   answer.error_message = std::nullopt;
   if (version < 5) return answer;
   auto& configs = answer.configs.emplace();
-  for (const auto& option : broker::topic_options()) {
+  for (auto& [option, value] : broker::effective_options(topic.object)) {
     auto& config = configs.emplace_back();
-    const bool set = topic.object.options.contains(std::string(option.name));
-    config.name = option.name;
-    config.value = config_value(topic.object, option);
-    config.config_source = set ? kTopicSource : kDefaultSource;
+    config.config_source = topic.object.options.contains(option) ? kTopicSource : kDefaultSource;
+    config.name = option;
+    config.value = std::move(value);
   }
   return answer;
 }

@@ -30,23 +30,24 @@ bool wanted_key(const Wanted& wanted, std::string_view name) {
          std::ranges::find(*wanted.configuration_keys, name) != wanted.configuration_keys->end();
 }
 
-Config describe(const broker::TopicOption& option, const std::string* set, Detail detail) {
+/// `value` is in force: the topic's own when `set`, else the default.
+Config describe(const broker::TopicOption& option, std::string value, bool set, Detail detail) {
   Config config;
   config.name = option.name;
-  config.value = set ? *set : std::string(option.default_value);
+  config.value = value;
   config.config_source = set ? kTopicSource : kDefaultSource;
   config.config_type = type_number(option.type);
   config.documentation = std::nullopt;
   if (detail.documentation) config.documentation = std::string(option.doc);
   if (!detail.synonyms) return config;
-  const auto add = [&](std::string value, int8_t source) {
+  const auto add = [&](std::string text, int8_t source) {
     auto& synonym = config.synonyms.emplace_back();
     synonym.name = option.name;
-    synonym.value = std::move(value);
+    synonym.value = std::move(text);
     synonym.source = source;
   };
-  if (set) add(*set, kTopicSource);
-  add(std::string(option.default_value), kDefaultSource);
+  if (set) add(value, kTopicSource);
+  add(set ? std::string(option.default_value) : value, kDefaultSource);
   return config;
 }
 
@@ -58,11 +59,12 @@ void describe_topic(const broker::Broker& broker, const Wanted& wanted, Detail d
     answer.error_message = fmt::format("there is no topic '{}'", wanted.resource_name);
     return;
   }
+  auto values = broker::effective_options(topic->object);
   for (const auto& option : broker::topic_options()) {
     if (!wanted_key(wanted, option.name)) continue;
-    const auto set = topic->object.options.find(std::string(option.name));
-    const bool is_set = set != topic->object.options.end();
-    answer.configs.push_back(describe(option, is_set ? &set->second : nullptr, detail));
+    const std::string name(option.name);
+    answer.configs.push_back(
+        describe(option, values[name], topic->object.options.contains(name), detail));
   }
 }
 
@@ -96,7 +98,7 @@ void describe_node(const Context& context, const Wanted& wanted, Detail detail, 
   };
   for (const Row& row : rows) {
     if (!wanted_key(wanted, row.name)) continue;
-    Config config = describe({row.name, row.value, row.type, row.doc}, nullptr, detail);
+    Config config = describe({row.name, {}, row.type, row.doc}, row.value, false, detail);
     config.config_source = kStaticBrokerSource;
     config.read_only = true;
     for (auto& synonym : config.synonyms) synonym.source = kStaticBrokerSource;

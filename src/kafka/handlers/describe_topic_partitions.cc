@@ -48,7 +48,10 @@ io::Task<DescribeTopicPartitionsResponse> describe_topic_partitions(
     const auto count = static_cast<int32_t>(topic->partitions.size());
     int32_t index = begin;
     for (; index < count && left > 0; ++index, --left) {
-      answer.partitions.push_back(describe_partition<PartitionAnswer>(index));
+      auto& partition = answer.partitions.emplace_back(describe_partition<PartitionAnswer>(index));
+      // Null by default, which Java's client does not bear.
+      partition.eligible_leader_replicas.emplace();
+      partition.last_known_elr.emplace();
     }
     if (index < count) {
       auto& next = response.next_cursor.emplace();

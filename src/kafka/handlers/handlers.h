@@ -13,6 +13,8 @@ ApiVersionsResponse api_versions_unsupported();
 
 io::Task<MetadataResponse> metadata(Context& context, MetadataRequest request);
 io::Task<CreateTopicsResponse> create_topics(Context& context, CreateTopicsRequest request);
+io::Task<CreatePartitionsResponse> create_partitions(Context& context,
+                                                     CreatePartitionsRequest request);
 io::Task<DeleteTopicsResponse> delete_topics(Context& context, DeleteTopicsRequest request);
 io::Task<DeleteRecordsResponse> delete_records(Context& context, DeleteRecordsRequest request);
 io::Task<DescribeConfigsResponse> describe_configs(Context& context,

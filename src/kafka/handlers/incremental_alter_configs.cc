@@ -50,7 +50,7 @@ Result<> apply(const IncrementalAlterConfigsRequest::AlterableConfig& change,
                  fmt::format("option '{}' cannot be changed by operation {}", change.name,
                              change.config_operation)};
   }
-  auto list = split(config_value(object, *option));
+  auto list = split(broker::effective_options(object)[change.name]);
   for (const auto& part : split(*change.value)) {
     std::erase(list, part);
     if (change.config_operation == kAppend) list.push_back(part);

@@ -15,10 +15,4 @@ inline constexpr int8_t kDefaultSource = 5;
 inline constexpr int8_t kTopicResource = 2;
 inline constexpr int8_t kBrokerResource = 4;
 
-/// What the topic has for the option, set or by default.
-inline std::string config_value(const catalog::Object& topic, const broker::TopicOption& option) {
-  auto at = topic.options.find(std::string(option.name));
-  return at == topic.options.end() ? std::string(option.default_value) : at->second;
-}
-
 }  // namespace millrace::kafka
