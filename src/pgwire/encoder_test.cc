@@ -19,7 +19,9 @@ std::string encode(const std::string& expression, Format format) {
   auto statement = (*session)->prepare("SELECT " + expression, {});
   if (!statement) return statement.error().text;
   auto cursor = (*session)->execute(**statement, {});
+  if (!cursor) return cursor.error().text;
   auto chunk = (*cursor)->fetch();
+  if (!chunk) return chunk.error().text;
   RowEncoder rows((*statement)->types(), {format});
   rows.begin(**chunk);
   std::string out;
@@ -39,10 +41,10 @@ TEST(TextFormat, IsPostgresqls) {
       {"false", "f"},
       {"-7::TINYINT", "-7"},
       {"200::UTINYINT", "200"},
-      {"-32768::SMALLINT", "-32768"},
+      {"(-32768)::SMALLINT", "-32768"},
       {"9223372036854775807", "9223372036854775807"},
       {"18446744073709551615::UBIGINT", "18446744073709551615"},
-      {"-170141183460469231731687303715884105728::HUGEINT",
+      {"(-170141183460469231731687303715884105728)::HUGEINT",
        "-170141183460469231731687303715884105728"},
       {"12.30::DECIMAL(10,2)", "12.30"},
       {"-0.05::DECIMAL(4,2)", "-0.05"},

@@ -121,7 +121,7 @@ class FakeSession : public sql::Session {
       sql = duckdb::StringUtil::Replace(sql, name, cast);
     }
     auto prepared = connection_.Prepare(sql);
-    if (prepared->HasError()) return to_error(prepared->GetErrorObject());
+    if (prepared->HasError()) return to_error(prepared->GetErrorObject(), sql);
     size_t first = sql.find_first_not_of(" \n\t");
     std::string verb = sql.substr(first, sql.find_first_of(" \n;", first) - first);
     return std::unique_ptr<sql::Statement>(
@@ -133,7 +133,7 @@ class FakeSession : public sql::Session {
     auto& fake = static_cast<FakeStatement&>(statement);
     duckdb::vector<duckdb::Value> values(parameters.begin(), parameters.end());
     auto result = fake.prepared->Execute(values, true);
-    if (result->HasError()) return to_error(result->GetErrorObject());
+    if (result->HasError()) return to_error(result->GetErrorObject(), "");
     return std::unique_ptr<sql::Cursor>(
         std::make_unique<FakeCursor>(std::move(result), fake.kind(), fake.verb));
   }
@@ -163,13 +163,18 @@ class FakeSession : public sql::Session {
   static Result<std::unique_ptr<sql::Statement>> make_empty() {
     return std::unique_ptr<sql::Statement>(std::make_unique<FakeStatement>(nullptr, ""));
   }
-  static Error to_error(duckdb::ErrorData& data) {
+  static Error to_error(duckdb::ErrorData& data, const std::string& sql) {
     Error error{ErrorCode::kInvalidArgument, data.RawMessage()};
     if (data.Type() == duckdb::ExceptionType::PARSER) error.code = ErrorCode::kSyntax;
     if (data.Type() == duckdb::ExceptionType::CATALOG) error.code = ErrorCode::kUndefinedObject;
     if (data.Type() == duckdb::ExceptionType::INTERRUPT) error.code = ErrorCode::kCancelled;
-    auto position = data.ExtraInfo().find("position");
-    if (position != data.ExtraInfo().end()) error.position = std::stoul(position->second);
+    // DuckDB has told the position in its message; here it is enough to find the word.
+    for (std::string_view mark : {"at or near \"", "Table with name "}) {
+      size_t at = error.text.find(mark);
+      if (at == std::string::npos) continue;
+      at += mark.size();
+      error.position = sql.find(error.text.substr(at, error.text.find_first_of(" \"", at) - at));
+    }
     return error;
   }
 

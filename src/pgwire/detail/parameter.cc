@@ -221,6 +221,13 @@ Result<Value> array_binary(int32_t expected, std::string_view bytes) {
   return list_of(element, std::move(values));
 }
 
+/// DuckDB reads PostgreSQL's intervals, but not its plus signs.
+Result<Value> interval_value(std::string_view text) {
+  std::string plain(text);
+  std::erase(plain, '+');
+  return cast(plain, LogicalType::INTERVAL);
+}
+
 Result<Value> read_text(int32_t type, std::string_view text) {
   switch (type) {
     case oid::kBool:
@@ -229,6 +236,9 @@ Result<Value> read_text(int32_t type, std::string_view text) {
       return bytea_value(text);
     case oid::kNumeric:
       return numeric_value(text);
+    case oid::kInterval:
+      if (valid_utf8(text)) return interval_value(text);
+      return string_value(text);
     default:
       break;
   }
