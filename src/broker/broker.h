@@ -67,13 +67,19 @@ class ProduceCheck {
 struct TopicOption {
   std::string_view name;
   std::string_view default_value;
-  std::string_view type;  // BOOLEAN, STRING, INT, LONG, LIST, as DescribeConfigs says it
+  std::string_view type;  // BOOLEAN, STRING, INT, LONG, DOUBLE, LIST, as DescribeConfigs says it
   std::string_view doc;
 };
 const std::vector<TopicOption>& topic_options();
 /// Checks names and values. Errors: kInvalidConfig naming the option, its value and what is
 /// allowed.
 Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& options);
+/// Every option with the value in force for `object`: its own, else the default of its kind (tables
+/// and changelogs are compacted; a topic without columns is raw), else the default.
+std::map<std::string, std::string> effective_options(const catalog::Object& object);
+/// Whether Kafka allows `name` for a topic: 1 to 249 of [a-zA-Z0-9._-], not "." or "..". Errors:
+/// kInvalidName.
+Result<> check_topic_name(std::string_view name);
 
 /// Topics and what goes through them. Objects are declared in the catalog; the broker opens and
 /// serves their partitions. Every catalog object that has a log has it as a topic: topics; tables
@@ -91,15 +97,17 @@ class Broker {
                                                         catalog::Catalog& catalog, Options options);
   virtual ~Broker() = default;
 
-  /// Null when there is none. Any thread; a snapshot that stays valid.
+  /// Null when there is none. Names are compared exactly, as in Kafka: a name from SQL goes through
+  /// Snapshot::find() first. Any thread; a snapshot that stays valid.
   virtual std::shared_ptr<const Topic> find(std::string_view name) const = 0;
   virtual std::shared_ptr<const Topic> find(const Uuid& id) const = 0;
   virtual std::vector<std::shared_ptr<const Topic>> list() const = 0;
 
   /// Declares `object` in the catalog (any kind with a log) and opens its partitions. With
   /// `replace`, see Catalog::put: the log is kept for topics and tables (columns and options
-  /// change), and begun anew for materialized views. `validate_only` checks and changes nothing.
-  /// Errors: kDuplicateObject, kInvalidName (Kafka's rules), kInvalidPartitions, kInvalidConfig.
+  /// change, partitions can be added), and begun anew for materialized views. `validate_only`
+  /// checks and changes nothing. Errors: kDuplicateObject, kInvalidName (Kafka's rules),
+  /// kInvalidPartitions, kInvalidConfig.
   virtual io::Task<Result<std::shared_ptr<const Topic>>> create(catalog::Object object,
                                                                 bool replace,
                                                                 bool validate_only) = 0;

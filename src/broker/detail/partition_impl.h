@@ -1,0 +1,127 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/io/gate.h"
+#include "base/io/signal.h"
+#include "broker/broker.h"
+#include "log/record_batch.h"
+
+namespace millrace::broker::detail {
+
+/// What a topic counts, per batch; the same instruments for all of its partitions.
+struct TopicCounters {
+  TopicCounters(Metrics& metrics, const std::string& topic);
+  /// Forgets a topic's numbers once it is dropped.
+  static void remove(Metrics& metrics, const std::string& topic);
+
+  Metrics::Counter& records_in;
+  Metrics::Counter& bytes_in;
+  Metrics::Counter& bytes_out;
+  Metrics::Counter& appends_failed;
+};
+
+/// What all partitions of a node share. Any thread.
+struct PartitionShared {
+  io::Env& env;
+  std::atomic<ProduceCheck*> produce_check{nullptr};
+};
+
+/// What a topic's definition means for a partition. Immutable.
+struct PartitionRules {
+  /// Errors: those of to_log_config().
+  static Result<std::shared_ptr<const PartitionRules>> make(catalog::Object object);
+
+  catalog::Object object;
+  log::LogConfig log;
+  bool check_records = false;  // on_error='reject', and there are columns to fit
+  int64_t timestamp_before_ms_max = 0;
+  int64_t timestamp_after_ms_max = 0;
+};
+
+/// A partition on its shard: a gate before the log, the numbers that other threads read, and those
+/// who wait for the high watermark. Open it before use; close it before its end.
+class PartitionImpl final : public Partition, public std::enable_shared_from_this<PartitionImpl> {
+ public:
+  PartitionImpl(std::shared_ptr<PartitionShared> shared, io::Shard& shard,
+                std::shared_ptr<const PartitionRules> rules, int32_t index);
+  ~PartitionImpl() override;
+
+  // For the broker alone. Each crosses to the shard by itself.
+
+  io::Task<Result<>> open(std::string path);
+  /// Ends waits, lets calls inside finish, closes the log; later calls fail with `why`. Idempotent.
+  io::Task<Result<>> close(Error why);
+  io::Task<Result<>> enforce_retention();
+  io::Task<void> apply(std::shared_ptr<const PartitionRules> rules);
+
+  const std::string& topic() const override { return topic_; }
+  int32_t index() const override { return index_; }
+  io::Shard& shard() override { return shard_; }
+
+  io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) override;
+  io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max) override;
+  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline) override;
+  io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) override;
+  io::Task<Result<log::TimeOffset>> max_timestamp() override;
+  io::Task<Result<>> delete_records(Offset offset) override;
+  io::Task<Result<>> truncate_to(Offset offset) override;
+  io::Task<Result<>> hold(std::string who, std::optional<Offset> from) override;
+  void on_advance(std::string who, std::function<void()> f) override;
+
+  Offset start_offset() const override { return start_offset_.load(std::memory_order_acquire); }
+  Offset high_watermark() const override { return high_watermark_.load(std::memory_order_acquire); }
+  uint64_t size_bytes() const override { return size_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  /// Runs `work` on the shard, inside the gate.
+  template <typename T>
+  io::Task<Result<T>> guarded(io::Task<Result<T>> work);
+  io::Task<Result<log::AppendResult>> append_valid(std::string batches, log::Ack ack);
+  io::Task<Result<log::AppendResult>> append_here(std::string batches, log::Ack ack,
+                                                  std::vector<log::BatchHeader> headers);
+  io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max);
+  io::Task<bool> wait_here(Offset offset, std::chrono::steady_clock::time_point deadline);
+  io::Task<Result<log::TimeOffset>> offset_for_time_here(TimestampMs timestamp);
+  io::Task<Result<log::TimeOffset>> max_timestamp_here();
+  io::Task<Result<>> delete_records_here(Offset offset);
+  io::Task<Result<>> truncate_here(Offset offset);
+  io::Task<Result<>> hold_here(std::string who, std::optional<Offset> from);
+  io::Task<Result<>> retention_here();
+  io::Task<Result<>> open_here(std::string path);
+  io::Task<Result<>> close_here(Error why);
+  io::Task<void> apply_here(std::shared_ptr<const PartitionRules> rules);
+  io::Task<void> follow();
+
+  Result<> check(const std::vector<log::BatchHeader>& headers) const;
+  /// Copies the log's numbers to where other threads read them, and wakes who waits.
+  void mirror();
+
+  const std::shared_ptr<PartitionShared> shared_;
+  io::Shard& shard_;
+  const std::string topic_;
+  const int32_t index_;
+  const TopicCounters counters_;
+
+  // Any thread.
+  std::atomic<Offset> start_offset_{0};
+  std::atomic<Offset> high_watermark_{0};
+  std::atomic<uint64_t> size_bytes_{0};
+  std::atomic<bool> check_records_{false};  // of rules_
+
+  // The shard's.
+  std::shared_ptr<const PartitionRules> rules_;
+  std::unique_ptr<log::PartitionLog> log_;  // null before open and after close
+  io::Gate gate_;
+  io::Signal advanced_;
+  io::Gate::OnClose wake_all_;
+  std::map<std::string, std::function<void()>> listeners_;
+  bool following_ = false;
+  Error why_closed_;
+};
+
+}  // namespace millrace::broker::detail
