@@ -96,6 +96,7 @@ class Client {
     size_t have = 0;
     while (have < count) {
       const auto n = ::recv(fd_, bytes.data() + have, count - have, 0);
+      if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return bytes.substr(0, have);
       have += static_cast<size_t>(n);
     }
