@@ -156,7 +156,8 @@ Result<std::unique_ptr<pgwire::Server>> Node::Parts::listen_pg() {
 }
 
 Result<> Node::Parts::listen() {
-  MR_TRY(kafka, kafka::Server::listen(*runtime, *env, *broker, options.kafka));
+  MR_TRY(kafka,
+         kafka::Server::listen(*runtime, *env, *broker, options.kafka, options.kafka_advertised));
   MR_TRY(pg, listen_pg());
   MR_TRY(http,
          http::Server::listen(*runtime, *env, options.http, {.health = [] { return Result<>(); }}));
