@@ -74,8 +74,9 @@ io::Task<void> PartitionLogImpl::write_queued() {
       continue;
     }
     for (auto* pending : taken) finish(*pending, ready.error());
-    // What cannot be undone now is tried again before the next append.
-    if (queue_.empty()) break;
+    // The file that cannot be mended now is tried again before the next append; nobody waits for
+    // it. A sync may have failed meanwhile: those who wait for it are told in one more round.
+    if (queue_.empty() && unsynced_.empty()) break;
   }
   writing_ = false;
   idle_.notify_all();
