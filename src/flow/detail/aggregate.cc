@@ -1,0 +1,293 @@
+#include <duckdb.hpp>
+
+#include <duckdb/planner/expression/bound_reference_expression.hpp>
+#include <limits>
+#include <map>
+
+#include "flow/detail/aggregate_column.h"
+#include "flow/detail/delta_builder.h"
+#include "flow/detail/frontier_map.h"
+#include "flow/detail/operators.h"
+
+namespace millrace::flow {
+
+namespace {
+
+constexpr std::string_view kNoKey{"\0", 1};  // a key without columns, encoded
+constexpr int64_t kNever = std::numeric_limits<int64_t>::min();
+
+std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>& types) {
+  return {types.begin(), types.end()};
+}
+
+/// Arguments and filters of all calls side by side, and where each stands.
+Expressions lay_out(AggregateSpec& spec, std::vector<AggregateColumn::Layout>& layouts) {
+  Expressions all;
+  for (auto& call : spec.calls) {
+    AggregateColumn::Layout layout{all.size(),    call.arguments.size(), std::nullopt,
+                                   call.distinct, call.ordered,          spec.append_only};
+    for (auto& argument : call.arguments) all.push_back(std::move(argument));
+    if (call.filter) {
+      layout.filter = all.size();
+      all.push_back(std::move(call.filter));
+    }
+    layouts.push_back(layout);
+  }
+  return all;
+}
+
+/// Microseconds since the epoch of the values of a time column.
+class TimeColumn {
+ public:
+  TimeColumn(duckdb::Vector& values, size_t count)
+      : date_(values.GetType().id() == duckdb::LogicalTypeId::DATE) {
+    values.ToUnifiedFormat(count, values_);
+  }
+  std::optional<int64_t> operator[](size_t row) const {
+    const auto at = values_.sel->get_index(row);
+    if (!values_.validity.RowIsValid(at)) return std::nullopt;
+    if (!date_) return duckdb::UnifiedVectorFormat::GetData<int64_t>(values_)[at];
+    return int64_t{duckdb::UnifiedVectorFormat::GetData<int32_t>(values_)[at]} *
+           duckdb::Interval::MICROS_PER_DAY;
+  }
+
+ private:
+  bool date_;
+  duckdb::UnifiedVectorFormat values_;
+};
+
+/// GROUP BY, DISTINCT, and aggregates over everything.
+class Aggregate : public Operator {
+ public:
+  Aggregate(duckdb::ClientContext& context, AggregateSpec spec)
+      : global_(spec.global),
+        append_only_(spec.append_only),
+        arguments_(context, lay_out(spec, layouts_)),
+        groups_(context, std::move(spec.groups)),
+        frontiers_(context, groups_),
+        key_codec_(plain(groups_.types()), RowCodec::Use::kKey),
+        columns_(make_columns(spec)),
+        table_(lay_out_states()),
+        result_codec_(plain(result_types_), RowCodec::Use::kRow),
+        builder_({&key_codec_, &result_codec_}) {}
+
+  ~Aggregate() override {
+    for (Group* group : table_)
+      for (auto& column : columns_) column->forget(*group);
+  }
+
+  Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
+                DeltaStream& out) override {
+    if (global_ && table_.size() == 0) find_group(kNoKey, hash_bytes(kNoKey));
+    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(*chunk));
+    for (auto& column : columns_) column->settle();
+    for (size_t from = 0; from < touched_.size(); from += STANDARD_VECTOR_SIZE) {
+      const size_t count = std::min<size_t>(STANDARD_VECTOR_SIZE, touched_.size() - from);
+      MR_TRY(emit({touched_.data() + from, count}, out));
+    }
+    touched_.clear();
+    out.frontiers = frontiers_.map(inputs[0]->frontiers);
+    if (append_only_) advance(out.frontiers);
+    return {};
+  }
+
+  size_t state_rows() const override { return table_.size(); }
+  size_t state_bytes() const override {
+    size_t bytes = table_.memory_bytes();
+    for (const auto& column : columns_) bytes += column->memory_bytes();
+    return bytes;
+  }
+  uint64_t late_rows() const override { return late_rows_; }
+
+  std::string describe() const override {
+    std::string text = columns_.empty() ? "distinct" : "aggregate";
+    for (size_t i = 0; i < columns_.size(); ++i)
+      text += (i == 0 ? " " : ", ") + columns_[i]->describe();
+    if (groups_.size() > 0) text += (columns_.empty() ? " " : " by ") + groups_.describe();
+    return text;
+  }
+
+ private:
+  std::vector<std::unique_ptr<AggregateColumn>> make_columns(AggregateSpec& spec) {
+    std::vector<std::unique_ptr<AggregateColumn>> out;
+    for (size_t i = 0; i < spec.calls.size(); ++i) {
+      result_types_.push_back(spec.calls[i].bound->return_type);
+      out.push_back(std::make_unique<AggregateColumn>(
+          AggregateFunction(std::move(spec.calls[i].bound)), layouts_[i]));
+    }
+    return out;
+  }
+
+  size_t lay_out_states() {
+    size_t bytes = 0;
+    for (auto& column : columns_) {
+      column->set_offset(bytes);
+      bytes += column->state_bytes();
+    }
+    return bytes;
+  }
+
+  Group* find_group(std::string_view key, uint64_t hash) {
+    const auto [group, fresh] = table_.find_or_add(key, hash);
+    if (fresh)
+      for (auto& column : columns_) column->init(*group);
+    if (!group->touched) {
+      group->touched = true;
+      touched_.push_back(group);
+    }
+    return group;
+  }
+
+  Result<> take(const Delta& delta) {
+    duckdb::DataChunk keys, arguments;
+    groups_.evaluate(delta.rows, keys);
+    arguments_.evaluate(delta.rows, arguments);
+    std::span<const int64_t> weights = delta.weights;
+    std::vector<int64_t> kept;
+    if (bounded_ && leave_out_late(delta, keys, arguments, kept)) weights = kept;
+    if (weights.empty()) return {};
+
+    key_codec_.encode(keys, encoded_);
+    members_.clear();
+    std::optional<TimeColumn> times;
+    if (bounded_) times.emplace(keys.data[*bounded_], keys.size());
+    for (size_t i = 0; i < weights.size(); ++i) {
+      if (append_only_ && weights[i] < 0)
+        return Error{ErrorCode::kInternal, "a row is retracted from an append-only input"};
+      const size_t known = table_.size();
+      Group* group = find_group(encoded_[i], hash_bytes(encoded_[i]));
+      if (times && table_.size() > known) index_by_time(*group, (*times)[i]);
+      group->rows += weights[i];
+      members_.push_back(group);
+    }
+    for (auto& column : columns_) column->update(arguments, weights, members_);
+    return {};
+  }
+
+  /// Takes out rows of groups that are closed; false when there is none.
+  bool leave_out_late(const Delta& delta, duckdb::DataChunk& keys, duckdb::DataChunk& arguments,
+                      std::vector<int64_t>& kept) {
+    duckdb::SelectionVector sel(delta.weights.size());
+    const TimeColumn times(keys.data[*bounded_], delta.weights.size());
+    for (size_t i = 0; i < delta.weights.size(); ++i) {
+      const auto time = times[i];
+      if (time && *time < closed_below_) {
+        late_rows_ += static_cast<uint64_t>(delta.weights[i]);
+        continue;
+      }
+      sel.set_index(kept.size(), i);
+      kept.push_back(delta.weights[i]);
+    }
+    if (kept.size() == delta.weights.size()) return false;
+    duckdb::DataChunk left_keys, left_arguments;
+    slice_chunk(keys, sel, kept.size(), left_keys);
+    slice_chunk(arguments, sel, kept.size(), left_arguments);
+    keys.Move(left_keys);
+    arguments.Move(left_arguments);
+    return true;
+  }
+
+  /// Emits what changed of these groups' rows, and lets go of those that are empty.
+  Result<> emit(std::span<Group* const> groups, DeltaStream& out) {
+    std::vector<Group*> living;
+    for (Group* group : groups) {
+      group->touched = false;
+      if (group->rows < 0)
+        return Error{ErrorCode::kInternal, "more rows are retracted from a group than it had"};
+      if (group->rows > 0 || global_)
+        living.push_back(group);
+      else if (!is_new(*group))
+        builder_.add({table_.key_of(*group), group->emitted}, -1, out);
+    }
+    duckdb::DataChunk results;
+    make_chunk(results, result_types_, living.size());
+    for (size_t i = 0; i < columns_.size() && !living.empty(); ++i) {
+      columns_[i]->finalize(living, results.data[i]);
+    }
+    results.SetCardinality(living.size());
+    result_codec_.encode(results, encoded_);
+    for (size_t i = 0; i < living.size(); ++i) {
+      const auto before = table_.emitted(*living[i]);
+      if (before == encoded_[i] && !is_new(*living[i])) continue;
+      if (!is_new(*living[i])) builder_.add({table_.key_of(*living[i]), before.data()}, -1, out);
+    }
+    builder_.flush(out);  // before the bytes that it points at go
+    for (size_t i = 0; i < living.size(); ++i) {
+      if (table_.emitted(*living[i]) == encoded_[i] && !is_new(*living[i])) continue;
+      table_.set_emitted(*living[i], encoded_[i]);
+      builder_.add({table_.key_of(*living[i]), living[i]->emitted}, 1, out);
+    }
+    builder_.flush(out);
+    for (Group* group : groups)
+      if (group->rows == 0 && !global_) remove(*group);
+    return {};
+  }
+  bool is_new(const Group& group) const { return group.emitted == nullptr; }
+
+  void remove(Group& group) {
+    for (auto& column : columns_) column->forget(group);
+    table_.remove(group);
+  }
+
+  /// Closes the groups below the frontier, if there is one.
+  void advance(const std::vector<Frontier>& frontiers) {
+    if (!bounded_) {
+      if (frontiers.empty()) return;
+      bounded_ = frontiers[0].column;
+      index_all_by_time();
+    }
+    for (const auto& frontier : frontiers)
+      if (frontier.column == *bounded_) closed_below_ = std::max(closed_below_, frontier.time_us);
+    const auto end = by_time_.lower_bound(closed_below_);
+    for (auto at = by_time_.begin(); at != end; ++at)
+      for (Group* group : at->second) remove(*group);
+    if (end == by_time_.begin()) return;
+    by_time_.erase(by_time_.begin(), end);
+    for (auto& column : columns_) column->compact(table_);
+  }
+
+  void index_by_time(Group& group, std::optional<int64_t> time) {
+    if (time) by_time_[*time].push_back(&group);
+  }
+
+  void index_all_by_time() {
+    for (Group* group : table_) {
+      const char* key = table_.key_of(*group);
+      duckdb::DataChunk row;
+      make_chunk(row, groups_.types(), 1);
+      key_codec_.decode({&key, 1}, row);
+      row.SetCardinality(1);
+      index_by_time(*group, TimeColumn(row.data[*bounded_], 1)[0]);
+    }
+  }
+
+  const bool global_;
+  const bool append_only_;
+  std::vector<AggregateColumn::Layout> layouts_;
+  Evaluator arguments_;
+  Evaluator groups_;
+  FrontierMap frontiers_;
+  RowCodec key_codec_;
+  duckdb::vector<duckdb::LogicalType> result_types_;
+  std::vector<std::unique_ptr<AggregateColumn>> columns_;
+  GroupTable table_;
+  RowCodec result_codec_;
+  DeltaBuilder builder_;
+
+  EncodedRows encoded_;
+  std::vector<Group*> members_;  // of the rows of one chunk
+  std::vector<Group*> touched_;
+
+  std::optional<size_t> bounded_;  // the group column whose frontier closes groups
+  int64_t closed_below_ = kNever;
+  std::map<int64_t, std::vector<Group*>> by_time_;
+  uint64_t late_rows_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_aggregate(duckdb::ClientContext& context, AggregateSpec spec) {
+  return std::make_unique<Aggregate>(context, std::move(spec));
+}
+
+}  // namespace millrace::flow

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "flow/detail/aggregate_call.h"
+#include "flow/detail/aggregate_groups.h"
+#include "flow/detail/arrangement.h"
+#include "flow/detail/row_codec.h"
+
+namespace millrace::flow {
+
+/// One aggregate of an aggregation over all its groups. Three ways to keep it: DuckDB's state in
+/// the group, when rows are only added; a state from which rows can be taken out again; or the
+/// argument rows themselves, from which a touched group is computed anew. (With ORDER BY within,
+/// DuckDB's combine empties the state that it copies, so that goes the third way too.)
+class AggregateColumn {
+ public:
+  struct Layout {
+    size_t first_argument;         // in the argument chunk; the arguments stand side by side
+    size_t arguments;              // how many
+    std::optional<size_t> filter;  // a BOOLEAN column of the argument chunk
+    bool distinct;
+    bool ordered;
+    bool append_only;
+  };
+  AggregateColumn(AggregateFunction function, Layout layout);
+  ~AggregateColumn();
+  AggregateColumn(const AggregateColumn&) = delete;
+
+  const duckdb::LogicalType& result_type() const { return function_.result_type(); }
+  /// Bytes that it needs in each group, a multiple of 16; set_offset says where.
+  size_t state_bytes() const;
+  void set_offset(size_t offset) { offset_ = offset; }
+
+  void init(Group& group) const;
+  /// Row i of `arguments` comes `weights[i]` times into `*groups[i]`.
+  void update(duckdb::DataChunk& arguments, std::span<const int64_t> weights,
+              std::span<Group* const> groups);
+  /// No more updates in this epoch.
+  void settle();
+  /// The groups' results, to rows [0, groups.size()) of `out`.
+  void finalize(std::span<Group* const> groups, duckdb::Vector& out);
+  /// The group goes.
+  void forget(Group& group);
+  /// Moves what live states have allocated to fresh memory, when much of it belongs to groups that
+  /// are gone. `groups`: all.
+  void compact(const GroupTable& groups);
+  /// Bytes beside the groups.
+  size_t memory_bytes() const;
+  std::string describe() const;
+
+ private:
+  enum class Way { kStates, kInvertible, kRecompute };
+
+  template <typename F>
+  void each_state_batch(std::span<Group* const> groups, F&& f);
+  void update_states(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
+                     std::span<const int64_t> weights, std::span<Group* const> groups);
+  void update_invertible(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
+                         std::span<const int64_t> weights, std::span<Group* const> groups);
+  /// Takes the rows into `kept_`; `rows` and `weights` become what is new of a DISTINCT.
+  void keep_rows(duckdb::DataChunk& arguments, std::vector<uint32_t>& rows,
+                 std::span<const int64_t> weights, std::span<Group* const> groups);
+  void finalize_states(std::span<Group* const> groups, duckdb::Vector& out);
+  void finalize_kept(std::span<Group* const> groups, duckdb::Vector& out);
+  void feed_kept(std::span<Group* const> groups, char* states);
+  InvertibleAggregate::State* invertible_state(Group& group) const;
+  void argument_columns(duckdb::DataChunk& arguments, duckdb::DataChunk& out) const;
+  static std::string_view key_of(Group* const& group) {
+    return {reinterpret_cast<const char*>(&group), sizeof(group)};
+  }
+
+  AggregateFunction function_;
+  Layout layout_;
+  std::optional<InvertibleAggregate> invertible_;
+  Way way_;
+  size_t offset_ = 0;
+  std::unique_ptr<duckdb::ArenaAllocator> arena_;  // what DuckDB's states allocate
+  duckdb::ArenaAllocator scratch_;                 // the same, for one epoch
+  size_t arena_bytes_kept_ = 0;                    // after the last compaction
+  std::vector<char> scratch_states_;
+
+  // Argument rows by group (its address is the key): all of them, or for a DISTINCT to know them.
+  std::unique_ptr<RowCodec> codec_;
+  std::unique_ptr<Arrangement> kept_;
+  EncodedRows encoded_;
+  std::vector<Arrangement::Row*> touched_;
+};
+
+}  // namespace millrace::flow

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <duckdb/execution/expression_executor.hpp>
+#include <memory>
+#include <vector>
+
+namespace millrace::flow {
+
+using Expressions = duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>;
+
+/// Bound expressions over one chunk (BoundReference to its columns), and DuckDB's executor for
+/// them. What DuckDB throws passes through: the dataflow's step turns it into an Error.
+class Evaluator {
+ public:
+  Evaluator(duckdb::ClientContext& context, Expressions expressions);
+
+  size_t size() const { return expressions_.size(); }
+  const duckdb::vector<duckdb::LogicalType>& types() const { return types_; }
+  const duckdb::Expression& operator[](size_t i) const { return *expressions_[i]; }
+  /// `out` is made anew; it may share memory with `in`.
+  void evaluate(const duckdb::DataChunk& in, duckdb::DataChunk& out);
+  /// Rows for which the one BOOLEAN expression is true. `sel` has room for all.
+  size_t select(const duckdb::DataChunk& in, duckdb::SelectionVector& sel);
+  /// "a, b + 1"
+  std::string describe() const;
+
+ private:
+  /// The executor's results may lie in its own intermediate vectors, which its next run overwrites,
+  /// and our chunks live longer than that: such a result is copied.
+  void detach(size_t i, duckdb::data_ptr_t own, duckdb::DataChunk& out) const;
+
+  Expressions expressions_;
+  duckdb::vector<duckdb::LogicalType> types_;
+  bool only_references_;
+  duckdb::ExpressionExecutor executor_;
+};
+
+/// A chunk of these types with room for at least `rows` rows.
+void make_chunk(duckdb::DataChunk& chunk, const duckdb::vector<duckdb::LogicalType>& types,
+                size_t rows);
+/// Makes `out` the rows `sel[0..count)` of `in`, sharing its memory.
+void slice_chunk(const duckdb::DataChunk& in, const duckdb::SelectionVector& sel, size_t count,
+                 duckdb::DataChunk& out);
+
+}  // namespace millrace::flow

@@ -1,0 +1,387 @@
+#include <duckdb.hpp>
+
+#include <algorithm>
+#include <duckdb/planner/expression/bound_reference_expression.hpp>
+
+#include "flow/detail/arrangement.h"
+#include "flow/detail/delta_builder.h"
+#include "flow/detail/frontier_map.h"
+#include "flow/detail/operators.h"
+
+namespace millrace::flow {
+
+namespace {
+
+std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>& types) {
+  return {types.begin(), types.end()};
+}
+
+/// What is known of one input of a join.
+struct Side {
+  Side(duckdb::ClientContext& context, const duckdb::vector<duckdb::LogicalType>& types,
+       Expressions key_expressions, bool is_append_only)
+      : keys(context, std::move(key_expressions)),
+        key_codec(plain(keys.types()), RowCodec::Use::kKey),
+        row_codec(plain(types), RowCodec::Use::kRow),
+        rows(is_append_only),
+        append_only(is_append_only),
+        types(types) {}
+
+  void touch(Arrangement::Row& row) {
+    if (row.touched) return;
+    row.touched = true;
+    touched.push_back(&row);
+  }
+
+  Evaluator keys;
+  RowCodec key_codec;
+  RowCodec row_codec;
+  Arrangement rows;
+  bool append_only;
+  duckdb::vector<duckdb::LogicalType> types;
+  bool tracked = false;                    // rows count their matches
+  std::vector<Arrangement::Row*> touched;  // in this epoch: weight or matches changed
+};
+
+/// Rows of one delta chunk paired with rows of the other side.
+struct Pairs {
+  const Delta* delta;
+  bool delta_is_left;
+  std::vector<uint32_t> rows;  // of the delta
+  std::vector<Arrangement::Row*> mine, others;
+  std::vector<bool> fresh;       // mine was not there before
+  std::vector<int64_t> weights;  // of the pair
+};
+
+/// A join of any kind. Both sides are kept by key. A change of one side meets the other as it is:
+/// the left side's changes the right side before this epoch, the right side's changes the left side
+/// after it (dA x B + A' x dB). Rows of an outer side count their matches: they stand in the output
+/// alone, filled up with NULLs, while there are none.
+class Join : public Operator {
+ public:
+  Join(duckdb::ClientContext& context, JoinSpec spec)
+      : kind_(spec.kind),
+        key_columns_(columns_of_keys(spec)),
+        left_(context, spec.left_types, std::move(spec.left_keys), spec.left_append_only),
+        right_(context, spec.right_types, std::move(spec.right_keys), spec.right_append_only),
+        null_equals_null_(std::move(spec.null_equals_null)),
+        mark_codec_({duckdb::LogicalType::BOOLEAN}, RowCodec::Use::kRow),
+        alone_(parts()) {
+    for (auto& condition : spec.residual) {
+      Expressions one;
+      one.push_back(std::move(condition));
+      residual_.push_back(std::make_unique<Evaluator>(context, std::move(one)));
+    }
+    types_ = left_.types;
+    types_.insert(types_.end(), right_.types.begin(), right_.types.end());
+    left_.tracked = kind_ != JoinKind::kInner && kind_ != JoinKind::kRight;
+    right_.tracked = kind_ == JoinKind::kRight || kind_ == JoinKind::kFull;
+    emits_pairs_ = kind_ != JoinKind::kSemi && kind_ != JoinKind::kAnti && kind_ != JoinKind::kMark;
+    duckdb::DataChunk marks;
+    make_chunk(marks, {duckdb::LogicalType::BOOLEAN}, 3);
+    marks.SetValue(0, kFalse, duckdb::Value::BOOLEAN(false));
+    marks.SetValue(0, kTrue, duckdb::Value::BOOLEAN(true));
+    marks.SetValue(0, kUnknown, duckdb::Value(duckdb::LogicalType::BOOLEAN));
+    marks.SetCardinality(3);
+    mark_codec_.encode(marks, marks_);
+  }
+
+  Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
+                DeltaStream& out) override {
+    for (const auto& chunk : inputs[0]->chunks) take(*chunk, true, out);
+    for (const auto& chunk : inputs[1]->chunks) take(*chunk, false, out);
+    if (kind_ == JoinKind::kMark) touch_when_marks_turn();
+    for (auto* row : left_.touched) MR_TRY(settle_left(*row, out));
+    if (right_.tracked)
+      for (auto* row : right_.touched) settle_alone({nullptr, row->bytes()}, *row, out);
+    alone_.flush(out);
+    clean(left_);
+    clean(right_);
+    carry_frontiers(inputs, out);
+    return {};
+  }
+
+  size_t state_rows() const override { return left_.rows.rows() + right_.rows.rows(); }
+  size_t state_bytes() const override {
+    return left_.rows.memory_bytes() + right_.rows.memory_bytes();
+  }
+
+  std::string describe() const override {
+    static constexpr std::array kNames{"join",      "left join", "right join", "full join",
+                                       "semi join", "anti join", "mark join",  "single join"};
+    std::string text = kNames[static_cast<size_t>(kind_)];
+    if (left_.keys.size() > 0)
+      text += " on (" + left_.keys.describe() + ") = (" + right_.keys.describe() + ")";
+    for (const auto& condition : residual_) text += " if " + condition->describe();
+    return text;
+  }
+
+ private:
+  static constexpr uint8_t kFalse = 0, kTrue = 1, kUnknown = 2;
+
+  std::vector<const RowCodec*> parts() const {
+    if (kind_ == JoinKind::kSemi || kind_ == JoinKind::kAnti) return {&left_.row_codec};
+    if (kind_ == JoinKind::kMark) return {&left_.row_codec, &mark_codec_};
+    return {&left_.row_codec, &right_.row_codec};
+  }
+
+  /// Pairs of columns that are keys as they are, for frontiers.
+  static std::vector<std::pair<size_t, size_t>> columns_of_keys(const JoinSpec& spec) {
+    std::vector<std::pair<size_t, size_t>> out;
+    const auto column = [](const duckdb::Expression& e) -> std::optional<size_t> {
+      if (e.GetExpressionClass() != duckdb::ExpressionClass::BOUND_REF) return std::nullopt;
+      return e.Cast<duckdb::BoundReferenceExpression>().index;
+    };
+    for (size_t i = 0; i < spec.left_keys.size(); ++i) {
+      const auto left = column(*spec.left_keys[i]), right = column(*spec.right_keys[i]);
+      if (left && right) out.emplace_back(*left, *right);
+    }
+    return out;
+  }
+
+  /// Whether the key has a NULL that equals nothing.
+  bool is_null(std::string_view key) const {
+    for (size_t i = 0; i < null_equals_null_.size(); ++i)
+      if (!null_equals_null_[i] && (key[i / 8] >> (i % 8) & 1)) return true;
+    return false;
+  }
+
+  void take(const Delta& delta, bool is_left, DeltaStream& out) {
+    Side& mine = is_left ? left_ : right_;
+    Side& other = is_left ? right_ : left_;
+    duckdb::DataChunk keys;
+    mine.keys.evaluate(delta.rows, keys);
+    mine.key_codec.encode(keys, keys_);
+    mine.row_codec.encode(delta.rows, rows_);
+    Pairs pairs{&delta, is_left, {}, {}, {}, {}, {}};
+    for (size_t i = 0; i < delta.weights.size(); ++i) {
+      const int64_t weight = delta.weights[i];
+      const bool null = is_null(keys_[i]);
+      if (!is_left) right_rows_ += weight;
+      if (!is_left && null) right_nulls_ += weight;
+      // Without a match for ever: only an outer side's row shows, and it need not be kept, unless
+      // its mark may turn.
+      if (null && !(is_left && kind_ == JoinKind::kMark)) {
+        if (mine.tracked) emit_unmatched(is_left, rows_[i], weight, out);
+        continue;
+      }
+      const uint64_t hash = hash_bytes(keys_[i]);
+      const auto added = mine.rows.add(mine.rows.find_or_add(keys_[i], hash), rows_[i], weight);
+      if (mine.tracked || !mine.append_only) mine.touch(added.row);
+      const auto* matching = null ? nullptr : other.rows.find(keys_[i], hash);
+      for (auto* row = matching ? matching->first : nullptr; row; row = row->next) {
+        pairs.rows.push_back(static_cast<uint32_t>(i));
+        pairs.mine.push_back(&added.row);
+        pairs.others.push_back(row);
+        pairs.fresh.push_back(added.fresh);
+        pairs.weights.push_back(weight);
+        if (pairs.rows.size() == STANDARD_VECTOR_SIZE) join(pairs, out);
+      }
+    }
+    if (!pairs.rows.empty()) join(pairs, out);
+    alone_.flush(out);  // it points into rows_
+  }
+
+  void emit_unmatched(bool is_left, std::string_view row, int64_t weight, DeltaStream& out) {
+    if (kind_ == JoinKind::kSemi) return;
+    if (kind_ == JoinKind::kAnti)
+      alone_.add({row.data()}, weight, out);
+    else if (is_left)
+      alone_.add({row.data(), nullptr}, weight, out);
+    else
+      alone_.add({nullptr, row.data()}, weight, out);
+  }
+
+  /// Emits the pairs that pass the residual conditions and counts them as matches.
+  void join(Pairs& pairs, DeltaStream& out) {
+    const size_t count = pairs.rows.size();
+    auto joined = std::make_shared<Delta>();
+    if (emits_pairs_ || !residual_.empty()) put_side_by_side(pairs, joined->rows);
+    std::vector<uint32_t> passing(count);
+    for (uint32_t i = 0; i < count; ++i) passing[i] = i;
+    if (!residual_.empty()) pass_residual(joined, passing);
+    count_matches(pairs, passing);
+    if (emits_pairs_ && !passing.empty()) {
+      for (const uint32_t i : passing)
+        joined->weights.push_back(pairs.weights[i] * pairs.others[i]->weight);
+      drop_zero_weights(joined);
+      if (!joined->weights.empty()) out.chunks.push_back(std::move(joined));
+    }
+    pairs.rows.clear(), pairs.mine.clear(), pairs.others.clear();
+    pairs.fresh.clear(), pairs.weights.clear();
+  }
+
+  void put_side_by_side(const Pairs& pairs, duckdb::DataChunk& chunk) const {
+    const size_t count = pairs.rows.size();
+    const Side& other = pairs.delta_is_left ? right_ : left_;
+    const size_t mine_from = pairs.delta_is_left ? 0 : left_.types.size();
+    const size_t other_from = pairs.delta_is_left ? left_.types.size() : 0;
+    chunk.InitializeEmpty(types_);
+    duckdb::SelectionVector sel(count);
+    for (size_t i = 0; i < count; ++i) sel.set_index(i, pairs.rows[i]);
+    for (size_t c = 0; c < pairs.delta->rows.ColumnCount(); ++c)
+      chunk.data[mine_from + c].Slice(pairs.delta->rows.data[c], sel, count);
+    std::vector<const char*> bytes;
+    bytes.reserve(count);
+    for (auto* row : pairs.others) bytes.push_back(row->bytes());
+    duckdb::DataChunk decoded;
+    make_chunk(decoded, other.types, count);
+    other.row_codec.decode(bytes, decoded);
+    for (size_t c = 0; c < other.types.size(); ++c)
+      chunk.data[other_from + c].Reference(decoded.data[c]);
+    chunk.SetCardinality(count);
+  }
+
+  /// Leaves the rows of `joined` for which every condition is true; `passing` says which they were.
+  void pass_residual(std::shared_ptr<Delta>& joined, std::vector<uint32_t>& passing) {
+    for (auto& condition : residual_) {
+      if (passing.empty()) return;
+      duckdb::SelectionVector sel(passing.size());  // the rest keeps it
+      const size_t count = condition->select(joined->rows, sel);
+      if (count == passing.size()) continue;
+      auto rest = std::make_shared<Delta>();
+      slice_chunk(joined->rows, sel, count, rest->rows);
+      for (size_t i = 0; i < count; ++i) passing[i] = passing[sel.get_index(i)];
+      passing.resize(count);
+      joined = std::move(rest);
+    }
+  }
+
+  void count_matches(const Pairs& pairs, const std::vector<uint32_t>& passing) {
+    Side& mine = pairs.delta_is_left ? left_ : right_;
+    Side& other = pairs.delta_is_left ? right_ : left_;
+    if (mine.tracked)
+      for (const uint32_t i : passing)
+        if (pairs.fresh[i]) pairs.mine[i]->matches += pairs.others[i]->weight;
+    if (!other.tracked) return;
+    for (const uint32_t i : passing) {
+      pairs.others[i]->matches += pairs.weights[i];
+      other.touch(*pairs.others[i]);
+    }
+  }
+
+  /// A row whose copies have all gone in this epoch is kept until its end.
+  static void drop_zero_weights(std::shared_ptr<Delta>& joined) {
+    if (std::find(joined->weights.begin(), joined->weights.end(), 0) == joined->weights.end())
+      return;
+    auto rest = std::make_shared<Delta>();
+    duckdb::SelectionVector sel(joined->weights.size());
+    for (size_t i = 0; i < joined->weights.size(); ++i) {
+      if (joined->weights[i] == 0) continue;
+      sel.set_index(rest->weights.size(), i);
+      rest->weights.push_back(joined->weights[i]);
+    }
+    slice_chunk(joined->rows, sel, rest->weights.size(), rest->rows);
+    joined = std::move(rest);
+  }
+
+  /// Brings what stands in the output for a left row alone up to date.
+  Result<> settle_left(Arrangement::Row& row, DeltaStream& out) {
+    switch (kind_) {
+      case JoinKind::kSemi:
+      case JoinKind::kAnti: {
+        const bool stands = (row.matches > 0) == (kind_ == JoinKind::kSemi);
+        const int64_t now = stands ? row.weight : 0;
+        if (now != row.emitted) alone_.add({row.bytes()}, now - row.emitted, out);
+        row.emitted = now;
+        return {};
+      }
+      case JoinKind::kMark:
+        settle_mark(row, out);
+        return {};
+      case JoinKind::kSingle:
+        if (row.matches > 1 && row.weight > 0)
+          return Error{ErrorCode::kInvalidArgument,
+                       "more than one row returned by a subquery used as an expression"};
+        [[fallthrough]];
+      case JoinKind::kLeft:
+      case JoinKind::kFull:
+        settle_alone({row.bytes(), nullptr}, row, out);
+        return {};
+      default:
+        return {};
+    }
+  }
+
+  void settle_alone(std::initializer_list<const char*> pieces, Arrangement::Row& row,
+                    DeltaStream& out) {
+    const int64_t now = row.matches == 0 ? row.weight : 0;
+    if (now != row.emitted) alone_.add(pieces, now - row.emitted, out);
+    row.emitted = now;
+  }
+
+  void settle_mark(Arrangement::Row& row, DeltaStream& out) {
+    const uint8_t mark = mark_of(row);
+    if (mark == row.mark && row.emitted == row.weight) return;
+    if (row.emitted != 0) alone_.add({row.bytes(), marks_[row.mark].data()}, -row.emitted, out);
+    if (row.weight != 0) alone_.add({row.bytes(), marks_[mark].data()}, row.weight, out);
+    row.emitted = row.weight;
+    row.mark = mark;
+  }
+
+  /// The value of `left IN (right)`.
+  uint8_t mark_of(Arrangement::Row& row) const {
+    if (row.matches > 0) return kTrue;
+    if (right_rows_ == 0) return kFalse;
+    return right_nulls_ > 0 || is_null(row.key->view()) ? kUnknown : kFalse;
+  }
+
+  /// When the right side's first row or first NULL comes, or its last goes, every mark may turn.
+  void touch_when_marks_turn() {
+    const auto state = std::pair{right_rows_ > 0, right_nulls_ > 0};
+    if (state == marks_state_) return;
+    marks_state_ = state;
+    left_.rows.each_row([&](Arrangement::Row& row) { left_.touch(row); });
+  }
+
+  static void clean(Side& side) {
+    for (auto* row : side.touched) {
+      row->touched = false;
+      if (row->weight != 0) continue;
+      auto* key = row->key;
+      side.rows.remove(*row);
+      if (!key->first) side.rows.remove(*key);
+    }
+    side.touched.clear();
+  }
+
+  /// Where keys are equal and both sides bound them, so is the output: a later row needs a later
+  /// row of one side at least.
+  void carry_frontiers(std::span<const DeltaStream* const> inputs, DeltaStream& out) const {
+    const auto bound = [](const DeltaStream& stream, size_t column) -> std::optional<int64_t> {
+      for (const auto& frontier : stream.frontiers)
+        if (frontier.column == column) return frontier.time_us;
+      return std::nullopt;
+    };
+    for (const auto& [left, right] : key_columns_) {
+      const auto a = bound(*inputs[0], left), b = bound(*inputs[1], right);
+      if (!a || !b) continue;
+      out.frontiers.push_back({left, std::min(*a, *b)});
+      if (emits_pairs_) out.frontiers.push_back({left_.types.size() + right, std::min(*a, *b)});
+    }
+  }
+
+  const JoinKind kind_;
+  const std::vector<std::pair<size_t, size_t>> key_columns_;
+  Side left_, right_;
+  std::vector<bool> null_equals_null_;
+  std::vector<std::unique_ptr<Evaluator>> residual_;
+  duckdb::vector<duckdb::LogicalType> types_;  // of left and right side by side
+  bool emits_pairs_;
+  RowCodec mark_codec_;
+  EncodedRows marks_;   // encoded, by their numbers
+  DeltaBuilder alone_;  // rows that stand in the output by themselves
+  EncodedRows keys_, rows_;
+
+  int64_t right_rows_ = 0;
+  int64_t right_nulls_ = 0;
+  std::pair<bool, bool> marks_state_{false, false};
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_join(duckdb::ClientContext& context, JoinSpec spec) {
+  return std::make_unique<Join>(context, std::move(spec));
+}
+
+}  // namespace millrace::flow

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flow/detail/dataflow.h"
+#include "flow/detail/evaluator.h"
+
+namespace millrace::flow {
+
+/// Keeps the rows for which every condition is true. Stateless.
+std::unique_ptr<Operator> make_filter(duckdb::ClientContext& context, Expressions conditions);
+
+/// One expression a column. Stateless.
+std::unique_ptr<Operator> make_projection(duckdb::ClientContext& context, Expressions expressions);
+
+/// The rows of all its inputs, which have the same types. Stateless.
+std::unique_ptr<Operator> make_union();
+
+/// Rows that are there from the first epoch on.
+std::unique_ptr<Operator> make_constant(std::vector<std::shared_ptr<const Delta>> rows);
+
+/// The input's columns, then one column a list expression: a row for every element of the longest
+/// list. Stateless.
+std::unique_ptr<Operator> make_unnest(duckdb::ClientContext& context, Expressions lists);
+
+/// One aggregate of a group: `arguments` of DuckDB's function, over the input's columns.
+struct AggregateCall {
+  duckdb::unique_ptr<duckdb::Expression> bound;  // BoundAggregateExpression
+  Expressions arguments;
+  duckdb::unique_ptr<duckdb::Expression> filter;  // may be null
+  bool distinct = false;
+  bool ordered = false;  // ORDER BY within; its expressions stand among the arguments
+};
+
+struct AggregateSpec {
+  Expressions groups;
+  std::vector<AggregateCall> calls;
+  bool global = false;       // one row, also over no input
+  bool append_only = false;  // the input's rows are never retracted
+};
+
+/// A row a group: the group's columns, then the aggregates.
+std::unique_ptr<Operator> make_aggregate(duckdb::ClientContext& context, AggregateSpec spec);
+
+enum class JoinKind { kInner, kLeft, kRight, kFull, kSemi, kAnti, kMark, kSingle };
+
+struct JoinSpec {
+  JoinKind kind = JoinKind::kInner;
+  duckdb::vector<duckdb::LogicalType> left_types, right_types;
+  // Pairs of keys that must be equal, over the left and over the right input.
+  Expressions left_keys, right_keys;
+  std::vector<bool> null_equals_null;  // one a pair
+  Expressions residual;  // conditions over the columns of left, then right; may be empty
+  bool left_append_only = false, right_append_only = false;
+};
+
+/// The columns of left, then of right (semi, anti: of left alone; mark: of left, then the mark).
+std::unique_ptr<Operator> make_join(duckdb::ClientContext& context, JoinSpec spec);
+
+}  // namespace millrace::flow

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "flow/detail/dataflow.h"
+
+namespace millrace::flow {
+
+/// For tests: a DuckDB that holds the inputs as plain tables and answers every query afresh, and
+/// dataflows of the same queries that are fed the changes.
+class Oracle {
+ public:
+  /// `topics`: tables that are to be taken for topics, whose rows are never retracted.
+  Oracle(const std::vector<std::string>& schema, std::set<std::string> topics);
+  ~Oracle();
+
+  struct View {
+    std::string query;
+    std::unique_ptr<Dataflow> flow;
+    std::map<std::string, int64_t> rows;  // what has come out, added up
+    std::vector<Frontier> frontiers;      // of the last epoch's output
+  };
+  /// Plans and translates as sql::Engine::plan does.
+  Result<std::unique_ptr<View>> translate(const std::string& query);
+
+  /// Runs a statement; throws what DuckDB says against it.
+  std::unique_ptr<duckdb::MaterializedQueryResult> run(const std::string& sql);
+  /// Inserts rows, written as SQL VALUES, in the epoch under way. `ids`: of exactly these rows.
+  void insert(const std::string& table, const std::string& values, const std::string& ids);
+  /// Deletes the rows with these ids ("1, 2, 3").
+  void remove(const std::string& table, const std::string& ids);
+  /// What every later row's column has at least, from this epoch's end on.
+  void advance(const std::string& table, const std::string& column, const std::string& timestamp);
+
+  /// Gives the epoch's changes to the view.
+  Result<> step(View& view, uint64_t epoch);
+  /// Begins the next epoch.
+  void next_epoch();
+  /// DuckDB's answer now, as `rows` of a view: row text to count.
+  std::map<std::string, int64_t> answer(const std::string& query);
+
+ private:
+  struct Table {
+    catalog::Object object;
+    std::vector<std::string> columns;
+    std::vector<std::shared_ptr<const Delta>> changes;  // of this epoch, all columns
+    std::map<std::string, int64_t> frontiers;
+  };
+  void change(Table& table, const std::string& ids, int64_t weight);
+
+  std::unique_ptr<duckdb::DuckDB> instance_;
+  std::unique_ptr<duckdb::Connection> connection_;
+  std::map<std::string, Table> tables_;
+};
+
+/// A row as text, floating point rounded so that the order of additions does not show.
+std::string row_text(const duckdb::DataChunk& chunk, size_t row);
+/// The first differences, for a failure's message; empty: equal.
+std::string difference(const std::map<std::string, int64_t>& expected,
+                       const std::map<std::string, int64_t>& got);
+
+}  // namespace millrace::flow

@@ -1,0 +1,252 @@
+#include "flow/detail/plan_translator.h"
+
+#include <duckdb/planner/expression/bound_comparison_expression.hpp>
+#include <duckdb/planner/expression/bound_constant_expression.hpp>
+#include <duckdb/planner/expression/bound_window_expression.hpp>
+
+namespace millrace::flow {
+
+namespace {
+
+bool is_equality(duckdb::ExpressionType comparison) {
+  return comparison == duckdb::ExpressionType::COMPARE_EQUAL ||
+         comparison == duckdb::ExpressionType::COMPARE_NOT_DISTINCT_FROM;
+}
+
+Scope side_by_side(const Scope& left, const Scope& right) {
+  Scope both = left;
+  both.bindings.insert(both.bindings.end(), right.bindings.begin(), right.bindings.end());
+  both.types.insert(both.types.end(), right.types.begin(), right.types.end());
+  return both;
+}
+
+Result<JoinKind> kind_of(duckdb::JoinType type) {
+  switch (type) {
+    case duckdb::JoinType::INNER:
+      return JoinKind::kInner;
+    case duckdb::JoinType::LEFT:
+      return JoinKind::kLeft;
+    case duckdb::JoinType::RIGHT:
+      return JoinKind::kRight;
+    case duckdb::JoinType::OUTER:
+      return JoinKind::kFull;
+    case duckdb::JoinType::SEMI:
+      return JoinKind::kSemi;
+    case duckdb::JoinType::ANTI:
+      return JoinKind::kAnti;
+    case duckdb::JoinType::MARK:
+      return JoinKind::kMark;
+    case duckdb::JoinType::SINGLE:
+      return JoinKind::kSingle;
+    default:
+      return not_supported("this kind of join (" + duckdb::EnumUtil::ToString(type) + ")");
+  }
+}
+
+}  // namespace
+
+Result<JoinSpec> PlanTranslator::join_spec(duckdb::JoinType type, const Stream& left,
+                                           const Stream& right) {
+  JoinSpec spec;
+  MR_TRY(spec.kind, kind_of(type));
+  spec.left_types = {left.scope.types.begin(), left.scope.types.end()};
+  spec.right_types = {right.scope.types.begin(), right.scope.types.end()};
+  spec.left_append_only = left.append_only;
+  spec.right_append_only = right.append_only;
+  return spec;
+}
+
+Result<> PlanTranslator::join_conditions(duckdb::LogicalComparisonJoin& join, const Stream& left,
+                                         const Stream& right, JoinSpec& spec) {
+  const Scope both = side_by_side(left.scope, right.scope);
+  for (auto& condition : join.conditions) {
+    if (is_equality(condition.comparison)) {
+      MR_TRY(resolve(condition.left, left.scope));
+      MR_TRY(resolve(condition.right, right.scope));
+      spec.left_keys.push_back(std::move(condition.left));
+      spec.right_keys.push_back(std::move(condition.right));
+      spec.null_equals_null.push_back(condition.comparison ==
+                                      duckdb::ExpressionType::COMPARE_NOT_DISTINCT_FROM);
+      continue;
+    }
+    duckdb::unique_ptr<duckdb::Expression> comparison =
+        duckdb::make_uniq<duckdb::BoundComparisonExpression>(
+            condition.comparison, std::move(condition.left), std::move(condition.right));
+    MR_TRY(resolve(comparison, both));
+    spec.residual.push_back(std::move(comparison));
+  }
+  if (join.predicate) {
+    MR_TRY(resolve(join.predicate, both));
+    spec.residual.push_back(std::move(join.predicate));
+  }
+  return {};
+}
+
+PlanTranslator::Stream PlanTranslator::put_join(JoinSpec spec, const Stream& left,
+                                                const Stream& right, size_t mark_index) {
+  Stream out;
+  out.scope = left.scope;
+  out.append_only = spec.left_append_only && spec.right_append_only &&
+                    (spec.kind == JoinKind::kInner || spec.kind == JoinKind::kSemi);
+  if (spec.kind == JoinKind::kMark) {
+    out.scope.bindings.emplace_back(mark_index, 0);
+    out.scope.types.push_back(duckdb::LogicalType::BOOLEAN);
+  } else if (spec.kind != JoinKind::kSemi && spec.kind != JoinKind::kAnti) {
+    out.scope = side_by_side(left.scope, right.scope);
+  }
+  out.node = add(make_join(context_, std::move(spec)), {left.node, right.node});
+  return out;
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_comparison_join(
+    duckdb::LogicalComparisonJoin& join) {
+  MR_TRY(Stream left, translate(*join.children[0]));
+  MR_TRY(Stream right, translate(*join.children[1]));
+  MR_TRY(auto spec, join_spec(join.join_type, left, right));
+  MR_TRY(join_conditions(join, left, right, spec));
+  if (spec.kind == JoinKind::kMark && (spec.left_keys.size() != 1 || !spec.residual.empty()))
+    return not_supported("IN or NOT IN with a correlated subquery");
+  return put_join(std::move(spec), left, right, join.mark_index);
+}
+
+namespace {
+
+/// Projections, filters and unnests down to the outer side's columns.
+bool is_row_by_row(const duckdb::LogicalOperator& op) {
+  switch (op.type) {
+    case duckdb::LogicalOperatorType::LOGICAL_DELIM_GET:
+      return true;
+    case duckdb::LogicalOperatorType::LOGICAL_PROJECTION:
+    case duckdb::LogicalOperatorType::LOGICAL_FILTER:
+    case duckdb::LogicalOperatorType::LOGICAL_UNNEST:
+      return is_row_by_row(*op.children[0]);
+    case duckdb::LogicalOperatorType::LOGICAL_GET:  // a table function over columns
+      return op.children.size() == 1 && is_row_by_row(*op.children[0]);
+    default:
+      return false;
+  }
+}
+
+/// The window node by which DuckDB numbers the outer rows of a LATERAL join.
+bool numbers_rows(const duckdb::LogicalOperator& op) {
+  if (op.type != duckdb::LogicalOperatorType::LOGICAL_WINDOW || op.expressions.size() != 1)
+    return false;
+  const auto& window = op.expressions[0]->Cast<duckdb::BoundWindowExpression>();
+  return window.type == duckdb::ExpressionType::WINDOW_ROW_NUMBER && window.partitions.empty() &&
+         window.orders.empty();
+}
+
+}  // namespace
+
+/// LATERAL over something computed from each row alone (an unnest of its list, mostly): no join,
+/// the row goes through the operators of the other side with all its columns. Equal to the join by
+/// its conditions, which are kept as a filter; the row number that DuckDB would join by is not
+/// needed.
+Result<PlanTranslator::Stream> PlanTranslator::translate_row_by_row(
+    duckdb::LogicalComparisonJoin& join) {
+  auto& outer = *join.children[0];
+  const bool numbered = numbers_rows(outer);
+  MR_TRY(Stream stream, translate(numbered ? *outer.children[0] : outer));
+  Expressions columns;
+  for (size_t i = 0; i < stream.scope.types.size(); ++i)
+    columns.push_back(reference(stream.scope.types[i], i));
+  if (numbered) {
+    columns.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(0)));
+    stream.scope.bindings.push_back(outer.GetColumnBindings().back());
+    stream.scope.types.push_back(duckdb::LogicalType::BIGINT);
+  }
+  stream.node = add(make_projection(context_, std::move(columns)), {stream.node});
+  row_by_row_ = {&stream, &join.duplicate_eliminated_columns};
+  auto joined = translate(*join.children[1]);
+  row_by_row_.reset();
+  if (!joined) return std::move(joined).error();
+  Expressions conditions;
+  for (auto& condition : join.conditions)
+    conditions.push_back(duckdb::make_uniq<duckdb::BoundComparisonExpression>(
+        condition.comparison, std::move(condition.left), std::move(condition.right)));
+  if (join.predicate) conditions.push_back(std::move(join.predicate));
+  MR_TRY(conditions, resolve_all(conditions, joined->scope));
+  joined->node = add(make_filter(context_, std::move(conditions)), {joined->node});
+  return std::move(*joined);
+}
+
+/// A projection of such a chain, or its leaf: its stream holds the outer row's columns too.
+Result<PlanTranslator::Stream> PlanTranslator::translate_carried(duckdb::LogicalOperator& op) {
+  const bool leaf = op.type == duckdb::LogicalOperatorType::LOGICAL_DELIM_GET;
+  auto& [outer, delim_columns] = *row_by_row_;
+  Stream stream = *outer;
+  if (!leaf) {
+    MR_TRY(stream, translate(*op.children[0]));
+  }
+  // First what is new, then all that there was.
+  Expressions columns;
+  Scope scope;
+  auto& news = leaf ? *delim_columns : op.expressions;
+  const auto bindings = op.GetColumnBindings();
+  for (size_t i = 0; i < news.size(); ++i) {
+    auto column = news[i]->Copy();
+    MR_TRY(resolve(column, stream.scope));
+    scope.bindings.push_back(bindings[i]);
+    scope.types.push_back(column->return_type);
+    columns.push_back(std::move(column));
+  }
+  for (size_t i = 0; i < stream.scope.types.size(); ++i) {
+    scope.bindings.push_back(stream.scope.bindings[i]);
+    scope.types.push_back(stream.scope.types[i]);
+    columns.push_back(reference(stream.scope.types[i], i));
+  }
+  const size_t node = add(make_projection(context_, std::move(columns)), {stream.node});
+  return Stream{node, std::move(scope), stream.append_only};
+}
+
+/// A correlated subquery: the right side reads the distinct values of the left side's columns that
+/// it refers to.
+Result<PlanTranslator::Stream> PlanTranslator::translate_delim_join(
+    duckdb::LogicalComparisonJoin& join) {
+  if (join.join_type == duckdb::JoinType::INNER && !join.delim_flipped &&
+      is_row_by_row(*join.children[1]))
+    return translate_row_by_row(join);
+  const size_t outer = join.delim_flipped ? 1 : 0;
+  if (numbers_rows(*join.children[outer])) return not_supported("this LATERAL subquery");
+  MR_TRY(Stream source, translate(*join.children[outer]));
+  AggregateSpec keys;
+  keys.append_only = source.append_only;
+  Stream key_stream;
+  key_stream.append_only = source.append_only;
+  for (auto& column : join.duplicate_eliminated_columns) {
+    MR_TRY(resolve(column, source.scope));
+    key_stream.scope.types.push_back(column->return_type);
+    keys.groups.push_back(std::move(column));
+  }
+  key_stream.node = add(make_aggregate(context_, std::move(keys)), {source.node});
+  delim_keys_.push_back(std::move(key_stream));
+  auto other = translate(*join.children[1 - outer]);
+  delim_keys_.pop_back();
+  if (!other) return std::move(other).error();
+  const Stream& left = join.delim_flipped ? *other : source;
+  const Stream& right = join.delim_flipped ? source : *other;
+  MR_TRY(auto spec, join_spec(join.join_type, left, right));
+  MR_TRY(join_conditions(join, left, right, spec));
+  if (spec.kind == JoinKind::kMark) return not_supported("IN or NOT IN with a correlated subquery");
+  return put_join(std::move(spec), left, right, join.mark_index);
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_any_join(duckdb::LogicalAnyJoin& join) {
+  MR_TRY(Stream left, translate(*join.children[0]));
+  MR_TRY(Stream right, translate(*join.children[1]));
+  MR_TRY(auto spec, join_spec(join.join_type, left, right));
+  if (spec.kind == JoinKind::kMark) return not_supported("a comparison with ANY or ALL");
+  MR_TRY(resolve(join.condition, side_by_side(left.scope, right.scope)));
+  spec.residual.push_back(std::move(join.condition));
+  return put_join(std::move(spec), left, right, join.mark_index);
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_cross_product(
+    duckdb::LogicalCrossProduct& product) {
+  MR_TRY(Stream left, translate(*product.children[0]));
+  MR_TRY(Stream right, translate(*product.children[1]));
+  MR_TRY(auto spec, join_spec(duckdb::JoinType::INNER, left, right));
+  return put_join(std::move(spec), left, right, 0);
+}
+
+}  // namespace millrace::flow

@@ -1,0 +1,449 @@
+#include "flow/detail/plan_translator.h"
+
+#include <fmt/format.h>
+
+#include <duckdb/function/function_binder.hpp>
+#include <duckdb/planner/expression/bound_aggregate_expression.hpp>
+#include <duckdb/planner/expression/bound_cast_expression.hpp>
+#include <duckdb/planner/expression/bound_columnref_expression.hpp>
+#include <duckdb/planner/expression/bound_constant_expression.hpp>
+#include <duckdb/planner/expression/bound_unnest_expression.hpp>
+#include <duckdb/planner/table_filter.hpp>
+
+namespace millrace::flow {
+
+namespace {
+
+using duckdb::LogicalOperatorType;
+
+/// The plan node in plain words.
+std::string name_of(const duckdb::LogicalOperator& op) {
+  switch (op.type) {
+    case LogicalOperatorType::LOGICAL_WINDOW:
+      return "a window function";
+    case LogicalOperatorType::LOGICAL_LIMIT:
+      return "LIMIT";
+    case LogicalOperatorType::LOGICAL_TOP_N:
+      return "ORDER BY with LIMIT";
+    case LogicalOperatorType::LOGICAL_SAMPLE:
+      return "a sample (USING SAMPLE)";
+    case LogicalOperatorType::LOGICAL_PIVOT:
+      return "PIVOT";
+    case LogicalOperatorType::LOGICAL_RECURSIVE_CTE:
+      return "a recursive common table expression (WITH RECURSIVE)";
+    case LogicalOperatorType::LOGICAL_ASOF_JOIN:
+      return "an ASOF join";
+    case LogicalOperatorType::LOGICAL_POSITIONAL_JOIN:
+      return "a POSITIONAL join";
+    case LogicalOperatorType::LOGICAL_DEPENDENT_JOIN:
+      return "this correlated subquery";
+    case LogicalOperatorType::LOGICAL_EXCEPT:
+      return "EXCEPT ALL";
+    case LogicalOperatorType::LOGICAL_INTERSECT:
+      return "INTERSECT ALL";
+    default:
+      return fmt::format("the plan node {}", op.GetName());
+  }
+}
+
+duckdb::optional_idx location_of(const duckdb::LogicalOperator& op) {
+  for (const auto& expression : op.expressions)
+    if (expression->query_location.IsValid()) return expression->query_location;
+  return {};
+}
+
+std::vector<duckdb::ColumnBinding> bindings_of(size_t table, size_t count) {
+  std::vector<duckdb::ColumnBinding> out;
+  for (size_t i = 0; i < count; ++i) out.emplace_back(table, i);
+  return out;
+}
+
+}  // namespace
+
+size_t PlanTranslator::add(std::unique_ptr<Operator> op, std::vector<size_t> children) {
+  nodes_.push_back({std::move(op), std::move(children), 0});
+  return nodes_.size() - 1;
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate(duckdb::LogicalOperator& op) {
+  if (row_by_row_ && (op.type == LogicalOperatorType::LOGICAL_PROJECTION ||
+                      op.type == LogicalOperatorType::LOGICAL_DELIM_GET))
+    return translate_carried(op);
+  switch (op.type) {
+    case LogicalOperatorType::LOGICAL_GET:
+      return translate_get(op.Cast<duckdb::LogicalGet>());
+    case LogicalOperatorType::LOGICAL_FILTER:
+      return translate_filter(op.Cast<duckdb::LogicalFilter>());
+    case LogicalOperatorType::LOGICAL_PROJECTION:
+      return translate_projection(op.Cast<duckdb::LogicalProjection>());
+    case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
+      return translate_aggregate(op.Cast<duckdb::LogicalAggregate>());
+    case LogicalOperatorType::LOGICAL_DISTINCT:
+      return translate_distinct(op.Cast<duckdb::LogicalDistinct>());
+    case LogicalOperatorType::LOGICAL_UNNEST:
+      return translate_unnest(op.Cast<duckdb::LogicalUnnest>());
+    case LogicalOperatorType::LOGICAL_UNION:
+      return translate_union(op.Cast<duckdb::LogicalSetOperation>());
+    case LogicalOperatorType::LOGICAL_EXCEPT:
+    case LogicalOperatorType::LOGICAL_INTERSECT:
+      if (op.Cast<duckdb::LogicalSetOperation>().setop_all) break;
+      return translate_except(op.Cast<duckdb::LogicalSetOperation>());
+    case LogicalOperatorType::LOGICAL_ORDER_BY:  // a view is a set of rows: its order is the
+                                                 // reader's
+      return translate(*op.children[0]);
+    case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
+      return translate_comparison_join(op.Cast<duckdb::LogicalComparisonJoin>());
+    case LogicalOperatorType::LOGICAL_DELIM_JOIN:
+      return translate_delim_join(op.Cast<duckdb::LogicalComparisonJoin>());
+    case LogicalOperatorType::LOGICAL_ANY_JOIN:
+      return translate_any_join(op.Cast<duckdb::LogicalAnyJoin>());
+    case LogicalOperatorType::LOGICAL_CROSS_PRODUCT:
+      return translate_cross_product(op.Cast<duckdb::LogicalCrossProduct>());
+    case LogicalOperatorType::LOGICAL_MATERIALIZED_CTE:
+      return translate_cte(op.Cast<duckdb::LogicalMaterializedCTE>());
+    case LogicalOperatorType::LOGICAL_CTE_REF: {
+      const auto& ref = op.Cast<duckdb::LogicalCTERef>();
+      const auto found = ctes_.find(ref.cte_index);
+      if (found == ctes_.end()) break;
+      Stream stream = found->second;
+      stream.scope.bindings = bindings_of(ref.table_index, stream.scope.types.size());
+      return stream;
+    }
+    case LogicalOperatorType::LOGICAL_DELIM_GET: {
+      if (delim_keys_.empty()) break;
+      Stream stream = delim_keys_.back();
+      const auto& get = op.Cast<duckdb::LogicalDelimGet>();
+      if (!std::equal(get.chunk_types.begin(), get.chunk_types.end(), stream.scope.types.begin(),
+                      stream.scope.types.end()))
+        break;
+      stream.scope.bindings = bindings_of(get.table_index, stream.scope.types.size());
+      return stream;
+    }
+    case LogicalOperatorType::LOGICAL_DUMMY_SCAN:
+      return one_row(op.Cast<duckdb::LogicalDummyScan>().table_index);
+    case LogicalOperatorType::LOGICAL_EMPTY_RESULT: {
+      const auto& empty = op.Cast<duckdb::LogicalEmptyResult>();
+      return constant({}, {{empty.bindings.begin(), empty.bindings.end()},
+                           {empty.return_types.begin(), empty.return_types.end()}});
+    }
+    case LogicalOperatorType::LOGICAL_EXPRESSION_GET:
+      return translate_values(op.Cast<duckdb::LogicalExpressionGet>());
+    case LogicalOperatorType::LOGICAL_CHUNK_GET:
+      return translate_rows(op.Cast<duckdb::LogicalColumnDataGet>());
+    default:
+      break;
+  }
+  return not_supported(name_of(op), location_of(op));
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::in_order_of(duckdb::LogicalOperator& op,
+                                                           Stream stream) {
+  const auto wanted = op.GetColumnBindings();
+  if (std::equal(wanted.begin(), wanted.end(), stream.scope.bindings.begin(),
+                 stream.scope.bindings.end()))
+    return stream;
+  Expressions columns;
+  Scope scope;
+  for (const auto& binding : wanted) {
+    const auto at = std::find(stream.scope.bindings.begin(), stream.scope.bindings.end(), binding);
+    if (at == stream.scope.bindings.end())
+      return not_supported(fmt::format("the plan's column {}", binding.ToString()));
+    const size_t i = static_cast<size_t>(at - stream.scope.bindings.begin());
+    columns.push_back(reference(stream.scope.types[i], i));
+    scope.bindings.push_back(binding);
+    scope.types.push_back(stream.scope.types[i]);
+  }
+  const size_t node = add(make_projection(context_, std::move(columns)), {stream.node});
+  return Stream{node, std::move(scope), stream.append_only};
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet& get) {
+  const auto& function = get.function.name;
+  if (function == "unnest" || function == "range" || function == "generate_series")
+    return translate_list_function(get);
+  const auto* object = finder_(get);
+  if (!object) return not_supported(fmt::format("reading from {}", get.GetName()));
+  Dataflow::Input input;
+  input.object = *object;
+  input.append_only = object->kind == catalog::Kind::kTopic;
+  Stream stream;
+  stream.append_only = input.append_only;
+  auto columns = get.GetColumnIds();
+  if (columns.empty()) columns.emplace_back(0);  // only the number of rows counts
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (!columns[i].HasPrimaryIndex()) return not_supported("this extraction from a VARIANT");
+    size_t column = columns[i].GetPrimaryIndex();
+    // Where only the number of rows counts, DuckDB asks for a virtual column; any other will do as
+    // long as nothing refers to it.
+    const bool is_virtual = duckdb::IsVirtualColumn(column);
+    if (is_virtual) column = 0;
+    input.columns.push_back(column);
+    input.types.push_back(get.returned_types[column]);
+    stream.scope.bindings.emplace_back(
+        is_virtual ? duckdb::DConstants::INVALID_INDEX : get.table_index, i);
+  }
+  stream.scope.types = input.types;
+  inputs_.push_back(std::move(input));
+  stream.node = nodes_.size();
+  nodes_.push_back({nullptr, {}, inputs_.size() - 1});
+  MR_TRY(stream, extract_fields(columns, std::move(stream)));
+  return scan_filters(get, std::move(stream));
+}
+
+/// unnest(list), range(…) and generate_series(…) in FROM, of columns or of constants: an unnest.
+Result<PlanTranslator::Stream> PlanTranslator::translate_list_function(duckdb::LogicalGet& get) {
+  if (get.ordinality_idx.IsValid()) return not_supported("WITH ORDINALITY");
+  Stream stream;
+  Expressions arguments;
+  if (get.children.empty()) {
+    stream = one_row(duckdb::DConstants::INVALID_INDEX);
+    for (const auto& value : get.parameters)
+      arguments.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(value));
+  } else {
+    auto& child = *get.children[0];
+    MR_TRY(stream, translate(child));
+    const auto bindings = child.GetColumnBindings();
+    for (size_t i = 0; i < get.input_table_types.size(); ++i) {
+      duckdb::unique_ptr<duckdb::Expression> column =
+          duckdb::make_uniq<duckdb::BoundColumnRefExpression>(get.input_table_types[i],
+                                                              bindings[i]);
+      MR_TRY(resolve(column, stream.scope));
+      arguments.push_back(std::move(column));
+    }
+  }
+  duckdb::unique_ptr<duckdb::Expression> list;
+  if (get.function.name == "unnest") {
+    if (arguments.size() != 1) return not_supported("this UNNEST");
+    list = std::move(arguments[0]);
+  } else {
+    duckdb::ErrorData error;
+    list = duckdb::FunctionBinder(context_).BindScalarFunction(DEFAULT_SCHEMA, get.function.name,
+                                                               std::move(arguments), error);
+    if (error.HasError()) error.Throw();
+  }
+  if (list->return_type != duckdb::LogicalType::LIST(get.returned_types[0]))
+    return not_supported(fmt::format("{} in FROM over these types", get.function.name));
+  stream.scope.bindings.emplace_back(get.table_index, 0);
+  stream.scope.types.push_back(get.returned_types[0]);
+  Expressions lists;
+  lists.push_back(std::move(list));
+  stream.node = add(make_unnest(context_, std::move(lists)), {stream.node});
+  if (!get.children.empty()) return stream;
+  return scan_filters(get, std::move(stream));
+}
+
+/// Fields that the optimiser takes out of a STRUCT inside the scan are taken out above it.
+Result<PlanTranslator::Stream> PlanTranslator::extract_fields(
+    const duckdb::vector<duckdb::ColumnIndex>& columns, Stream stream) {
+  Expressions fields;
+  bool any = false;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    fields.push_back(reference(stream.scope.types[i], i));
+    if (!columns[i].IsPushdownExtract()) continue;
+    any = true;
+    for (const auto* at = &columns[i]; at->IsPushdownExtract();) {
+      at = &at->GetChildIndex(0);
+      if (!at->HasPrimaryIndex()) return not_supported("this extraction from a VARIANT");
+      Expressions arguments;
+      arguments.push_back(std::move(fields.back()));
+      arguments.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(
+          duckdb::Value::BIGINT(static_cast<int64_t>(at->GetPrimaryIndex()) + 1)));
+      duckdb::ErrorData error;
+      fields.back() = duckdb::FunctionBinder(context_).BindScalarFunction(
+          DEFAULT_SCHEMA, "struct_extract_at", std::move(arguments), error);
+      if (error.HasError()) error.Throw();
+    }
+    fields.back() = duckdb::BoundCastExpression::AddCastToType(context_, std::move(fields.back()),
+                                                               columns[i].GetScanType());
+    stream.scope.types[i] = fields.back()->return_type;
+  }
+  if (any) stream.node = add(make_projection(context_, std::move(fields)), {stream.node});
+  return stream;
+}
+
+/// Filters that the optimiser pushed into the scan are evaluated above it.
+Result<PlanTranslator::Stream> PlanTranslator::scan_filters(duckdb::LogicalGet& get,
+                                                            Stream stream) {
+  Expressions conditions;
+  for (const auto& [column, filter] : get.table_filters.filters) {
+    if (filter->filter_type == duckdb::TableFilterType::OPTIONAL_FILTER ||
+        filter->filter_type == duckdb::TableFilterType::DYNAMIC_FILTER)
+      continue;
+    const auto& ids = get.GetColumnIds();
+    size_t i = 0;
+    while (i < ids.size() && ids[i].GetPrimaryIndex() != column) ++i;
+    if (i == ids.size()) return not_supported("a filter inside the scan");
+    conditions.push_back(filter->ToExpression(*reference(stream.scope.types[i], i)));
+  }
+  if (!conditions.empty())
+    stream.node = add(make_filter(context_, std::move(conditions)), {stream.node});
+  return stream;
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_filter(duckdb::LogicalFilter& filter) {
+  MR_TRY(Stream stream, translate(*filter.children[0]));
+  MR_TRY(auto conditions, resolve_all(filter.expressions, stream.scope));
+  stream.node = add(make_filter(context_, std::move(conditions)), {stream.node});
+  return stream;
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_projection(
+    duckdb::LogicalProjection& projection) {
+  MR_TRY(Stream stream, translate(*projection.children[0]));
+  MR_TRY(auto columns, resolve_all(projection.expressions, stream.scope));
+  Scope scope{bindings_of(projection.table_index, columns.size()), {}};
+  for (const auto& column : columns) scope.types.push_back(column->return_type);
+  const size_t node = add(make_projection(context_, std::move(columns)), {stream.node});
+  return Stream{node, std::move(scope), stream.append_only};
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_distinct(
+    duckdb::LogicalDistinct& distinct) {
+  if (distinct.distinct_type != duckdb::DistinctType::DISTINCT)
+    return not_supported("DISTINCT ON", location_of(distinct));
+  MR_TRY(Stream stream, translate(*distinct.children[0]));
+  MR_TRY(stream, in_order_of(*distinct.children[0], std::move(stream)));
+  std::vector<size_t> columns;
+  for (auto& target : distinct.distinct_targets) {
+    MR_TRY(resolve(target, stream.scope));
+    if (target->type != duckdb::ExpressionType::BOUND_REF)
+      return not_supported("DISTINCT over an expression", target->query_location);
+    columns.push_back(target->Cast<duckdb::BoundReferenceExpression>().index);
+  }
+  for (size_t i = 0; i < stream.scope.types.size(); ++i)
+    if (std::find(columns.begin(), columns.end(), i) == columns.end())
+      return not_supported("DISTINCT over some of the columns", location_of(distinct));
+  return distinct_of(std::move(stream), columns);
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::distinct_of(Stream stream,
+                                                           const std::vector<size_t>& columns) {
+  AggregateSpec spec;
+  spec.append_only = stream.append_only;
+  Scope scope;
+  for (const size_t column : columns) {
+    spec.groups.push_back(reference(stream.scope.types[column], column));
+    scope.bindings.push_back(stream.scope.bindings[column]);
+    scope.types.push_back(stream.scope.types[column]);
+  }
+  const size_t node = add(make_aggregate(context_, std::move(spec)), {stream.node});
+  return Stream{node, std::move(scope), stream.append_only};
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_unnest(duckdb::LogicalUnnest& unnest) {
+  MR_TRY(Stream stream, translate(*unnest.children[0]));
+  Expressions lists;
+  for (auto& expression : unnest.expressions) {
+    if (expression->type != duckdb::ExpressionType::BOUND_UNNEST &&
+        expression->GetExpressionClass() != duckdb::ExpressionClass::BOUND_UNNEST)
+      return not_supported("this UNNEST", expression->query_location);
+    auto& list = expression->Cast<duckdb::BoundUnnestExpression>().child;
+    MR_TRY(resolve(list, stream.scope));
+    stream.scope.bindings.emplace_back(unnest.unnest_index, lists.size());
+    lists.push_back(std::move(list));
+  }
+  for (const auto& list : lists)
+    stream.scope.types.push_back(list->return_type.id() == duckdb::LogicalTypeId::LIST
+                                     ? duckdb::ListType::GetChildType(list->return_type)
+                                     : duckdb::LogicalType(duckdb::LogicalTypeId::SQLNULL));
+  stream.node = add(make_unnest(context_, std::move(lists)), {stream.node});
+  return stream;
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_union(duckdb::LogicalSetOperation& op) {
+  std::vector<size_t> children;
+  Stream out;
+  out.append_only = true;
+  for (auto& child : op.children) {
+    MR_TRY(Stream stream, translate(*child));
+    MR_TRY(stream, in_order_of(*child, std::move(stream)));
+    out.append_only &= stream.append_only;
+    out.scope.types = stream.scope.types;
+    children.push_back(stream.node);
+  }
+  out.scope.bindings = bindings_of(op.table_index, op.column_count);
+  out.node = add(make_union(), std::move(children));
+  if (op.setop_all) return out;
+  std::vector<size_t> columns;
+  for (size_t i = 0; i < op.column_count; ++i) columns.push_back(i);
+  return distinct_of(std::move(out), columns);
+}
+
+/// EXCEPT and INTERSECT: the distinct rows of the one that the other has not, or has.
+Result<PlanTranslator::Stream> PlanTranslator::translate_except(duckdb::LogicalSetOperation& op) {
+  if (op.children.size() != 2) return not_supported(name_of(op));
+  MR_TRY(Stream left, translate(*op.children[0]));
+  MR_TRY(left, in_order_of(*op.children[0], std::move(left)));
+  MR_TRY(Stream right, translate(*op.children[1]));
+  MR_TRY(right, in_order_of(*op.children[1], std::move(right)));
+  std::vector<size_t> columns;
+  for (size_t i = 0; i < op.column_count; ++i) columns.push_back(i);
+  left.scope.bindings = bindings_of(op.table_index, op.column_count);
+  MR_TRY(left, distinct_of(std::move(left), columns));
+  const bool except = op.type == LogicalOperatorType::LOGICAL_EXCEPT;
+  MR_TRY(auto spec,
+         join_spec(except ? duckdb::JoinType::ANTI : duckdb::JoinType::SEMI, left, right));
+  for (const size_t i : columns) {
+    spec.left_keys.push_back(reference(left.scope.types[i], i));
+    spec.right_keys.push_back(reference(right.scope.types[i], i));
+    spec.null_equals_null.push_back(true);
+  }
+  return put_join(std::move(spec), left, right, 0);
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_cte(duckdb::LogicalMaterializedCTE& cte) {
+  MR_TRY(Stream stream, translate(*cte.children[0]));
+  MR_TRY(stream, in_order_of(*cte.children[0], std::move(stream)));
+  ctes_[cte.table_index] = std::move(stream);
+  return translate(*cte.children[1]);
+}
+
+PlanTranslator::Stream PlanTranslator::constant(std::vector<std::shared_ptr<const Delta>> rows,
+                                                Scope scope) {
+  return {add(make_constant(std::move(rows)), {}), std::move(scope), true};
+}
+
+PlanTranslator::Stream PlanTranslator::one_row(size_t table_index) {
+  auto row = std::make_shared<Delta>();
+  make_chunk(row->rows, {duckdb::LogicalType::INTEGER}, 1);
+  row->rows.SetValue(0, 0, duckdb::Value::INTEGER(0));
+  row->rows.SetCardinality(1);
+  row->weights = {1};
+  return constant({std::move(row)}, {bindings_of(table_index, 1), {duckdb::LogicalType::INTEGER}});
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_values(duckdb::LogicalExpressionGet& get) {
+  std::vector<std::shared_ptr<const Delta>> rows;
+  auto delta = std::make_shared<Delta>();
+  for (auto& row : get.expressions) {
+    if (delta->weights.empty()) make_chunk(delta->rows, get.expr_types, STANDARD_VECTOR_SIZE);
+    const size_t at = delta->weights.size();
+    for (size_t c = 0; c < row.size(); ++c) {
+      MR_TRY(resolve(row[c], Scope{}));
+      delta->rows.SetValue(c, at, duckdb::ExpressionExecutor::EvaluateScalar(context_, *row[c]));
+    }
+    delta->weights.push_back(1);
+    delta->rows.SetCardinality(at + 1);
+    if (at + 1 < STANDARD_VECTOR_SIZE) continue;
+    rows.push_back(std::move(delta));
+    delta = std::make_shared<Delta>();
+  }
+  if (!delta->weights.empty()) rows.push_back(std::move(delta));
+  return constant(std::move(rows), {bindings_of(get.table_index, get.expr_types.size()),
+                                    {get.expr_types.begin(), get.expr_types.end()}});
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_rows(duckdb::LogicalColumnDataGet& get) {
+  std::vector<std::shared_ptr<const Delta>> rows;
+  for (auto& chunk : get.collection->Chunks()) {
+    auto delta = std::make_shared<Delta>();
+    make_chunk(delta->rows, get.chunk_types, chunk.size());
+    chunk.Copy(delta->rows);
+    delta->weights.assign(chunk.size(), 1);
+    rows.push_back(std::move(delta));
+  }
+  return constant(std::move(rows), {bindings_of(get.table_index, get.chunk_types.size()),
+                                    {get.chunk_types.begin(), get.chunk_types.end()}});
+}
+
+}  // namespace millrace::flow

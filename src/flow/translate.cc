@@ -1,0 +1,117 @@
+#include "flow/detail/delta_builder.h"
+#include "flow/detail/plan_translator.h"
+
+namespace millrace::flow {
+
+namespace {
+
+class PlannedDataflow : public Dataflow {
+ public:
+  PlannedDataflow(sql::PlannedQuery query, std::vector<Input> inputs, std::vector<FlowNode> nodes,
+                  bool append_only)
+      : query_(std::move(query)),
+        inputs_(std::move(inputs)),
+        nodes_(std::move(nodes)),
+        append_only_(append_only),
+        streams_(nodes_.size()) {}
+
+  const std::vector<Input>& inputs() const override { return inputs_; }
+  const std::vector<std::string>& names() const override { return query_.names; }
+  const std::vector<duckdb::LogicalType>& types() const override { return query_.types; }
+  bool append_only() const override { return append_only_; }
+
+  Result<> step(const Epoch& epoch, std::span<const DeltaStream> inputs,
+                DeltaStream& out) override {
+    MR_CHECK(inputs.size() == inputs_.size());
+    std::vector<const DeltaStream*> given(nodes_.size());
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (!nodes_[i].op) {
+        given[i] = &inputs[nodes_[i].input];
+        continue;
+      }
+      streams_[i] = {};
+      given[i] = &streams_[i];
+      std::vector<const DeltaStream*> children;
+      for (const size_t child : nodes_[i].children) children.push_back(given[child]);
+      MR_TRY(step_one(*nodes_[i].op, epoch, children, streams_[i]));
+    }
+    out = *given.back();
+    for (auto& stream : streams_) stream = {};
+    if (!append_only_) consolidate(query_.types, out);
+    return {};
+  }
+
+  size_t state_bytes() const override {
+    size_t bytes = 0;
+    for (const auto& node : nodes_) bytes += node.op ? node.op->state_bytes() : 0;
+    return bytes;
+  }
+  uint64_t late_rows() const override {
+    uint64_t rows = 0;
+    for (const auto& node : nodes_) rows += node.op ? node.op->late_rows() : 0;
+    return rows;
+  }
+  std::string describe() const override {
+    std::string text;
+    describe_node(nodes_.size() - 1, 0, text);
+    return text;
+  }
+
+ private:
+  /// The one place where what DuckDB throws in evaluation becomes an error.
+  static Result<> step_one(Operator& op, const Epoch& epoch,
+                           std::span<const DeltaStream* const> inputs, DeltaStream& out) {
+    try {
+      return op.step(epoch, inputs, out);
+    } catch (const std::exception& thrown) {
+      return library_error(thrown, op.describe());
+    }
+  }
+
+  void describe_node(size_t node, size_t depth, std::string& text) const {
+    const auto& [op, children, input] = nodes_[node];
+    text.append(depth * 2, ' ');
+    text +=
+        op ? op->describe()
+           : (inputs_[input].append_only ? "stream " : "changes of ") + inputs_[input].object.name;
+    text += '\n';
+    for (const size_t child : children) describe_node(child, depth + 1, text);
+  }
+
+  sql::PlannedQuery query_;  // first: the operators need its context to the end
+  std::vector<Input> inputs_;
+  std::vector<FlowNode> nodes_;  // children before parents; the last is the view
+  bool append_only_;
+  std::vector<DeltaStream> streams_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const ObjectFinder& finder) {
+  try {
+    PlanTranslator translator(*query.context, finder);
+    MR_TRY(auto stream, translator.translate(*query.plan));
+    MR_TRY(stream, translator.in_order_of(*query.plan, std::move(stream)));
+    // The view is the last node; what the plan's root refers to may stand before others.
+    auto nodes = translator.take_nodes();
+    if (stream.node + 1 != nodes.size()) {
+      nodes.push_back({make_union(), {stream.node}, 0});
+    }
+    if (stream.scope.types != query.types)
+      return Error{ErrorCode::kInternal, "the view's plan gives other types than its query"};
+    query.plan.reset();
+    return std::make_unique<PlannedDataflow>(std::move(query), translator.take_inputs(),
+                                             std::move(nodes), stream.append_only);
+  } catch (const std::exception& thrown) {
+    auto error = library_error(thrown, "the view cannot be planned");
+    if (error.code == ErrorCode::kInternal) error.code = ErrorCode::kNotSupported;
+    return error;
+  }
+}
+
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query) {
+  return translate(std::move(query),
+                   [](const duckdb::LogicalOperator& get) { return sql::scanned_object(get); });
+}
+
+}  // namespace millrace::flow
