@@ -1,0 +1,95 @@
+#pragma once
+
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "base/io/memory_files.h"
+#include "broker/broker.h"
+#include "log/record_batch.h"
+
+namespace millrace::broker {
+
+/// A broker over files in memory, on two shards.
+class BrokerTest : public testing::Test {
+ protected:
+  static constexpr const char* kPath = "/data/log";
+
+  BrokerTest() { open(); }
+  ~BrokerTest() override {
+    env_.files().heal();
+    close();
+  }
+
+  io::Shard& shard() { return runtime_.shard(0); }
+
+  void open() {
+    auto catalog = shard().block_on(catalog::Catalog::open(env_, shard(), kPath));
+    ASSERT_TRUE(catalog) << catalog.error().text;
+    catalog_ = std::move(*catalog);
+    auto broker = shard().block_on(Broker::open(runtime_, env_, *catalog_, {.path = kPath}));
+    ASSERT_TRUE(broker) << broker.error().text;
+    broker_ = std::move(*broker);
+  }
+  void close() {
+    if (broker_) EXPECT_TRUE(shard().block_on(broker_->close()));
+    broker_.reset();
+    if (catalog_) EXPECT_TRUE(shard().block_on(catalog_->close()));
+    catalog_.reset();
+  }
+  void reopen() {
+    close();
+    open();
+  }
+
+  static catalog::Object topic(std::string name, int32_t partitions = 1) {
+    catalog::Object object;
+    object.name = std::move(name);
+    object.partitions = partitions;
+    return object;
+  }
+  static catalog::Object changelog(std::string name) {
+    auto object = topic(std::move(name));
+    object.kind = catalog::Kind::kMaterializedView;
+    object.columns = {{.name = "a", .type = "BIGINT"}};
+    object.query = "SELECT 1 AS a";
+    return object;
+  }
+
+  Result<std::shared_ptr<const Topic>> create(catalog::Object object, bool replace = false,
+                                              bool validate_only = false) {
+    return shard().block_on(broker_->create(std::move(object), replace, validate_only));
+  }
+  Result<> drop(std::string name) { return shard().block_on(broker_->drop(std::move(name))); }
+
+  /// As a producer's connection on the other shard would.
+  Result<log::AppendResult> append(Partition& partition, std::string batches,
+                                   log::Ack ack = log::Ack::kDurable) {
+    return runtime_.shard(1).block_on(partition.append(std::move(batches), ack));
+  }
+  static std::string batch(std::initializer_list<std::string_view> values,
+                           TimestampMs timestamp = 1'700'000'000'000) {
+    log::BatchBuilder builder;
+    for (auto value : values) builder.add(timestamp, std::nullopt, value);
+    return builder.finish();
+  }
+  /// The values of all records from `from` on.
+  std::vector<std::string> values(Partition& partition, Offset from = 0) {
+    std::vector<std::string> out;
+    auto read = runtime_.shard(1).block_on(partition.read(from, 1 << 20));
+    EXPECT_TRUE(read) << read.error().text;
+    if (!read) return out;
+    EXPECT_TRUE(log::for_each_record(read->batches, false, [&](const log::RecordView& record) {
+      out.emplace_back(record.value.value_or("null"));
+    }));
+    return out;
+  }
+
+  io::TestEnv env_;
+  io::Runtime runtime_{2, 1};
+  std::unique_ptr<catalog::Catalog> catalog_;
+  std::unique_ptr<Broker> broker_;
+};
+
+}  // namespace millrace::broker
