@@ -14,11 +14,13 @@ namespace {
 
 constexpr size_t kBlockRows = 512;
 constexpr size_t kFree = std::numeric_limits<size_t>::max();
+constexpr uint32_t kGenerationMax = 0x7FFF'FFFF;
 
 /// The rows of kBlockRows slots, one after the other in the order in which they came.
 struct Block {
   std::array<size_t, kBlockRows> begin;
   std::array<uint32_t, kBlockRows> length;
+  std::array<uint32_t, kBlockRows> generation{};  // of each slot: counts the rows that stood there
   size_t used = 0;
   size_t garbage = 0;  // bytes of rows that are gone
   std::vector<char> bytes;
@@ -30,6 +32,7 @@ struct Block {
   std::shared_ptr<Block> copy() const {
     auto other = std::make_shared<Block>();
     other->bytes.reserve(bytes.size() - garbage + bytes.size() / 8);
+    other->generation = generation;
     for (size_t i = 0; i < kBlockRows; ++i)
       if (begin[i] != kFree) other->put(i, row(i));
     return other;
@@ -44,6 +47,7 @@ struct Block {
   void remove(size_t i) {
     garbage += length[i];
     begin[i] = kFree;
+    generation[i] = (generation[i] + 1) & kGenerationMax;
     if (--used == 0) {
       bytes.clear();
       bytes.shrink_to_fit();
@@ -53,6 +57,13 @@ struct Block {
   bool wasteful() const { return garbage > 4096 && garbage > bytes.size() / 2; }
   size_t memory() const { return sizeof(Block) + bytes.capacity(); }
 };
+
+/// A slot: its generation, then its place.
+RowStore::Slot slot_of(const Block& block, size_t place) {
+  return static_cast<int64_t>(block.generation[place % kBlockRows]) << 32 |
+         static_cast<int64_t>(place);
+}
+size_t place_of(RowStore::Slot slot) { return static_cast<size_t>(slot & 0xFFFF'FFFF); }
 
 using Blocks = std::vector<std::shared_ptr<Block>>;
 
@@ -95,7 +106,7 @@ class StoreSnapshot final : public RowStore::Snapshot {
     for (size_t i = 0; i < kBlockRows && block.used > 0; ++i) {
       if (block.begin[i] == kFree) continue;
       codec_->decode(block.row(i), targets, out, count);
-      slots[count++ - first] = static_cast<int64_t>(at * kBlockRows + i);
+      slots[count++ - first] = slot_of(block, at * kBlockRows + i);
     }
     for (size_t i = 0; i < columns.size(); ++i) {
       if (columns[i] != std::numeric_limits<size_t>::max()) continue;
@@ -118,7 +129,7 @@ struct RowStore::Impl {
   std::vector<size_t> all_columns;
   mutable std::mutex mutex;  // what follows; held for a batch of rows
   Blocks blocks;
-  std::vector<Slot> free;
+  std::vector<uint32_t> free;  // places
   size_t size = 0;
   size_t memory = 0;
   RowCodec::Rows encoded;
@@ -139,24 +150,27 @@ struct RowStore::Impl {
     MR_CHECK(row.size() <= std::numeric_limits<uint32_t>::max());
     if (free.empty()) {
       const size_t first = blocks.size() * kBlockRows;
+      MR_CHECK(first + kBlockRows <= std::numeric_limits<uint32_t>::max());
       blocks.push_back(std::make_shared<Block>());
       memory += blocks.back()->memory();
-      for (size_t i = kBlockRows; i > 0; --i) free.push_back(static_cast<Slot>(first + i - 1));
+      for (size_t i = kBlockRows; i > 0; --i) free.push_back(static_cast<uint32_t>(first + i - 1));
     }
-    const Slot slot = free.back();
+    const size_t place = free.back();
     free.pop_back();
-    Block& block = writable(static_cast<size_t>(slot) / kBlockRows);
+    Block& block = writable(place / kBlockRows);
     memory -= block.memory();
-    block.put(static_cast<size_t>(slot) % kBlockRows, row);
+    block.put(place % kBlockRows, row);
     memory += block.memory();
     ++size;
-    return slot;
+    return slot_of(block, place);
   }
 
   const Block* find(Slot slot) const {
-    if (slot < 0 || static_cast<size_t>(slot) / kBlockRows >= blocks.size()) return nullptr;
-    const Block& block = *blocks[static_cast<size_t>(slot) / kBlockRows];
-    return block.begin[static_cast<size_t>(slot) % kBlockRows] == kFree ? nullptr : &block;
+    const size_t place = place_of(slot);
+    if (slot < 0 || place / kBlockRows >= blocks.size()) return nullptr;
+    const Block& block = *blocks[place / kBlockRows];
+    const bool there = block.begin[place % kBlockRows] != kFree && slot_of(block, place) == slot;
+    return there ? &block : nullptr;
   }
 };
 
@@ -183,11 +197,12 @@ void RowStore::insert(duckdb::DataChunk& chunk, std::vector<Slot>& slots) {
 void RowStore::erase(Slot slot) {
   std::lock_guard lock(impl_->mutex);
   MR_CHECK(impl_->find(slot) != nullptr);
-  Block& block = impl_->writable(static_cast<size_t>(slot) / kBlockRows);
+  const size_t place = place_of(slot);
+  Block& block = impl_->writable(place / kBlockRows);
   impl_->memory -= block.memory();
-  block.remove(static_cast<size_t>(slot) % kBlockRows);
+  block.remove(place % kBlockRows);
   impl_->memory += block.memory();
-  impl_->free.push_back(slot);
+  impl_->free.push_back(static_cast<uint32_t>(place));
   --impl_->size;
 }
 
@@ -196,8 +211,7 @@ void RowStore::read(Slot slot, duckdb::DataChunk& out) const {
   const Block* block = impl_->find(slot);
   MR_CHECK(block != nullptr);
   const size_t at = out.size();
-  impl_->codec->decode(block->row(static_cast<size_t>(slot) % kBlockRows), impl_->all_columns, out,
-                       at);
+  impl_->codec->decode(block->row(place_of(slot) % kBlockRows), impl_->all_columns, out, at);
   out.SetCardinality(at + 1);
 }
 
@@ -213,7 +227,7 @@ size_t RowStore::size() const {
 
 size_t RowStore::memory_bytes() const {
   std::lock_guard lock(impl_->mutex);
-  return impl_->memory + impl_->free.capacity() * sizeof(Slot) +
+  return impl_->memory + impl_->free.capacity() * sizeof(uint32_t) +
          impl_->blocks.capacity() * sizeof(Blocks::value_type);
 }
 

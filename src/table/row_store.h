@@ -16,7 +16,8 @@ class RowStore {
   ~RowStore();
 
   using Slot = int64_t;
-  /// Adds row `row` of `chunk`; gives its slot, which stays its address until erase().
+  /// Adds row `row` of `chunk`; gives its slot, which stays its address until erase();
+  /// no later row gets the same (2^31 rows at one place apart).
   Slot insert(duckdb::DataChunk& chunk, size_t row);
   /// Adds all rows of `chunk`; appends their slots to `slots`. Many times faster than one by one.
   void insert(duckdb::DataChunk& chunk, std::vector<Slot>& slots);
