@@ -237,6 +237,22 @@ TEST(Settings, AreSetShownAndReset) {
       "1 t T(transaction_isolation:25) 2 D(repeatable read) C(SHOW) Z(I)");
 }
 
+TEST(Settings, AreToldWithinStatements) {
+  TestClient client;
+  EXPECT_EQ(client.query("SELECT current_setting('jit') AS a, pg_catalog.set_config('JIT', 'o' || "
+                         "'ff', false) AS b, version() LIKE 'PostgreSQL 15%' AS c"),
+            "T(a:25,b:25,c:16) D(off|off|t) C(SELECT 1) Z(I)");
+  EXPECT_EQ(client.query("SELECT pg_backend_pid() AS a, pg_is_in_recovery() AS b"),
+            "T(a:23,b:16) D(7|f) C(SELECT 1) Z(I)");
+  EXPECT_THAT(client.query("SELECT current_setting('threads') IS NULL AS a, 'version()' AS b"),
+              HasSubstr("D(f|version())"));
+  EXPECT_EQ(client.send(say::parse("", "WITH RECURSIVE typeinfo_tree(oid) AS (...)") +
+                        say::bind("", "", {"{1007}"}) + say::describe('S', "") + say::sync()),
+            "1 2 t(1028) T(oid:23,ns:25,name:25,kind:25,basetype:20,elemtype:23,elemdelim:25,"
+            "range_subtype:20,attrtypoids:25,attrnames:25,depth:23,basetype_name:25,"
+            "elemtype_name:25,range_subtype_name:25) Z(I)");
+}
+
 TEST(LocalStatements, AreAnswered) {
   TestClient client;
   EXPECT_EQ(client.query("LISTEN x; UNLISTEN *; DISCARD ALL; CLOSE ALL; DEALLOCATE ALL; RESET ALL"),

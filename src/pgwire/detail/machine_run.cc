@@ -2,6 +2,7 @@
 
 #include "pgwire/detail/machine.h"
 #include "pgwire/detail/portal.h"
+#include "pgwire/detail/rewrite.h"
 #include "pgwire/detail/types.h"
 
 namespace millrace::pgwire::detail {
@@ -33,6 +34,15 @@ std::string inner_statement(const std::string& sql, const std::optional<Local>& 
   const auto& copy = std::get<CopyToStdout>(*local);
   begin = copy.query_at.value_or(0);
   return copy.query;
+}
+
+/// For a statement that is not the client's text any more.
+constexpr size_t kNoPosition = SIZE_MAX;
+
+/// From the engine's statement to the client's.
+void move_position(Error& error, size_t inner) {
+  if (inner == kNoPosition) error.position.reset();
+  if (error.position) *error.position += inner;
 }
 
 bool has_query(const std::optional<Local>& local) {
@@ -125,6 +135,11 @@ void Machine::prepare(PreparedPtr prepared, std::vector<int32_t> oids) {
   prepared->oids = std::move(oids);
   if (!has_query(prepared->local)) return this->prepared(std::unique_ptr<sql::Statement>());
   std::string sql = inner_statement(prepared->sql, prepared->local, prepared->inner);
+  if (auto rewritten = rewrite(sql, settings_, setup_.process)) {
+    sql = std::move(rewritten->sql);
+    if (!rewritten->oids.empty()) prepared->oids = std::move(rewritten->oids);
+    prepared->inner = kNoPosition;
+  }
   std::vector<duckdb::LogicalType> types;
   for (int32_t type : prepared->oids) types.push_back(logical_type(type));
   ask(Prepare{std::move(sql), std::move(types)});
@@ -134,7 +149,7 @@ void Machine::prepared(Result<std::unique_ptr<sql::Statement>> result) {
   phase_ = Phase::kMessages;
   if (!result) {
     Error error = result.error();
-    if (error.position && preparing_) *error.position += preparing_->inner;
+    if (preparing_) move_position(error, preparing_->inner);
     return fail(error);
   }
   if (!preparing_) return transaction_prepared(std::move(*result));
@@ -189,7 +204,7 @@ void Machine::executed(Result<std::unique_ptr<sql::Cursor>> result) {
   phase_ = Phase::kMessages;
   if (!result) {
     Error error = result.error();
-    if (error.position) *error.position += running_->prepared->inner;
+    move_position(error, running_->prepared->inner);
     return fail(error);
   }
   Portal& portal = *running_;

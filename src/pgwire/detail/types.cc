@@ -164,4 +164,33 @@ int32_t element_of(int32_t array) {
   return 0;
 }
 
+std::span<const NamedType> named_types() {
+  static constexpr NamedType kTypes[] = {
+      {oid::kBool, "bool"},
+      {oid::kBytea, "bytea"},
+      {oid::kChar, "char"},
+      {oid::kName, "name"},
+      {oid::kInt8, "int8"},
+      {oid::kInt2, "int2"},
+      {oid::kInt4, "int4"},
+      {oid::kText, "text"},
+      {oid::kOid, "oid"},
+      {oid::kJson, "json"},
+      {oid::kFloat4, "float4"},
+      {oid::kFloat8, "float8"},
+      {oid::kBpchar, "bpchar"},
+      {oid::kVarchar, "varchar"},
+      {oid::kDate, "date"},
+      {oid::kTime, "time"},
+      {oid::kTimestamp, "timestamp"},
+      {oid::kTimestamptz, "timestamptz"},
+      {oid::kInterval, "interval"},
+      {oid::kTimetz, "timetz"},
+      {oid::kNumeric, "numeric"},
+      {oid::kUuid, "uuid"},
+      {oid::kJsonb, "jsonb"},
+  };
+  return kTypes;
+}
+
 }  // namespace millrace::pgwire::detail

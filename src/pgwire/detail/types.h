@@ -3,6 +3,8 @@
 #include <duckdb.hpp>
 
 #include <cstdint>
+#include <span>
+#include <string_view>
 
 namespace millrace::pgwire::detail {
 
@@ -35,5 +37,12 @@ duckdb::LogicalType logical_type(int32_t oid);
 /// The array type of an element type and back; 0 when there is none.
 int32_t array_of(int32_t element);
 int32_t element_of(int32_t array);
+
+/// PostgreSQL's name of each type above.
+struct NamedType {
+  int32_t oid;
+  std::string_view name;
+};
+std::span<const NamedType> named_types();
 
 }  // namespace millrace::pgwire::detail
