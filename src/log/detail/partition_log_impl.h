@@ -139,6 +139,7 @@ class PartitionLogImpl final : public PartitionLog {
   std::deque<Group> unsynced_;
   bool writing_ = false;
   bool syncing_ = false;
+  bool roll_begun_ = false;           // and must end before the next append
   bool tail_dirty_ = false;           // bytes of a failed write may stand after the active's end
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth

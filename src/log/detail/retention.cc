@@ -74,6 +74,7 @@ io::Task<Result<>> PartitionLogImpl::truncate_to(Offset offset) {
         ErrorCode::kOffsetOutOfRange,
         fmt::format("cannot cut {} at offset {}: it begins at {}", path_, offset, start_offset_)};
   }
+  if (roll_begun_) MR_CO_TRY(co_await request_roll());
   MR_CO_TRY(co_await ready_to_write());
   Segment& last = segment_of(offset);
   // Where the cut falls; it must be between two batches.

@@ -35,6 +35,7 @@ std::vector<Offset> bases_of(const std::vector<std::string>& names, std::string_
 
 bool PartitionLogImpl::must_roll(size_t more_bytes) const {
   const auto& last = *segments_.back();
+  if (roll_begun_) return true;
   if (last.size() == 0) return false;
   if (last.size() + more_bytes > std::min(config_.segment_bytes, kSegmentBytesMax)) return true;
   if (end_offset_ - last.base() > kSegmentRecordsMax) return true;
@@ -56,7 +57,10 @@ io::Task<Result<>> PartitionLogImpl::roll() {
   if (!indexed) logging::warn("an index is not kept", {{"reason", indexed.error().text}});
   auto kept = co_await save_producers();
   if (!kept) logging::warn("producers are not kept", {{"reason", kept.error().text}});
+  // Once the next file may exist, a recovery takes it for the last: nothing goes into this one.
+  roll_begun_ = true;
   MR_CO_TRY(add_segment(end_offset_));
+  roll_begun_ = false;
   visible_position_ = 0;
   Segment& sealed = **std::prev(segments_.end(), 2);
   if (sealed.readers == 0) sealed.unload();
