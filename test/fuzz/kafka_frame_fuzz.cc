@@ -1,0 +1,96 @@
+// Hostile bytes against what stands between a Kafka client's socket and the handlers: frames,
+// request headers, and every request's decoder at every version. What decodes must encode, and
+// decode to the same again.
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "kafka/detail/frame_decoder.h"
+#include "kafka/detail/header.h"
+#include "kafka/messages.h"
+
+namespace {
+
+using namespace millrace::kafka;  // this file is nothing but a test of it
+
+template <typename Message>
+void decode(Reader in, int16_t version) {
+  Message message;
+  message.read(in, version);
+  if (!in.ok()) return;
+  Message copy = message;
+  Writer out;
+  copy.write(out, version);
+  auto bytes = out.finish(false);
+  if (!bytes) __builtin_trap();  // whatever a version can say, it can say again
+  const std::string text = bytes->to_string();
+  Reader again(text);
+  Message twin;
+  twin.read(again, version);
+  if (!again.ok() || !(twin == message)) __builtin_trap();
+}
+
+void decode_body(const RequestHeader& header, Reader in) {
+  const int16_t v = header.api_version;
+  switch (static_cast<ApiKey>(header.api_key)) {
+    case ApiKey::kProduce:
+      return decode<ProduceRequest>(in, v);
+    case ApiKey::kFetch:
+      return decode<FetchRequest>(in, v);
+    case ApiKey::kListOffsets:
+      return decode<ListOffsetsRequest>(in, v);
+    case ApiKey::kMetadata:
+      return decode<MetadataRequest>(in, v);
+    case ApiKey::kApiVersions:
+      return decode<ApiVersionsRequest>(in, v);
+    case ApiKey::kCreateTopics:
+      return decode<CreateTopicsRequest>(in, v);
+    case ApiKey::kDeleteTopics:
+      return decode<DeleteTopicsRequest>(in, v);
+    case ApiKey::kDeleteRecords:
+      return decode<DeleteRecordsRequest>(in, v);
+    case ApiKey::kInitProducerId:
+      return decode<InitProducerIdRequest>(in, v);
+    case ApiKey::kOffsetForLeaderEpoch:
+      return decode<OffsetForLeaderEpochRequest>(in, v);
+    case ApiKey::kDescribeConfigs:
+      return decode<DescribeConfigsRequest>(in, v);
+    case ApiKey::kCreatePartitions:
+      return decode<CreatePartitionsRequest>(in, v);
+    case ApiKey::kIncrementalAlterConfigs:
+      return decode<IncrementalAlterConfigsRequest>(in, v);
+    case ApiKey::kDescribeCluster:
+      return decode<DescribeClusterRequest>(in, v);
+    case ApiKey::kDescribeTopicPartitions:
+      return decode<DescribeTopicPartitionsRequest>(in, v);
+  }
+}
+
+void handle(const std::string& frame) {
+  Reader in(frame);
+  const auto header = RequestHeader::read(in);
+  if (in.ok() && header.version_supported) decode_body(header, in);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  handle(std::string(bytes));  // as one frame, so that the fuzzer need not find lengths first
+
+  FrameDecoder decoder(1 << 20);
+  while (!bytes.empty()) {
+    auto space = decoder.space();
+    const size_t n = std::min({space.size(), bytes.size(), size_t{7} + bytes.size() % 5000});
+    std::memcpy(space.data(), bytes.data(), n);
+    bytes.remove_prefix(n);
+    decoder.filled(n);
+    while (true) {
+      auto frame = decoder.next();
+      if (!frame) return 0;
+      if (!*frame) break;
+      handle(**frame);
+    }
+  }
+  return 0;
+}
