@@ -42,7 +42,8 @@ struct Block {
     begin[i] = bytes.size();
     length[i] = static_cast<uint32_t>(row.size());
     bytes.insert(bytes.end(), row.begin(), row.end());
-    if (++used == kBlockRows) bytes.shrink_to_fit();
+    // Filled for the first time: most blocks stay as they are from then on.
+    if (++used == kBlockRows && garbage == 0) bytes.shrink_to_fit();
   }
   void remove(size_t i) {
     garbage += length[i];

@@ -436,6 +436,21 @@ void write_time(int64_t us, std::string& out) {
   out.push_back('"');
 }
 
+void write_time_tz(int64_t us, int32_t offset, std::string& out) {
+  out.push_back('"');
+  append_time(us, out);
+  out.push_back(offset < 0 ? '-' : '+');
+  const int seconds = offset < 0 ? -offset : offset;
+  append_two(seconds / 3600, out);
+  out.push_back(':');
+  append_two(seconds / 60 % 60, out);
+  if (seconds % 60 != 0) {
+    out.push_back(':');
+    append_two(seconds % 60, out);
+  }
+  out.push_back('"');
+}
+
 void write_base64(std::string_view bytes, std::string& out) {
   constexpr std::string_view kAlphabet =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

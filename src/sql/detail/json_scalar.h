@@ -43,6 +43,8 @@ void write_float(float value, std::string& out);
 void write_timestamp(int64_t us, bool zone, std::string& out);
 void write_date(int32_t days, std::string& out);
 void write_time(int64_t us, std::string& out);
+/// With the offset from UTC in seconds: "12:00:00+01:30".
+void write_time_tz(int64_t us, int32_t offset, std::string& out);
 void write_base64(std::string_view bytes, std::string& out);
 
 }  // namespace millrace::sql

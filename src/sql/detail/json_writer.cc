@@ -120,14 +120,13 @@ void write_json(std::string_view text, std::string& out) {
 
 void write_cast(const Shape& shape, const RecursiveUnifiedVectorFormat& v, size_t index,
                 std::string& out) {
-  duckdb::Value value;
   if (shape.type.id() == duckdb::LogicalTypeId::TIME_TZ) {
-    value = duckdb::Value::TIMETZ(at<duckdb::dtime_tz_t>(v, index));
-  } else {
-    duckdb::Vector one(shape.type, 1);
-    duckdb::FlatVector::GetDataUnsafe<duckdb::string_t>(one)[0] = at<duckdb::string_t>(v, index);
-    value = one.GetValue(0);
+    const auto& time = at<duckdb::dtime_tz_t>(v, index);
+    return write_time_tz(time.time().micros, time.offset(), out);
   }
+  duckdb::Vector one(shape.type, 1);
+  duckdb::FlatVector::GetDataUnsafe<duckdb::string_t>(one)[0] = at<duckdb::string_t>(v, index);
+  const duckdb::Value value = one.GetValue(0);
   write_string(value.ToString(), out);
 }
 
