@@ -349,8 +349,9 @@ TEST(Frames, MayComeInAnyPieces) {
 
 TEST(Frames, CutAnywhereLeaveTheServerWaiting) {
   std::string bytes = conversation();
+  FakeEngine engine;
   for (size_t cut = 0; cut < bytes.size(); cut++) {
-    TestClient client;
+    TestClient client(true, &engine);
     client.send(std::string_view(bytes).substr(0, cut));
     EXPECT_FALSE(client.closed) << cut;
   }
@@ -359,10 +360,11 @@ TEST(Frames, CutAnywhereLeaveTheServerWaiting) {
 TEST(Frames, WithAnyByteChangedDoNoHarm) {
   std::string bytes = say::startup() + conversation();
   std::mt19937 random(1);
+  FakeEngine engine;
   for (size_t at = 0; at < bytes.size(); at++) {
     std::string changed = bytes;
     changed[at] = static_cast<char>(changed[at] ^ (1 + random() % 255));
-    TestClient client(false);
+    TestClient client(false, &engine);
     client.send_raw(changed);  // whatever it answers: it is well formed and it comes back
   }
 }

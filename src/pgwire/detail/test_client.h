@@ -149,7 +149,10 @@ inline std::string told(std::string_view bytes) {
 /// For tests: one connection to a server without sockets.
 class TestClient : public Canceller {
  public:
-  explicit TestClient(bool started = true) {
+  explicit TestClient(bool started = true) : TestClient(started, nullptr) {}
+  /// With a database of its own, or one that clients share.
+  TestClient(bool started, FakeEngine* shared)
+      : own(shared ? nullptr : std::make_unique<FakeEngine>()), engine(shared ? *shared : *own) {
     if (started) send(say::startup());
   }
 
@@ -175,7 +178,8 @@ class TestClient : public Canceller {
   std::pair<int32_t, int32_t> cancelled;
   bool closed = false;
   size_t largest_write = 0;
-  FakeEngine engine;
+  std::unique_ptr<FakeEngine> own;
+  FakeEngine& engine;
   Connection connection{Connection::Setup{engine, *this, 7, 1234}};
 };
 
