@@ -88,6 +88,7 @@ class Aggregate : public Operator {
     touched_.clear();
     out.frontiers = frontiers_.map(inputs[0]->frontiers);
     if (append_only_) advance(out.frontiers);
+    for (auto& column : columns_) column->compact(table_);
     return {};
   }
 
@@ -241,9 +242,7 @@ class Aggregate : public Operator {
     const auto end = by_time_.lower_bound(closed_below_);
     for (auto at = by_time_.begin(); at != end; ++at)
       for (Group* group : at->second) remove(*group);
-    if (end == by_time_.begin()) return;
     by_time_.erase(by_time_.begin(), end);
-    for (auto& column : columns_) column->compact(table_);
   }
 
   void index_by_time(Group& group, std::optional<int64_t> time) {

@@ -37,10 +37,12 @@ AggregateColumn::AggregateColumn(AggregateFunction function, Layout layout)
       layout_(layout),
       scratch_(duckdb::Allocator::DefaultAllocator()) {
   if (!layout_.append_only) invertible_ = InvertibleAggregate::of(function_.bound());
-  const bool states = layout_.append_only && !layout_.ordered;
-  way_ = states ? Way::kStates : invertible_ ? Way::kInvertible : Way::kRecompute;
+  way_ = invertible_           ? Way::kInvertible
+         : layout_.ordered     ? Way::kRows
+         : layout_.append_only ? Way::kStates
+                               : Way::kStatesAndRows;
   arena_ = std::make_unique<duckdb::ArenaAllocator>(duckdb::Allocator::DefaultAllocator());
-  if (!layout_.distinct && way_ != Way::kRecompute) return;
+  if (!layout_.distinct && (way_ == Way::kStates || way_ == Way::kInvertible)) return;
   codec_ = std::make_unique<RowCodec>(argument_types(function_.bound(), layout_.arguments),
                                       layout_.distinct ? RowCodec::Use::kKey : RowCodec::Use::kRow);
   kept_ = std::make_unique<Arrangement>(false);
@@ -50,7 +52,12 @@ AggregateColumn::~AggregateColumn() = default;
 
 size_t AggregateColumn::state_bytes() const {
   if (way_ == Way::kStates) return function_.state_bytes();
+  if (way_ == Way::kStatesAndRows) return function_.state_bytes() + 16;
   return way_ == Way::kInvertible ? sizeof(InvertibleAggregate::State) : 0;
+}
+
+bool& AggregateColumn::spoilt(Group& group) const {
+  return *reinterpret_cast<bool*>(state(group) + function_.state_bytes());
 }
 
 InvertibleAggregate::State* AggregateColumn::invertible_state(Group& group) const {
@@ -58,7 +65,8 @@ InvertibleAggregate::State* AggregateColumn::invertible_state(Group& group) cons
 }
 
 void AggregateColumn::init(Group& group) const {
-  if (way_ == Way::kStates) function_.init(group.states + offset_);
+  if (has_states()) function_.init(state(group));
+  if (way_ == Way::kStatesAndRows) std::construct_at(&spoilt(group), false);
   if (way_ == Way::kInvertible) std::construct_at(invertible_state(group));
 }
 
@@ -93,13 +101,28 @@ void AggregateColumn::update(duckdb::DataChunk& arguments, std::span<const int64
   duckdb::DataChunk columns;
   argument_columns(arguments, columns);
   if (kept_) keep_rows(columns, rows, weights, groups);
-  if (way_ == Way::kStates) {
-    // Of a DISTINCT only what is new is left, and it counts once.
-    const std::vector<int64_t> ones(layout_.distinct ? weights.size() : 0, 1);
-    update_states(columns, rows, layout_.distinct ? ones : weights, groups);
-  } else if (way_ == Way::kInvertible && !layout_.distinct) {
-    update_invertible(columns, rows, weights, groups);
+  if (!layout_.distinct) return apply(columns, rows, weights, groups);
+  if (way_ != Way::kStates) return;  // settle() knows what came and what left
+  const std::vector<int64_t> ones(weights.size(), 1);
+  apply(columns, rows, ones, groups);
+}
+
+void AggregateColumn::apply(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
+                            std::span<const int64_t> weights, std::span<Group* const> groups) {
+  if (way_ == Way::kInvertible) return update_invertible(arguments, rows, weights, groups);
+  if (way_ == Way::kRows) return;
+  if (way_ == Way::kStates) return update_states(arguments, rows, weights, groups);
+  std::vector<uint32_t> added;
+  for (const uint32_t i : rows) {
+    if (spoilt(*groups[i])) continue;
+    if (weights[i] > 0) {
+      added.push_back(i);
+    } else {
+      spoilt(*groups[i]) = true;
+      spoilt_.push_back(groups[i]);
+    }
   }
+  update_states(arguments, added, weights, groups);
 }
 
 void AggregateColumn::keep_rows(duckdb::DataChunk& arguments, std::vector<uint32_t>& rows,
@@ -120,24 +143,32 @@ void AggregateColumn::keep_rows(duckdb::DataChunk& arguments, std::vector<uint32
 
 void AggregateColumn::settle() {
   scratch_.Reset();
-  if (touched_.empty()) return;
-  // A row of an invertible DISTINCT counts from its first copy to its last.
+  if (layout_.distinct) settle_distinct();
+  for (auto* row : touched_) {
+    row->touched = false;
+    if (row->weight == 0) kept_->remove(*row);
+  }
+  touched_.clear();
+  rebuild_spoilt();
+}
+
+/// A row of a DISTINCT counts from its first copy to its last.
+void AggregateColumn::settle_distinct() {
   std::vector<const char*> changed;
   std::vector<int64_t> weights;
   std::vector<Group*> groups;
   std::vector<uint32_t> rows;
-  const auto apply = [&] {
+  const auto flush = [&] {
     duckdb::DataChunk chunk;
     make_chunk(chunk, {codec_->types().begin(), codec_->types().end()}, changed.size());
     codec_->decode(changed, chunk);
     chunk.SetCardinality(changed.size());
-    update_invertible(chunk, rows, weights, groups);
+    apply(chunk, rows, weights, groups);
     changed.clear(), weights.clear(), groups.clear(), rows.clear();
   };
   for (auto* row : touched_) {
-    row->touched = false;
     const int64_t now = row->weight > 0 ? 1 : 0;
-    if (way_ != Way::kInvertible || now == row->emitted) continue;
+    if (now == row->emitted) continue;
     Group* group;
     std::memcpy(&group, row->key->bytes(), sizeof(group));
     rows.push_back(static_cast<uint32_t>(changed.size()));
@@ -145,23 +176,32 @@ void AggregateColumn::settle() {
     weights.push_back(now - row->emitted);
     groups.push_back(group);
     row->emitted = now;
-    if (changed.size() == STANDARD_VECTOR_SIZE) apply();
+    if (changed.size() == STANDARD_VECTOR_SIZE) flush();
   }
-  if (!changed.empty()) apply();
-  for (auto* row : touched_)
-    if (row->weight == 0) kept_->remove(*row);
-  touched_.clear();
+  if (!changed.empty()) flush();
+}
+
+void AggregateColumn::rebuild_spoilt() {
+  std::vector<char*> states;
+  for (Group* group : spoilt_) {
+    destroy_state(*group, *arena_);
+    init(*group);
+    states.push_back(state(*group));
+  }
+  feed_kept(spoilt_, states, *arena_);
+  spoilt_.clear();
 }
 
 void AggregateColumn::update_states(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
                                     std::span<const int64_t> weights,
                                     std::span<Group* const> groups) {
+  if (rows.empty()) return;
   bool as_it_is = rows.size() == weights.size();
   for (size_t i = 0; as_it_is && i < rows.size(); ++i) as_it_is = weights[i] == 1;
   duckdb::Vector states(duckdb::LogicalType::POINTER);
   if (as_it_is) {
     for (size_t i = 0; i < rows.size(); ++i)
-      pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(groups[i]->states + offset_);
+      pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(state(*groups[i]));
     auto args = references(arguments);
     function_.update(args, states, rows.size(), *arena_);
     return;
@@ -178,7 +218,7 @@ void AggregateColumn::update_states(duckdb::DataChunk& arguments, std::span<cons
   for (const uint32_t i : rows) {
     for (int64_t n = 0; n < weights[i]; ++n) {
       sel.set_index(count, i);
-      pointers(states)[count] = reinterpret_cast<duckdb::data_ptr_t>(groups[i]->states + offset_);
+      pointers(states)[count] = reinterpret_cast<duckdb::data_ptr_t>(state(*groups[i]));
       if (++count == STANDARD_VECTOR_SIZE) apply();
     }
   }
@@ -203,8 +243,8 @@ void AggregateColumn::update_invertible(duckdb::DataChunk& arguments,
 }
 
 void AggregateColumn::finalize(std::span<Group* const> groups, duckdb::Vector& out) {
-  if (way_ == Way::kStates) return finalize_states(groups, out);
-  if (way_ == Way::kRecompute) return finalize_kept(groups, out);
+  if (has_states()) return finalize_states(groups, out);
+  if (way_ == Way::kRows) return finalize_kept(groups, out);
   std::vector<const InvertibleAggregate::State*> states;
   for (Group* group : groups) states.push_back(invertible_state(*group));
   invertible_->finalize(states, out);
@@ -218,7 +258,7 @@ void AggregateColumn::finalize_states(std::span<Group* const> groups, duckdb::Ve
   for (size_t i = 0; i < groups.size(); ++i) {
     char* copy = scratch_states_.data() + i * bytes;
     function_.init(copy);
-    pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(groups[i]->states + offset_);
+    pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(state(*groups[i]));
     pointers(copies)[i] = reinterpret_cast<duckdb::data_ptr_t>(copy);
   }
   function_.combine(states, copies, groups.size(), scratch_);
@@ -230,25 +270,28 @@ void AggregateColumn::finalize_kept(std::span<Group* const> groups, duckdb::Vect
   const size_t bytes = function_.state_bytes();
   scratch_states_.resize(groups.size() * bytes);
   duckdb::Vector states(duckdb::LogicalType::POINTER);
+  std::vector<char*> addresses;
   for (size_t i = 0; i < groups.size(); ++i) {
-    function_.init(scratch_states_.data() + i * bytes);
-    pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(scratch_states_.data() + i * bytes);
+    addresses.push_back(scratch_states_.data() + i * bytes);
+    function_.init(addresses[i]);
+    pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(addresses[i]);
   }
-  feed_kept(groups, scratch_states_.data());
+  feed_kept(groups, addresses, scratch_);
   function_.finalize(states, groups.size(), out, scratch_);
   function_.destroy(states, groups.size(), scratch_);
 }
 
-void AggregateColumn::feed_kept(std::span<Group* const> groups, char* states) {
+void AggregateColumn::feed_kept(std::span<Group* const> groups, std::span<char* const> states,
+                                duckdb::ArenaAllocator& arena) {
   std::vector<const char*> rows;
   duckdb::Vector targets(duckdb::LogicalType::POINTER);
-  const auto apply = [&] {
+  const auto flush = [&] {
     duckdb::DataChunk chunk;
     make_chunk(chunk, {codec_->types().begin(), codec_->types().end()}, rows.size());
     codec_->decode(rows, chunk);
     chunk.SetCardinality(rows.size());
     auto args = references(chunk);
-    function_.update(args, targets, rows.size(), scratch_);
+    function_.update(args, targets, rows.size(), arena);
     rows.clear();
   };
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -256,22 +299,24 @@ void AggregateColumn::feed_kept(std::span<Group* const> groups, char* states) {
     for (auto* row = key ? key->first : nullptr; row; row = row->next) {
       const int64_t times = layout_.distinct ? std::min<int64_t>(row->weight, 1) : row->weight;
       for (int64_t n = 0; n < times; ++n) {
-        pointers(targets)[rows.size()] =
-            reinterpret_cast<duckdb::data_ptr_t>(states + i * function_.state_bytes());
+        pointers(targets)[rows.size()] = reinterpret_cast<duckdb::data_ptr_t>(states[i]);
         rows.push_back(row->bytes());
-        if (rows.size() == STANDARD_VECTOR_SIZE) apply();
+        if (rows.size() == STANDARD_VECTOR_SIZE) flush();
       }
     }
   }
-  if (!rows.empty()) apply();
+  if (!rows.empty()) flush();
+}
+
+void AggregateColumn::destroy_state(Group& group, duckdb::ArenaAllocator& arena) const {
+  if (!has_states() || !function_.has_destructor()) return;
+  duckdb::Vector states(duckdb::LogicalType::POINTER);
+  pointers(states)[0] = reinterpret_cast<duckdb::data_ptr_t>(state(group));
+  function_.destroy(states, 1, arena);
 }
 
 void AggregateColumn::forget(Group& group) {
-  if (way_ == Way::kStates && function_.has_destructor()) {
-    duckdb::Vector states(duckdb::LogicalType::POINTER);
-    pointers(states)[0] = reinterpret_cast<duckdb::data_ptr_t>(group.states + offset_);
-    function_.destroy(states, 1, *arena_);
-  }
+  destroy_state(group, *arena_);
   if (!kept_) return;
   Group* address = &group;
   auto* key = kept_->find(key_of(address), group.hash);
@@ -281,7 +326,7 @@ void AggregateColumn::forget(Group& group) {
 }
 
 void AggregateColumn::compact(const GroupTable& groups) {
-  if (way_ != Way::kStates || function_.has_destructor()) return;
+  if (!has_states()) return;
   const size_t held = arena_->AllocationSize();
   if (held < kArenaBytesMin || held < 2 * arena_bytes_kept_) return;
   auto fresh = std::make_unique<duckdb::ArenaAllocator>(duckdb::Allocator::DefaultAllocator());
@@ -290,10 +335,11 @@ void AggregateColumn::compact(const GroupTable& groups) {
   scratch_states_.resize(bytes);
   for (Group* group : groups) {
     function_.init(scratch_states_.data());
-    pointers(from)[0] = reinterpret_cast<duckdb::data_ptr_t>(group->states + offset_);
+    pointers(from)[0] = reinterpret_cast<duckdb::data_ptr_t>(state(*group));
     pointers(to)[0] = reinterpret_cast<duckdb::data_ptr_t>(scratch_states_.data());
     function_.combine(from, to, 1, *fresh);
-    std::memcpy(group->states + offset_, scratch_states_.data(), bytes);
+    destroy_state(*group, *arena_);
+    std::memcpy(state(*group), scratch_states_.data(), bytes);
   }
   arena_ = std::move(fresh);
   arena_bytes_kept_ = arena_->AllocationSize();
@@ -304,7 +350,7 @@ size_t AggregateColumn::memory_bytes() const {
 }
 
 std::string AggregateColumn::describe() const {
-  const char* how = way_ == Way::kRecompute ? " [kept rows]" : "";
+  const char* how = way_ == Way::kRows || way_ == Way::kStatesAndRows ? " [rows kept]" : "";
   return function_.bound().function.name + (layout_.distinct ? " distinct" : "") + how;
 }
 

@@ -15,10 +15,13 @@
 
 namespace millrace::flow {
 
-/// One aggregate of an aggregation over all its groups. Three ways to keep it: DuckDB's state in
-/// the group, when rows are only added; a state from which rows can be taken out again; or the
-/// argument rows themselves, from which a touched group is computed anew. (With ORDER BY within,
-/// DuckDB's combine empties the state that it copies, so that goes the third way too.)
+/// One aggregate of an aggregation over all its groups. Four ways to keep it:
+///  - DuckDB's state in the group, when rows are only added;
+///  - a state from which rows can be taken out again (count, exact sums);
+///  - DuckDB's state and the argument rows beside it, from which the state is made anew when one of
+///    them is taken out;
+///  - the argument rows alone, with ORDER BY within: DuckDB's combine empties the state that it
+///    copies, so that such a state cannot be looked at and kept.
 class AggregateColumn {
  public:
   struct Layout {
@@ -44,32 +47,41 @@ class AggregateColumn {
               std::span<Group* const> groups);
   /// No more updates in this epoch.
   void settle();
+  /// After the last finalize() of an epoch: moves what live states have allocated to fresh memory,
+  /// when most of it belongs to states that are gone. `groups`: all.
+  void compact(const GroupTable& groups);
   /// The groups' results, to rows [0, groups.size()) of `out`.
   void finalize(std::span<Group* const> groups, duckdb::Vector& out);
   /// The group goes.
   void forget(Group& group);
-  /// Moves what live states have allocated to fresh memory, when much of it belongs to groups that
-  /// are gone. `groups`: all.
-  void compact(const GroupTable& groups);
   /// Bytes beside the groups.
   size_t memory_bytes() const;
   std::string describe() const;
 
  private:
-  enum class Way { kStates, kInvertible, kRecompute };
+  enum class Way { kStates, kInvertible, kStatesAndRows, kRows };
 
-  template <typename F>
-  void each_state_batch(std::span<Group* const> groups, F&& f);
   void update_states(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
                      std::span<const int64_t> weights, std::span<Group* const> groups);
   void update_invertible(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
                          std::span<const int64_t> weights, std::span<Group* const> groups);
-  /// Takes the rows into `kept_`; `rows` and `weights` become what is new of a DISTINCT.
+  /// Takes the rows into `kept_`; of a DISTINCT in append-only input, `rows` becomes what is new.
   void keep_rows(duckdb::DataChunk& arguments, std::vector<uint32_t>& rows,
                  std::span<const int64_t> weights, std::span<Group* const> groups);
   void finalize_states(std::span<Group* const> groups, duckdb::Vector& out);
   void finalize_kept(std::span<Group* const> groups, duckdb::Vector& out);
-  void feed_kept(std::span<Group* const> groups, char* states);
+  /// Adds the kept rows of `groups[i]` to `*states[i]`.
+  void feed_kept(std::span<Group* const> groups, std::span<char* const> states,
+                 duckdb::ArenaAllocator& arena);
+  /// What came to or left a DISTINCT in this epoch, now that all is known.
+  void settle_distinct();
+  void rebuild_spoilt();
+  void apply(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
+             std::span<const int64_t> weights, std::span<Group* const> groups);
+  bool has_states() const { return way_ == Way::kStates || way_ == Way::kStatesAndRows; }
+  char* state(Group& group) const { return group.states + offset_; }
+  bool& spoilt(Group& group) const;
+  void destroy_state(Group& group, duckdb::ArenaAllocator& arena) const;
   InvertibleAggregate::State* invertible_state(Group& group) const;
   void argument_columns(duckdb::DataChunk& arguments, duckdb::DataChunk& out) const;
   static std::string_view key_of(Group* const& group) {
@@ -91,6 +103,7 @@ class AggregateColumn {
   std::unique_ptr<Arrangement> kept_;
   EncodedRows encoded_;
   std::vector<Arrangement::Row*> touched_;
+  std::vector<Group*> spoilt_;  // a row was taken out of the state
 };
 
 }  // namespace millrace::flow
