@@ -88,6 +88,11 @@ class Host {
   virtual Result<> created(const catalog::Object& object) = 0;
   /// The object is about to go: stop using its log and inputs.
   virtual Result<> dropping(const catalog::Object& object) = 0;
+  /// How a materialized view is kept, for EXPLAIN: its dataflow as text. Errors: kNotSupported.
+  virtual Result<std::string> explain(const catalog::Object& object) {
+    return Error{ErrorCode::kNotSupported,
+                 "the dataflow of \"" + object.name + "\" cannot be shown"};
+  }
 };
 
 }  // namespace millrace::sql

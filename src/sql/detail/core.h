@@ -19,6 +19,7 @@ struct Core {
   catalog::Catalog& catalog;
   broker::Broker& broker;
   std::atomic<Host*> host = nullptr;
+  std::atomic<uint32_t> next_partition = 0;  // for records without a key
 
   /// The rows of a topic, table or materialized view. Errors: kUndefinedObject when nobody serves
   /// it (yet).

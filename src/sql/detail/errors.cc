@@ -50,6 +50,7 @@ ErrorCode code_of_binder(const duckdb::ErrorData& data) {
       says("does not have a column")) {
     return ErrorCode::kUndefinedColumn;
   }
+  if (says("can only be created on")) return ErrorCode::kNotSupported;
   if (says("No function matches")) return ErrorCode::kUndefinedFunction;
   if (says("Cannot mix values") || says("Cannot compare") || says("cannot cast") ||
       says("Cannot cast")) {
@@ -147,6 +148,10 @@ CarriedError::CarriedError(const Error& error)
                         error.text) {}
 
 Error to_error(const duckdb::ErrorData& data) {
+  // Sessions ask DuckDB for errors as JSON (errors_as_json): as text they have lost the position.
+  if (data.RawMessage().starts_with("{\"exception_type\"")) {
+    return to_error(duckdb::ErrorData(data.RawMessage()));
+  }
   Error error;
   error.text = data.RawMessage();
   error.position = to_number(data, kPositionKey);

@@ -390,12 +390,55 @@ class EngineTest : public ::testing::Test {
     MR_CHECK(catalog.put_now(object, false).has_value());
   }
 
+  struct Answer {
+    std::vector<std::vector<std::string>> rows;
+    std::vector<std::string> names;
+    std::string tag;
+  };
+  /// Runs one statement in `in`, or in the test's own session.
+  Result<Answer> try_run(const std::string& sql, std::vector<duckdb::Value> parameters = {},
+                         Session* in = nullptr) {
+    if (!session) session = engine->connect("ada", "millrace").value();
+    auto& used = in ? *in : *session;
+    MR_TRY(auto statement, used.prepare(sql, {}));
+    Answer answer;
+    answer.names = statement->names();
+    MR_TRY(auto cursor, used.execute(*statement, std::move(parameters)));
+    while (true) {
+      MR_TRY(auto chunk, cursor->fetch());
+      if (!chunk) break;
+      for (size_t r = 0; r < chunk->size(); ++r) {
+        auto& row = answer.rows.emplace_back();
+        for (size_t c = 0; c < chunk->ColumnCount(); ++c) {
+          row.push_back(chunk->GetValue(c, r).ToString());
+        }
+      }
+    }
+    answer.tag = cursor->tag();
+    return answer;
+  }
+  Answer run(const std::string& sql, std::vector<duckdb::Value> parameters = {}) {
+    auto answer = try_run(sql, std::move(parameters));
+    if (!answer) {
+      ADD_FAILURE() << sql << ": " << answer.error().text;
+      return {};
+    }
+    return std::move(*answer);
+  }
+  Error error_of(const std::string& sql) {
+    auto answer = try_run(sql);
+    if (!answer) return answer.error();
+    ADD_FAILURE() << sql << " succeeded";
+    return {};
+  }
+
   io::Runtime runtime{1, 2};
   std::unique_ptr<io::Env> env = io::make_real_env();
   FakeCatalog catalog;
   FakeBroker broker{runtime, catalog};
   FakeHost host;
   std::unique_ptr<Engine> engine;
+  std::unique_ptr<Session> session;
 };
 
 }  // namespace millrace::sql::testing

@@ -3,6 +3,8 @@
 #include <duckdb.hpp>
 #include <duckdb/main/client_context_state.hpp>
 
+#include <optional>
+
 #include "sql/relation.h"
 
 namespace millrace::sql {
@@ -12,8 +14,10 @@ struct StatementNotes : duckdb::ClientContextState {
   /// What INSERT means now: DuckDB would turn ON CONFLICT into MERGE, so the session takes the
   /// clause away and says it here.
   Change::Kind insert_kind = Change::Kind::kInsert;
-  /// Rows that the last commit changed.
-  uint64_t applied = 0;
+  /// Rows that the statement's own commit changed; nothing when it has not committed.
+  std::optional<uint64_t> applied;
+  /// Why the last commit failed: DuckDB passes on the text alone.
+  std::optional<Error> commit_error;
 
   static StatementNotes& of(duckdb::ClientContext& context) {
     return *context.registered_state->GetOrCreate<StatementNotes>("millrace");

@@ -1,34 +1,26 @@
 #include "sql/detail/parse.h"
 
 #include <duckdb/common/exception/parser_exception.hpp>
-#include <duckdb/parser/expression/subquery_expression.hpp>
-#include <duckdb/parser/parsed_expression_iterator.hpp>
 #include <duckdb/parser/parser.hpp>
-#include <duckdb/parser/query_node/list.hpp>
 #include <duckdb/parser/tableref/basetableref.hpp>
-#include <functional>
 
+#include "sql/detail/tree.h"
 #include "sql/detail/windows.h"
 
 namespace millrace::sql {
 namespace {
 
-/// Collects base tables of a query node, in FROM and in subqueries of expressions.
-void collect(duckdb::QueryNode& node, std::set<std::string>& names) {
-  std::function<void(duckdb::unique_ptr<duckdb::ParsedExpression>&)> on_expression =
-      [&](duckdb::unique_ptr<duckdb::ParsedExpression>& expression) {
-        if (expression->GetExpressionClass() == duckdb::ExpressionClass::SUBQUERY) {
-          collect(*expression->Cast<duckdb::SubqueryExpression>().subquery->node, names);
-        }
-        duckdb::ParsedExpressionIterator::EnumerateChildren(*expression, on_expression);
-      };
-  const auto on_ref = [&](duckdb::TableRef& ref) {
-    if (ref.type == duckdb::TableReferenceType::BASE_TABLE) {
-      names.insert(ref.Cast<duckdb::BaseTableRef>().table_name);
+class TableNames : public TreeRewriter {
+ public:
+  std::set<std::string> names;
+
+ protected:
+  void on_ref(RefPtr& ref) override {
+    if (ref->type == duckdb::TableReferenceType::BASE_TABLE) {
+      names.insert(ref->Cast<duckdb::BaseTableRef>().table_name);
     }
-  };
-  duckdb::ParsedExpressionIterator::EnumerateQueryNodeChildren(node, on_expression, on_ref);
-}
+  }
+};
 
 }  // namespace
 
@@ -46,9 +38,9 @@ duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& quer
 }
 
 std::set<std::string> table_names(duckdb::SelectStatement& statement) {
-  std::set<std::string> names;
-  collect(*statement.node, names);
-  return names;
+  TableNames found;
+  found.statement(statement);
+  return std::move(found.names);
 }
 
 }  // namespace millrace::sql

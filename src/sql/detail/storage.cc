@@ -13,6 +13,7 @@
 #include <duckdb/storage/table_storage_info.hpp>
 
 #include "sql/detail/errors.h"
+#include "sql/detail/notes.h"
 #include "sql/detail/parse.h"
 #include "sql/detail/scan.h"
 #include "sql/detail/schema_entry.h"
@@ -34,11 +35,15 @@ class OurTransactionManager : public duckdb::TransactionManager {
     return result;
   }
 
-  duckdb::ErrorData CommitTransaction(duckdb::ClientContext&,
+  duckdb::ErrorData CommitTransaction(duckdb::ClientContext& context,
                                       duckdb::Transaction& transaction) override {
     auto mine = take(transaction);
     auto applied = mine->apply(catalog_.core());
-    if (applied) return {};
+    if (applied) {
+      if (*applied) StatementNotes::of(context).applied = *applied;
+      return {};
+    }
+    StatementNotes::of(context).commit_error = applied.error();
     return duckdb::ErrorData(CarriedError(applied.error()));
   }
 
@@ -92,16 +97,21 @@ void add_constraints(const catalog::Object& object, duckdb::CreateTableInfo& inf
 
 }  // namespace
 
+constexpr char kFullFormMark = '\x01';
+
+std::string full_form(const std::string& topic) { return topic + kFullFormMark; }
+
 duckdb::CatalogEntry* EntrySet::find(const std::string& name) {
-  const auto* object = snapshot_->find(name);
+  const bool full = name.ends_with(kFullFormMark);
+  const auto* object = snapshot_->find(full ? name.substr(0, name.size() - 1) : name);
   if (!object) return nullptr;
   std::lock_guard lock(mutex_);
-  auto& entry = entries_[object->name];
-  if (!entry) entry = make(*object);
+  auto& entry = entries_[full ? name : object->name];
+  if (!entry) entry = make(*object, full);
   return entry.get();
 }
 
-std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& object) {
+std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& object, bool full) {
   if (object.kind == catalog::Kind::kView) {
     duckdb::CreateViewInfo info(schema_, object.name);
     info.query = parse_select(object.query);
@@ -113,7 +123,7 @@ std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& obje
   duckdb::CreateTableInfo info(schema_, object.name);
   for (size_t i = 0; i < columns->size(); ++i) {
     const auto& column = (*columns)[i];
-    if (column.hidden) continue;
+    if (column.hidden && !full) continue;
     duckdb::ColumnDefinition definition(column.name, column.type);
     if (i < object.columns.size() && !object.columns[i].default_sql.empty()) {
       auto parsed = duckdb::Parser::ParseExpressionList(object.columns[i].default_sql);
@@ -209,12 +219,14 @@ void CatalogTransaction::add(const catalog::Object& object, Change change) {
   pending_.back().changes.push_back(std::move(change));
 }
 
-Result<> CatalogTransaction::apply(Core& core) {
+Result<std::optional<uint64_t>> CatalogTransaction::apply(Core& core) {
+  std::optional<uint64_t> count;
   for (auto& [object, changes] : pending_) {
     MR_TRY(auto relation, core.relation(object));
-    MR_TRY(relation->apply(std::move(changes)));
+    MR_TRY(auto changed, relation->apply(std::move(changes)));
+    count = count.value_or(0) + changed;
   }
-  return {};
+  return count;
 }
 
 std::shared_ptr<EntrySet> DuckCatalog::current() {

@@ -63,7 +63,7 @@ class EntrySet : public std::enable_shared_from_this<EntrySet> {
   const catalog::Snapshot& snapshot() const { return *snapshot_; }
 
  private:
-  std::unique_ptr<duckdb::CatalogEntry> make(const catalog::Object& object);
+  std::unique_ptr<duckdb::CatalogEntry> make(const catalog::Object& object, bool full);
 
   duckdb::Catalog& catalog_;
   duckdb::SchemaCatalogEntry& schema_;
@@ -83,13 +83,15 @@ class CatalogTransaction : public duckdb::Transaction {
   static CatalogTransaction& get(duckdb::ClientContext& context, duckdb::Catalog& catalog);
 
   const std::shared_ptr<EntrySet>& entries() const { return entries_; }
+  void set_entries(std::shared_ptr<EntrySet> entries) { entries_ = std::move(entries); }
   /// Which objects a statement looked up, by name.
   void touch(const std::string& name);
   std::set<std::string> take_touched();
 
   /// Keeps `change` until commit.
   void add(const catalog::Object& object, Change change);
-  Result<> apply(Core& core);
+  /// Applies them; gives the number of rows changed, or nothing when there were none.
+  Result<std::optional<uint64_t>> apply(Core& core);
 
  private:
   struct Pending {
@@ -163,6 +165,10 @@ std::shared_ptr<duckdb::DuckDB> open_instance(Core& core, const InstanceOptions&
 
 /// Makes unqualified names of a new connection mean our schema.
 void use_public(duckdb::ClientContext& context);
+
+/// A name for the topic with its hidden columns as ordinary ones: what INSERT writes to when it
+/// names them. No object can be called so.
+std::string full_form(const std::string& topic);
 
 /// The hidden columns' ids in a scan: DuckDB's virtual columns.
 duckdb::column_t virtual_column_id(size_t relation_column);

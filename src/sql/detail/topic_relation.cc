@@ -54,7 +54,7 @@ class Strand {
       position_ = partition_->start_offset();  // retention passed us
       return {};
     }
-    MR_TRY(std::move(read));
+    if (!read) return std::move(read).error();
     if (read->next_offset <= position_) {
       position_ = until_;  // nothing more to see
       return {};

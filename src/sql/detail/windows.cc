@@ -11,7 +11,7 @@
 #include <duckdb/parser/tableref/list.hpp>
 #include <map>
 
-#include "sql/detail/parse.h"
+#include "sql/detail/tree.h"
 
 namespace millrace::sql {
 namespace {
@@ -29,10 +29,6 @@ constexpr const char* kHop =
     "time_bucket(millrace_slide, millrace_time - millrace_size) + millrace_slide, "
     "time_bucket(millrace_slide, millrace_time), millrace_slide)) AS window_start "
     "FROM millrace_rel)";
-
-void rewrite(duckdb::QueryNode& node);
-void rewrite(ExpressionPtr& expression);
-void rewrite(duckdb::unique_ptr<duckdb::TableRef>& ref);
 
 /// Puts the arguments in place of their names. The template's own nodes get the call's position,
 /// so that errors in them point at the call.
@@ -101,7 +97,6 @@ duckdb::unique_ptr<duckdb::TableRef> expand(duckdb::TableFunctionRef& ref,
   if (alias.empty() && relation->type == duckdb::TableReferenceType::BASE_TABLE) {
     alias = relation->Cast<duckdb::BaseTableRef>().table_name;
   }
-  rewrite(relation);
   Arguments arguments{{"millrace_time", call.children[1].get()},
                       {"millrace_size", call.children[expected - 1].get()}};
   if (hop) arguments["millrace_slide"] = call.children[2].get();
@@ -125,112 +120,22 @@ duckdb::unique_ptr<duckdb::TableRef> expand(duckdb::TableFunctionRef& ref,
   return result;
 }
 
-void rewrite(duckdb::unique_ptr<duckdb::TableRef>& ref) {
-  if (!ref) return;
-  switch (ref->type) {
-    case duckdb::TableReferenceType::JOIN: {
-      auto& join = ref->Cast<duckdb::JoinRef>();
-      rewrite(join.left);
-      rewrite(join.right);
-      if (join.condition) rewrite(join.condition);
-      return;
+class WindowRewriter : public TreeRewriter {
+ protected:
+  void on_ref(RefPtr& ref) override {
+    if (ref->type != duckdb::TableReferenceType::TABLE_FUNCTION) return;
+    auto& function = ref->Cast<duckdb::TableFunctionRef>();
+    if (function.function->GetExpressionClass() != duckdb::ExpressionClass::FUNCTION) return;
+    auto& call = function.function->Cast<duckdb::FunctionExpression>();
+    const bool hop = duckdb::StringUtil::CIEquals(call.function_name, "hop");
+    if (hop || duckdb::StringUtil::CIEquals(call.function_name, "tumble")) {
+      ref = expand(function, call, hop);
     }
-    case duckdb::TableReferenceType::SUBQUERY:
-      return rewrite(*ref->Cast<duckdb::SubqueryRef>().subquery->node);
-    case duckdb::TableReferenceType::PIVOT:
-      return rewrite(ref->Cast<duckdb::PivotRef>().source);
-    case duckdb::TableReferenceType::EXPRESSION_LIST:
-      for (auto& row : ref->Cast<duckdb::ExpressionListRef>().values) {
-        for (auto& expression : row) rewrite(expression);
-      }
-      return;
-    case duckdb::TableReferenceType::TABLE_FUNCTION: {
-      auto& function = ref->Cast<duckdb::TableFunctionRef>();
-      if (function.function->GetExpressionClass() != duckdb::ExpressionClass::FUNCTION) return;
-      auto& call = function.function->Cast<duckdb::FunctionExpression>();
-      const bool hop = duckdb::StringUtil::CIEquals(call.function_name, "hop");
-      if (hop || duckdb::StringUtil::CIEquals(call.function_name, "tumble")) {
-        ref = expand(function, call, hop);
-      } else {
-        rewrite(function.function);
-      }
-      return;
-    }
-    default:
-      return;
   }
-}
-
-void rewrite(ExpressionPtr& expression) {
-  if (expression->GetExpressionClass() == duckdb::ExpressionClass::SUBQUERY) {
-    rewrite(*expression->Cast<duckdb::SubqueryExpression>().subquery->node);
-  }
-  const std::function<void(ExpressionPtr&)> each = [](ExpressionPtr& child) { rewrite(child); };
-  duckdb::ParsedExpressionIterator::EnumerateChildren(*expression, each);
-}
-
-void rewrite_select(duckdb::SelectNode& node) {
-  rewrite(node.from_table);
-  for (auto& expression : node.select_list) rewrite(expression);
-  for (auto& expression : node.groups.group_expressions) rewrite(expression);
-  if (node.where_clause) rewrite(node.where_clause);
-  if (node.having) rewrite(node.having);
-  if (node.qualify) rewrite(node.qualify);
-}
-
-void rewrite(duckdb::QueryNode& node) {
-  for (auto& [name, cte] : node.cte_map.map) rewrite(*cte->query->node);
-  switch (node.type) {
-    case duckdb::QueryNodeType::SELECT_NODE:
-      rewrite_select(node.Cast<duckdb::SelectNode>());
-      break;
-    case duckdb::QueryNodeType::SET_OPERATION_NODE:
-      for (auto& child : node.Cast<duckdb::SetOperationNode>().children) rewrite(*child);
-      break;
-    case duckdb::QueryNodeType::RECURSIVE_CTE_NODE:
-      rewrite(*node.Cast<duckdb::RecursiveCTENode>().left);
-      rewrite(*node.Cast<duckdb::RecursiveCTENode>().right);
-      break;
-    default:
-      break;
-  }
-  duckdb::ParsedExpressionIterator::EnumerateQueryNodeModifiers(
-      node, [](ExpressionPtr& child) { rewrite(child); });
-}
+};
 
 }  // namespace
 
-void rewrite_windows(duckdb::SQLStatement& statement) {
-  switch (statement.type) {
-    case duckdb::StatementType::SELECT_STATEMENT:
-      return rewrite(*statement.Cast<duckdb::SelectStatement>().node);
-    case duckdb::StatementType::INSERT_STATEMENT: {
-      auto& insert = statement.Cast<duckdb::InsertStatement>();
-      if (insert.select_statement) rewrite(*insert.select_statement->node);
-      return;
-    }
-    case duckdb::StatementType::EXPLAIN_STATEMENT:
-      return rewrite_windows(*statement.Cast<duckdb::ExplainStatement>().stmt);
-    case duckdb::StatementType::COPY_STATEMENT: {
-      auto& copy = *statement.Cast<duckdb::CopyStatement>().info;
-      if (copy.select_statement) rewrite(*copy.select_statement);
-      return;
-    }
-    case duckdb::StatementType::UPDATE_STATEMENT: {
-      auto& update = statement.Cast<duckdb::UpdateStatement>();
-      rewrite(update.from_table);
-      if (update.set_info->condition) rewrite(update.set_info->condition);
-      return;
-    }
-    case duckdb::StatementType::DELETE_STATEMENT: {
-      auto& remove = statement.Cast<duckdb::DeleteStatement>();
-      for (auto& from : remove.using_clauses) rewrite(from);
-      if (remove.condition) rewrite(remove.condition);
-      return;
-    }
-    default:
-      return;
-  }
-}
+void rewrite_windows(duckdb::SQLStatement& statement) { WindowRewriter().statement(statement); }
 
 }  // namespace millrace::sql

@@ -1,0 +1,264 @@
+#include "sql/detail/ddl.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <duckdb/parser/parser.hpp>
+#include <duckdb/parser/query_node/select_node.hpp>
+#include <set>
+
+#include "base/logging.h"
+#include "sql/detail/definition.h"
+#include "sql/detail/errors.h"
+#include "sql/detail/parse.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Kind;
+using catalog::Object;
+
+/// `text` from `begin` on, what stands before it blanked: positions in it are the statement's.
+std::string keep_from(const std::string& text, size_t begin) {
+  return std::string(begin, ' ') + text.substr(begin);
+}
+
+Result<> check_names(const std::vector<std::string>& names) {
+  std::set<std::string> seen;
+  for (const auto& name : names) {
+    if (name.empty()) {
+      return Error{ErrorCode::kInvalidName, "a column of the view has no name", std::nullopt,
+                   "Name it: SELECT expression AS name."};
+    }
+    if (!seen.insert(duckdb::StringUtil::Lower(name)).second) {
+      return Error{ErrorCode::kInvalidName, fmt::format("the view has two columns \"{}\"", name),
+                   std::nullopt, "Give one another name: SELECT expression AS name."};
+    }
+  }
+  return {};
+}
+
+/// Refuses expressions that nobody named: the name that DuckDB makes up is no name to rely on.
+Result<> check_named(const std::string& query) {
+  return guarded([&]() -> Result<> {
+    auto select = parse_select(query);
+    if (select->node->type != duckdb::QueryNodeType::SELECT_NODE) return {};
+    for (const auto& item : select->node->Cast<duckdb::SelectNode>().select_list) {
+      const auto kind = item->GetExpressionClass();
+      if (!item->GetAlias().empty() || kind == duckdb::ExpressionClass::COLUMN_REF ||
+          kind == duckdb::ExpressionClass::STAR) {
+        continue;
+      }
+      const auto text = item->ToString();
+      if (text.find("COLUMNS(") != std::string::npos || text.find(".*") != std::string::npos) {
+        continue;
+      }
+      Error error{ErrorCode::kInvalidName, fmt::format("the column {} has no name", text),
+                  std::nullopt, fmt::format("Name it: {} AS name.", text)};
+      if (item->GetQueryLocation().IsValid()) error.position = item->GetQueryLocation().GetIndex();
+      return error;
+    }
+    return {};
+  });
+}
+
+std::string names_of(const std::vector<const Object*>& objects) {
+  std::vector<std::string> names;
+  for (const auto* object : objects) names.push_back(object->name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Error dependents_error(const Object& object, const std::vector<const Object*>& dependents,
+                       std::string_view what) {
+  return Error{
+      ErrorCode::kDependentObjects,
+      fmt::format("{} \"{}\" cannot be {}: {} read{} it", catalog::name_of(object.kind),
+                  object.name, what, names_of(dependents), dependents.size() == 1 ? "s" : ""),
+      std::nullopt, fmt::format("Drop {} first.", names_of(dependents))};
+}
+
+bool keeps_columns(const Object& old, const Object& next) {
+  return std::ranges::all_of(old.columns, [&](const catalog::Column& column) {
+    const auto found = std::ranges::find(next.columns, column.name, &catalog::Column::name);
+    return found != next.columns.end() && found->type == column.type;
+  });
+}
+
+bool has_log(const Object& object) { return object.kind != Kind::kView; }
+
+}  // namespace
+
+Result<> Definitions::check_watermark(const CreateObject& create, const std::string& sql) {
+  const auto& watermark = create.object.watermark;
+  if (!watermark) return {};
+  // Bound over the columns as they will be, written as a row of typed NULLs.
+  std::string columns;
+  for (const auto& column : create.object.columns) {
+    if (!columns.empty()) columns += ", ";
+    columns += fmt::format("CAST(NULL AS {}) AS {}", column.type, quoted(column.name));
+  }
+  constexpr std::string_view kSelect = "SELECT ";
+  const auto padding =
+      create.watermark_begin > kSelect.size() ? create.watermark_begin - kSelect.size() : 0;
+  (void)sql;
+  const auto query = fmt::format("{}{}{} FROM (SELECT {})", std::string(padding, ' '), kSelect,
+                                 watermark->expression, columns);
+  MR_TRY(auto checked, planner_.check(query));
+  const auto type = checked.types.at(0).id();
+  if (checked.types.size() != 1 ||
+      (type != duckdb::LogicalTypeId::TIMESTAMP && type != duckdb::LogicalTypeId::TIMESTAMP_TZ)) {
+    return Error{ErrorCode::kTypeMismatch,
+                 fmt::format("the watermark is {}; it must be TIMESTAMP or TIMESTAMPTZ",
+                             checked.types.at(0).ToString()),
+                 create.watermark_begin,
+                 fmt::format("For example: WATERMARK FOR {0} AS {0} - INTERVAL '5 seconds'.",
+                             watermark->column)};
+  }
+  return {};
+}
+
+Result<> Definitions::complete_view(Object& view, const CreateObject& create,
+                                    const std::string& sql) {
+  const auto query = keep_from(sql, create.query_begin);
+  MR_TRY(auto checked, planner_.check(query));
+  if (std::ranges::find(checked.depends_on, view.name) != checked.depends_on.end()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("view \"{}\" cannot read itself", view.name), create.query_begin};
+  }
+  view.depends_on = std::move(checked.depends_on);
+  MR_TRY(check_names(checked.names));
+  if (view.kind == Kind::kView) return {};
+  MR_TRY(check_named(query));
+  for (size_t i = 0; i < checked.names.size(); ++i) {
+    view.columns.push_back({checked.names[i], checked.types[i].ToString(), false, {}});
+  }
+  return {};
+}
+
+Result<> Definitions::check_replacement(const catalog::Snapshot& snapshot, const Object& old,
+                                        const Object& next) {
+  if (old.kind != next.kind) {
+    return Error{ErrorCode::kDuplicateObject,
+                 fmt::format("\"{}\" is a {}", old.name, catalog::name_of(old.kind)), std::nullopt,
+                 "Drop it first, or choose another name."};
+  }
+  const auto dependents = snapshot.dependents(old.name);
+  if (!dependents.empty() && (old.kind == Kind::kMaterializedView || !keeps_columns(old, next))) {
+    return dependents_error(old, dependents, "replaced");
+  }
+  if (old.kind == Kind::kTopic && next.partitions < old.partitions) {
+    return Error{ErrorCode::kInvalidPartitions,
+                 fmt::format("topic \"{}\" has {} partitions; they cannot become fewer", old.name,
+                             old.partitions)};
+  }
+  return {};
+}
+
+Result<Object> Definitions::put(const Object& object, bool replace, bool validate_only) {
+  auto& shard = core_.any_shard();
+  if (has_log(object)) {
+    MR_TRY(auto topic, shard.block_on(core_.broker.create(object, replace, validate_only)));
+    return topic && !validate_only ? topic->object : object;
+  }
+  if (validate_only) return object;
+  return shard.block_on(core_.catalog.put(object, replace));
+}
+
+Result<> Definitions::remove(const Object& object) {
+  auto& shard = core_.any_shard();
+  if (has_log(object)) return shard.block_on(core_.broker.drop(object.name));
+  return shard.block_on(core_.catalog.drop(object.name));
+}
+
+Result<> Definitions::serve(const Object& object, const Object* old) {
+  auto* host = core_.host.load();
+  if (!host || !has_log(object)) return {};
+  auto served = host->created(object);
+  if (served) return {};
+  // Undo: the statement fails, so nothing of it may stay.
+  auto undone = old ? Result<>(put(*old, true, false) ? Result<>{} : Error{}) : remove(object);
+  if (undone && old) undone = host->created(*old);
+  if (!undone) {
+    logging::error("a definition could not be undone", {{"object", object.name}});
+  }
+  return served;
+}
+
+Result<> Definitions::store(const Object& object, const Object* old, bool dry_run) {
+  auto* host = core_.host.load();
+  if (object.kind == Kind::kMaterializedView && host) MR_TRY(host->check_view(object));
+  if (dry_run) {
+    MR_TRY(put(object, old != nullptr, true));
+    return {};
+  }
+  if (old && host && has_log(*old)) MR_TRY(host->dropping(*old));
+  auto stored = put(object, old != nullptr, false);
+  if (!stored) {
+    if (old && host && has_log(*old)) {
+      auto again = host->created(*old);
+      if (!again) logging::error("an object is not served any more", {{"object", old->name}});
+    }
+    return std::move(stored).error();
+  }
+  return serve(*stored, old);
+}
+
+Result<Definitions::Outcome> Definitions::create(const CreateObject& create, const std::string& sql,
+                                                 bool dry_run) {
+  std::lock_guard lock(mutex_);
+  auto object = create.object;
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* old = snapshot->find(object.name);
+  if (old && create.if_not_exists) return Outcome::kSkipped;
+  if (old && !create.or_replace) {
+    return Error{ErrorCode::kDuplicateObject,
+                 fmt::format("{} \"{}\" already exists", catalog::name_of(old->kind), old->name),
+                 std::nullopt, "Use CREATE OR REPLACE, or CREATE ... IF NOT EXISTS."};
+  }
+  if (old) object.name = old->name;
+  object.sql = canonical_sql(object);
+  MR_TRY(check_watermark(create, sql));
+  if (object.kind == Kind::kView || object.kind == Kind::kMaterializedView) {
+    auto completed = complete_view(object, create, sql);
+    // A dry run cannot know what the statements before it would have created.
+    const bool unknown = !completed && completed.error().code == ErrorCode::kUndefinedObject;
+    if (dry_run && unknown) return old ? Outcome::kReplaced : Outcome::kCreated;
+    MR_TRY(std::move(completed));
+  }
+  if (old && old->same_definition(object)) return Outcome::kUnchanged;
+  if (old) MR_TRY(check_replacement(*snapshot, *old, object));
+  MR_TRY(store(object, old, dry_run));
+  return old ? Outcome::kReplaced : Outcome::kCreated;
+}
+
+Result<> Definitions::drop(const DropObject& drop) {
+  std::lock_guard lock(mutex_);
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* object = snapshot->find(drop.name);
+  if (!object) {
+    if (drop.if_exists) return {};
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("{} \"{}\" does not exist", catalog::name_of(drop.kind), drop.name),
+                 drop.name_begin};
+  }
+  if (object->kind != drop.kind) {
+    const std::string kind(catalog::name_of(object->kind));
+    return Error{
+        ErrorCode::kTypeMismatch, fmt::format("\"{}\" is a {}", object->name, kind),
+        drop.name_begin,
+        fmt::format("Use DROP {} {}.", duckdb::StringUtil::Upper(kind), quoted(object->name))};
+  }
+  const auto dependents = snapshot->dependents(object->name);
+  if (!dependents.empty()) return dependents_error(*object, dependents, "dropped");
+  auto* host = core_.host.load();
+  if (host && has_log(*object)) MR_TRY(host->dropping(*object));
+  auto removed = remove(*object);
+  if (!removed && host && has_log(*object)) {
+    auto again = host->created(*object);
+    if (!again) logging::error("an object is not served any more", {{"object", object->name}});
+  }
+  return removed;
+}
+
+}  // namespace millrace::sql

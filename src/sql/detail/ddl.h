@@ -1,0 +1,52 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sql/detail/core.h"
+#include "sql/detail/planning.h"
+#include "sql/detail/statements.h"
+
+namespace millrace::sql {
+
+/// Makes and drops objects: checks against what exists, then broker or catalog, then the host; what
+/// fails half way is undone. Any thread; one definition at a time. Blocks.
+class Definitions {
+ public:
+  Definitions(Core& core, ViewPlanner& planner) : core_(core), planner_(planner) {}
+
+  enum class Outcome { kCreated, kReplaced, kUnchanged, kSkipped };
+  /// `sql` is the statement's text. With `dry_run` nothing is changed. Errors: as a statement's.
+  Result<Outcome> create(const CreateObject& create, const std::string& sql, bool dry_run);
+  Result<> drop(const DropObject& drop);
+
+ private:
+  Result<> check_watermark(const CreateObject& create, const std::string& sql);
+  Result<> complete_view(catalog::Object& view, const CreateObject& create, const std::string& sql);
+  Result<> check_replacement(const catalog::Snapshot& snapshot, const catalog::Object& old,
+                             const catalog::Object& next);
+  Result<> store(const catalog::Object& object, const catalog::Object* old, bool dry_run);
+  Result<> serve(const catalog::Object& object, const catalog::Object* old);
+  Result<catalog::Object> put(const catalog::Object& object, bool replace, bool validate_only);
+  Result<> remove(const catalog::Object& object);
+
+  Core& core_;
+  ViewPlanner& planner_;
+  std::mutex mutex_;
+};
+
+/// The rows of SHOW TOPICS, TABLES, VIEWS, ALL, SHOW CREATE and DESCRIBE.
+struct Listing {
+  std::vector<std::string> names;
+  std::vector<duckdb::LogicalType> types;
+  std::vector<std::vector<duckdb::Value>> rows;
+};
+Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what);
+Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate& show);
+/// `view_columns`: gives a plain view's columns, which the catalog does not keep.
+Result<Listing> describe_object(
+    const catalog::Object& object,
+    const std::function<Result<ViewPlanner::Checked>(const std::string&)>& view_columns);
+
+}  // namespace millrace::sql

@@ -1,0 +1,363 @@
+#include "sql/detail/definition.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <duckdb.hpp>
+#include <duckdb/common/types/interval.hpp>
+#include <duckdb/parser/constraints/list.hpp>
+#include <duckdb/parser/parsed_data/create_table_info.hpp>
+#include <duckdb/parser/parser.hpp>
+#include <duckdb/parser/statement/create_statement.hpp>
+
+#include "sql/detail/errors.h"
+#include "sql/format.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Kind;
+
+/// The columns' text with everything else blanked, so that DuckDB's positions are ours.
+struct ColumnText {
+  std::string text;
+  bool any = false;
+};
+
+constexpr std::string_view kTablePrefix = "CREATE TABLE t ";
+
+/// Moves past one element of the list: to its comma or closing parenthesis.
+Result<size_t> skip_element(TokenReader& reader) {
+  int depth = 0;
+  size_t end = reader.peek().begin;
+  while (depth > 0 || !(reader.peek().is_symbol(',') || reader.peek().is_symbol(')'))) {
+    if (reader.peek().kind == Token::Kind::kEnd) return reader.unexpected("expected \")\"");
+    const auto& token = reader.take();
+    if (token.is_symbol('(') || token.is_symbol('[')) ++depth;
+    if (token.is_symbol(')') || token.is_symbol(']')) --depth;
+    end = token.end;
+  }
+  return end;
+}
+
+Result<> parse_watermark(std::string_view sql, TokenReader& reader, CreateObject& create) {
+  if (create.object.kind != Kind::kTopic) {
+    return Error{ErrorCode::kSyntax, "only a topic has a watermark", reader.peek().begin};
+  }
+  if (create.object.watermark) {
+    return Error{ErrorCode::kSyntax, "a topic has one watermark", reader.peek().begin};
+  }
+  reader.take_words({"watermark", "for"});
+  MR_TRY(auto column, reader.name());
+  if (!reader.take_word("as")) return reader.unexpected("expected AS and an expression");
+  create.watermark_begin = reader.peek().begin;
+  MR_TRY(auto end, skip_element(reader));
+  if (end == create.watermark_begin) return reader.unexpected("expected an expression");
+  create.object.watermark = catalog::Watermark{
+      column.text, std::string(sql.substr(create.watermark_begin, end - create.watermark_begin))};
+  return {};
+}
+
+/// Reads `( element, ... )`: watermarks are taken out, the rest is DuckDB's.
+Result<ColumnText> split_elements(std::string_view sql, TokenReader& reader, CreateObject& create) {
+  ColumnText result;
+  const auto open = reader.peek().begin;
+  MR_TRY(reader.expect_symbol('('));
+  result.text.assign(sql.substr(0, open + 1));
+  std::ranges::fill(result.text, ' ');
+  result.text.back() = '(';
+  do {
+    const auto begin = reader.peek().begin;
+    const bool watermark = reader.peek().is("watermark") && reader.peek(1).is("for");
+    if (watermark) {
+      MR_TRY(parse_watermark(sql, reader, create));
+      continue;
+    }
+    MR_TRY(auto end, skip_element(reader));
+    if (end == begin) return reader.unexpected("expected a column");
+    // The comma that stands before it in the text, or the one that a watermark left behind.
+    if (result.any) result.text += ',';
+    const auto written = result.text.size();
+    if (written < begin) result.text.append(begin - written, ' ');
+    result.text += sql.substr(begin, end - begin);
+    result.any = true;
+  } while (reader.take_symbol(','));
+  result.text += ')';
+  MR_TRY(reader.expect_symbol(')'));
+  return result;
+}
+
+Error at_offset(Error error, size_t prefix) {
+  if (error.position) error.position = *error.position >= prefix ? *error.position - prefix : 0;
+  return error;
+}
+
+Result<> add_constraint(const duckdb::Constraint& constraint, const duckdb::ColumnList& columns,
+                        catalog::Object& object) {
+  switch (constraint.type) {
+    case duckdb::ConstraintType::NOT_NULL:
+      object.columns.at(constraint.Cast<duckdb::NotNullConstraint>().index.index).not_null = true;
+      return {};
+    case duckdb::ConstraintType::UNIQUE: {
+      const auto& unique = constraint.Cast<duckdb::UniqueConstraint>();
+      if (!unique.IsPrimaryKey()) break;
+      if (object.kind == Kind::kTopic) {
+        return Error{ErrorCode::kNotSupported, "a topic has no primary key", std::nullopt,
+                     "A topic is a log of events. Use CREATE TABLE for rows by key."};
+      }
+      if (!object.primary_key.empty()) {
+        return Error{ErrorCode::kSyntax, "a table has one primary key"};
+      }
+      if (unique.HasIndex()) {
+        object.primary_key.push_back(columns.GetColumn(unique.GetIndex()).Name());
+      } else {
+        for (const auto& name : unique.GetColumnNames()) {
+          if (!columns.ColumnExists(name)) {
+            return Error{ErrorCode::kUndefinedColumn,
+                         fmt::format("the primary key's column \"{}\" is not a column", name)};
+          }
+          object.primary_key.push_back(columns.GetColumn(name).Name());
+        }
+      }
+      return {};
+    }
+    default:
+      break;
+  }
+  return Error{ErrorCode::kNotSupported,
+               fmt::format("the constraint {} is not supported", constraint.ToString()),
+               std::nullopt, "NOT NULL, DEFAULT and PRIMARY KEY are."};
+}
+
+Result<> read_columns(const ColumnText& text, catalog::Object& object) {
+  return guarded([&]() -> Result<> {
+    duckdb::Parser parser;
+    parser.ParseQuery(std::string(kTablePrefix) + text.text);
+    auto& create = parser.statements.at(0)->Cast<duckdb::CreateStatement>();
+    auto& info = create.info->Cast<duckdb::CreateTableInfo>();
+    for (const auto& column : info.columns.Logical()) {
+      if (column.Generated()) {
+        return Error{
+            ErrorCode::kNotSupported,
+            fmt::format("column \"{}\": generated columns are not supported", column.Name()),
+            std::nullopt, "Compute it in a view."};
+      }
+      if (column.Name().starts_with('_') && object.kind == Kind::kTopic) {
+        return Error{ErrorCode::kInvalidName,
+                     fmt::format("column \"{}\": names with a leading underscore are kept for what "
+                                 "every record has (_key, _timestamp, _partition, _offset, "
+                                 "_headers)",
+                                 column.Name())};
+      }
+      MR_TRY(auto type, parse_type(column.Type().ToString()));
+      catalog::Column made{column.Name(), type.ToString(), false, {}};
+      if (column.HasDefaultValue()) made.default_sql = column.DefaultValue().ToString();
+      object.columns.push_back(std::move(made));
+    }
+    for (const auto& constraint : info.constraints) {
+      MR_TRY(add_constraint(*constraint, info.columns, object));
+    }
+    return {};
+  });
+}
+
+/// An option's value: a literal, a word, a signed number, or INTERVAL and what follows.
+Result<std::string> option_value(TokenReader& reader) {
+  const bool interval = reader.take_word("interval");
+  std::string value;
+  while (reader.peek().kind != Token::Kind::kEnd && !reader.peek().is_symbol(',') &&
+         !reader.peek().is_symbol(')')) {
+    const auto& token = reader.take();
+    const bool glue = value.empty() || value == "-" || token.is_symbol('.');
+    if (!glue && interval) value += ' ';
+    if (!interval && !glue) {
+      return Error{ErrorCode::kSyntax, fmt::format("syntax error at or near \"{}\"", token.text),
+                   token.begin, "Quote a value of several words."};
+    }
+    value += token.text;
+  }
+  if (value.empty()) return reader.unexpected("expected a value");
+  return value;
+}
+
+Result<int64_t> interval_ms(const std::string& text, size_t position) {
+  if (duckdb::StringUtil::CIEquals(text, "forever")) return -1;
+  int64_t number = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failed == std::errc() && end == text.data() + text.size()) return number;
+  duckdb::interval_t interval;
+  std::string message;
+  if (!duckdb::Interval::FromCString(text.data(), text.size(), interval, &message, true)) {
+    return Error{ErrorCode::kInvalidConfig,
+                 fmt::format("retention = {} is no interval", literal(text)), position,
+                 "For example INTERVAL '7 days', '36 hours', or 'forever'."};
+  }
+  return duckdb::Interval::GetMicro(interval) / 1000;
+}
+
+Result<> take_option(TokenReader& reader, catalog::Object& object) {
+  const auto begin = reader.peek().begin;
+  std::string name;
+  do {
+    const auto& token = reader.peek();
+    if (!token.is_name() && token.kind != Token::Kind::kString) {
+      return reader.unexpected("expected an option's name");
+    }
+    if (!name.empty()) name += '.';
+    name += duckdb::StringUtil::Lower(reader.take().text);
+  } while (reader.take_symbol('.'));
+  MR_TRY(reader.expect_symbol('='));
+  const auto value_begin = reader.peek().begin;
+  MR_TRY(auto value, option_value(reader));
+  if (name == "partitions") {
+    const auto [end, failed] =
+        std::from_chars(value.data(), value.data() + value.size(), object.partitions);
+    if (failed != std::errc() || end != value.data() + value.size() || object.partitions < 1) {
+      return Error{ErrorCode::kInvalidPartitions,
+                   fmt::format("partitions = {} is not a positive number", value), value_begin};
+    }
+    return {};
+  }
+  if (name == "retention") {
+    MR_TRY(auto ms, interval_ms(value, value_begin));
+    name = "retention.ms";
+    value = std::to_string(ms);
+  }
+  if (!object.options.emplace(name, value).second) {
+    return Error{ErrorCode::kSyntax, fmt::format("option \"{}\" is given twice", name), begin};
+  }
+  return {};
+}
+
+Result<> parse_options(TokenReader& reader, catalog::Object& object) {
+  if (!reader.take_word("with")) return {};
+  MR_TRY(reader.expect_symbol('('));
+  if (reader.take_symbol(')')) return {};
+  do {
+    MR_TRY(take_option(reader, object));
+  } while (reader.take_symbol(','));
+  return reader.expect_symbol(')');
+}
+
+Result<> settle_topic(CreateObject& create) {
+  auto& object = create.object;
+  auto& format = object.options["format"];
+  if (format.empty()) format = object.columns.empty() ? "raw" : "json";
+  if (object.watermark) {
+    auto& name = object.watermark->column;
+    const auto column = std::ranges::find_if(object.columns, [&](const catalog::Column& c) {
+      return duckdb::StringUtil::CIEquals(c.name, name);
+    });
+    if (column == object.columns.end()) {
+      return Error{ErrorCode::kUndefinedColumn,
+                   fmt::format("the watermark's column \"{}\" is not a column", name)};
+    }
+    name = column->name;
+    if (column->type != "TIMESTAMP" && column->type != "TIMESTAMP WITH TIME ZONE") {
+      return Error{ErrorCode::kTypeMismatch,
+                   fmt::format("the watermark's column \"{}\" is {}; it must be TIMESTAMP or "
+                               "TIMESTAMPTZ",
+                               name, column->type)};
+    }
+  }
+  return {};
+}
+
+Result<> settle_table(CreateObject& create) {
+  auto& object = create.object;
+  if (object.primary_key.empty()) {
+    return Error{ErrorCode::kSyntax, fmt::format("table \"{}\" needs a primary key", object.name),
+                 std::nullopt,
+                 "Rows live by key: write PRIMARY KEY after a column's type, or PRIMARY KEY (a, b) "
+                 "at the end. For events without a key use CREATE TOPIC."};
+  }
+  for (auto& column : object.columns) {
+    if (std::ranges::find(object.primary_key, column.name) != object.primary_key.end()) {
+      column.not_null = true;
+    }
+  }
+  return {};
+}
+
+std::string columns_sql(const catalog::Object& object) {
+  std::string result;
+  const auto add = [&](const std::string& line) {
+    result += result.empty() ? " (\n  " : ",\n  ";
+    result += line;
+  };
+  for (const auto& column : object.columns) {
+    auto line = quoted(column.name) + " " + column.type;
+    if (column.not_null) line += " NOT NULL";
+    if (!column.default_sql.empty()) line += " DEFAULT " + column.default_sql;
+    add(line);
+  }
+  if (object.watermark) {
+    add(fmt::format("WATERMARK FOR {} AS {}", quoted(object.watermark->column),
+                    object.watermark->expression));
+  }
+  if (!object.primary_key.empty()) {
+    std::string key;
+    for (const auto& name : object.primary_key) key += (key.empty() ? "" : ", ") + quoted(name);
+    add(fmt::format("PRIMARY KEY ({})", key));
+  }
+  return result.empty() ? result : result + "\n)";
+}
+
+std::string options_sql(const catalog::Object& object) {
+  std::string result;
+  const auto add = [&](const std::string& option) {
+    result += (result.empty() ? " WITH (" : ", ") + option;
+  };
+  if (object.kind == Kind::kTopic) add(fmt::format("partitions = {}", object.partitions));
+  for (const auto& [name, value] : object.options) {
+    const bool plain =
+        std::ranges::all_of(name, [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+    add(fmt::format("{} = {}", plain ? name : literal(name), literal(value)));
+  }
+  return result.empty() ? result : result + ")";
+}
+
+}  // namespace
+
+Result<> parse_definition(std::string_view sql, TokenReader& reader, CreateObject& create) {
+  auto& object = create.object;
+  if (reader.peek().is("as")) {
+    return Error{
+        ErrorCode::kNotSupported,
+        fmt::format("CREATE {} ... AS is not supported",
+                    object.kind == Kind::kTopic ? "TOPIC" : "TABLE"),
+        reader.peek().begin,
+        "Declare the columns, then INSERT INTO ... SELECT; or CREATE MATERIALIZED VIEW for "
+        "rows that follow a query."};
+  }
+  if (reader.peek().is_symbol('(')) {
+    MR_TRY(auto text, split_elements(sql, reader, create));
+    if (text.any) {
+      auto read = read_columns(text, object);
+      if (!read) return at_offset(std::move(read).error(), kTablePrefix.size());
+    }
+  } else if (object.kind == Kind::kTable) {
+    return reader.unexpected("expected the table's columns");
+  }
+  MR_TRY(parse_options(reader, object));
+  return object.kind == Kind::kTopic ? settle_topic(create) : settle_table(create);
+}
+
+std::string canonical_sql(const catalog::Object& object) {
+  switch (object.kind) {
+    case Kind::kTopic:
+      return fmt::format("CREATE TOPIC {}{}{}", quoted(object.name), columns_sql(object),
+                         options_sql(object));
+    case Kind::kTable:
+      return fmt::format("CREATE TABLE {}{}{}", quoted(object.name), columns_sql(object),
+                         options_sql(object));
+    case Kind::kView:
+      return fmt::format("CREATE VIEW {} AS\n{}", quoted(object.name), object.query);
+    case Kind::kMaterializedView:
+      return fmt::format("CREATE MATERIALIZED VIEW {} AS\n{}", quoted(object.name), object.query);
+  }
+  return {};
+}
+
+}  // namespace millrace::sql

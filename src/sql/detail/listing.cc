@@ -1,0 +1,105 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "sql/detail/ddl.h"
+#include "sql/format.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Kind;
+using catalog::Object;
+using duckdb::LogicalType;
+using duckdb::Value;
+
+std::string columns_text(const Object& object) {
+  std::vector<std::string> parts;
+  for (const auto& column : object.columns) {
+    parts.push_back(fmt::format("{} {}", quoted(column.name), column.type));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string option(const Object& object, const std::string& name) {
+  const auto found = object.options.find(name);
+  return found == object.options.end() ? std::string() : found->second;
+}
+
+Listing of_text(std::vector<std::string> names) {
+  Listing listing;
+  listing.types.assign(names.size(), LogicalType::VARCHAR);
+  listing.names = std::move(names);
+  return listing;
+}
+
+}  // namespace
+
+Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) {
+  using What = ShowObjects::What;
+  auto listing = what == What::kTopics   ? of_text({"name", "partitions", "format", "columns"})
+                 : what == What::kTables ? of_text({"name", "primary_key", "columns"})
+                 : what == What::kViews  ? of_text({"name", "kind", "query"})
+                                         : of_text({"name", "kind", "columns"});
+  if (what == What::kTopics) listing.types[1] = LogicalType::INTEGER;
+  for (const auto* object : snapshot.list()) {
+    if (object->internal) continue;
+    const bool is_view = object->kind == Kind::kView || object->kind == Kind::kMaterializedView;
+    if (what == What::kTopics && object->kind == Kind::kTopic) {
+      listing.rows.push_back({Value(object->name), Value::INTEGER(object->partitions),
+                              Value(option(*object, "format")), Value(columns_text(*object))});
+    } else if (what == What::kTables && object->kind == Kind::kTable) {
+      listing.rows.push_back({Value(object->name),
+                              Value(fmt::format("{}", fmt::join(object->primary_key, ", "))),
+                              Value(columns_text(*object))});
+    } else if (what == What::kViews && is_view) {
+      listing.rows.push_back(
+          {Value(object->name), Value(std::string(name_of(object->kind))), Value(object->query)});
+    } else if (what == What::kAll) {
+      listing.rows.push_back({Value(object->name), Value(std::string(name_of(object->kind))),
+                              Value(columns_text(*object))});
+    }
+  }
+  return listing;
+}
+
+Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate& show) {
+  const auto* object = snapshot.find(show.name);
+  if (!object) {
+    return Error{ErrorCode::kUndefinedObject, fmt::format("\"{}\" does not exist", show.name),
+                 show.name_begin};
+  }
+  auto listing = of_text({"sql"});
+  listing.rows.push_back({Value(object->sql)});
+  return listing;
+}
+
+Result<Listing> describe_object(
+    const Object& object,
+    const std::function<Result<ViewPlanner::Checked>(const std::string&)>& view_columns) {
+  auto listing = of_text({"column", "type", "nullable", "key", "default", "hidden"});
+  const auto add = [&](const std::string& name, const std::string& type, bool not_null, bool key,
+                       const std::string& default_sql, bool hidden) {
+    listing.rows.push_back(
+        {Value(name), Value(type), Value(not_null ? "no" : "yes"), Value(key ? "primary key" : ""),
+         default_sql.empty() ? Value() : Value(default_sql), Value(hidden ? "yes" : "no")});
+  };
+  if (object.kind == Kind::kView) {
+    MR_TRY(auto checked, view_columns(object.query));
+    for (size_t i = 0; i < checked.names.size(); ++i) {
+      add(checked.names[i], checked.types[i].ToString(), false, false, {}, false);
+    }
+    return listing;
+  }
+  MR_TRY(auto columns, columns_of(object));
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const auto& column = columns[i];
+    if (column.hidden && object.kind != Kind::kTopic) continue;
+    const bool key = std::ranges::find(object.primary_key, column.name) != object.primary_key.end();
+    const bool declared = i < object.columns.size();
+    add(column.name, column.type.ToString(), column.not_null, key,
+        declared ? object.columns[i].default_sql : "", column.hidden);
+  }
+  return listing;
+}
+
+}  // namespace millrace::sql

@@ -1,0 +1,177 @@
+#include "sql/detail/statements.h"
+
+#include <fmt/format.h>
+
+#include "sql/detail/definition.h"
+#include "sql/detail/token_reader.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Kind;
+using Parsed = Result<std::optional<OurStatement>>;
+
+Parsed not_ours() { return std::optional<OurStatement>(); }
+template <typename T>
+Parsed ours(T statement) {
+  return std::optional<OurStatement>(std::move(statement));
+}
+
+/// TOPIC, TABLE, VIEW or MATERIALIZED VIEW.
+std::optional<Kind> take_kind(TokenReader& reader) {
+  if (reader.take_word("topic")) return Kind::kTopic;
+  if (reader.take_word("table")) return Kind::kTable;
+  if (reader.take_words({"materialized", "view"})) return Kind::kMaterializedView;
+  if (reader.take_word("view")) return Kind::kView;
+  return std::nullopt;
+}
+
+Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& create) {
+  if (reader.peek().is_symbol('(')) {
+    return Error{ErrorCode::kNotSupported, "a list of column names before AS is not supported",
+                 reader.peek().begin, "Name the columns in the query: SELECT expression AS name."};
+  }
+  if (!reader.take_word("as")) return reader.unexpected("expected AS and a query");
+  if (reader.at_end()) return reader.unexpected("expected a query");
+  create.query_begin = reader.peek().begin;
+  size_t end = create.query_begin;
+  while (!reader.at_end()) end = reader.take().end;
+  create.object.query = sql.substr(create.query_begin, end - create.query_begin);
+  return {};
+}
+
+/// What follows CREATE; nothing when DuckDB's parser shall have it.
+Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenReader& reader) {
+  CreateObject create;
+  create.or_replace = reader.take_words({"or", "replace"});
+  const auto kind = take_kind(reader);
+  if (!kind) return std::optional<CreateObject>();
+  create.object.kind = *kind;
+  create.if_not_exists = reader.take_words({"if", "not", "exists"});
+  MR_TRY(auto name, reader.name());
+  create.object.name = std::move(name.text);
+  if (*kind == Kind::kView || *kind == Kind::kMaterializedView) {
+    MR_TRY(parse_view(sql, reader, create));
+  } else {
+    MR_TRY(parse_definition(sql, reader, create));
+  }
+  MR_TRY(reader.expect_end());
+  if (create.or_replace && create.if_not_exists) {
+    return Error{ErrorCode::kSyntax, "OR REPLACE and IF NOT EXISTS exclude each other"};
+  }
+  create.object.sql = canonical_sql(create.object);
+  return std::optional(std::move(create));
+}
+
+Parsed parse_drop(TokenReader& reader) {
+  const auto kind = take_kind(reader);
+  if (!kind) return not_ours();
+  DropObject drop;
+  drop.kind = *kind;
+  drop.if_exists = reader.take_words({"if", "exists"});
+  MR_TRY(auto name, reader.name());
+  drop.name = std::move(name.text);
+  drop.name_begin = name.begin;
+  reader.take_word("restrict");
+  if (reader.peek().is("cascade")) {
+    return Error{ErrorCode::kNotSupported, "DROP ... CASCADE is not supported", reader.peek().begin,
+                 "Drop what depends on it first."};
+  }
+  MR_TRY(reader.expect_end());
+  return ours(std::move(drop));
+}
+
+Parsed parse_show(TokenReader& reader) {
+  using What = ShowObjects::What;
+  constexpr std::pair<std::string_view, What> kLists[] = {{"topics", What::kTopics},
+                                                          {"tables", What::kTables},
+                                                          {"views", What::kViews},
+                                                          {"all", What::kAll}};
+  for (const auto& [word, what] : kLists) {
+    if (!reader.take_word(word)) continue;
+    MR_TRY(reader.expect_end());
+    return ours(ShowObjects{what});
+  }
+  if (!reader.take_word("create")) return not_ours();
+  if (!reader.peek(1).is_symbol('.')) take_kind(reader);
+  MR_TRY(auto name, reader.name());
+  MR_TRY(reader.expect_end());
+  return ours(ShowCreate{std::move(name.text), name.begin});
+}
+
+/// DESCRIBE name and EXPLAIN name: ours when the rest is the name of an object of ours.
+const catalog::Object* named_object(TokenReader& reader, const catalog::Snapshot& snapshot) {
+  if (!reader.peek().is_name()) return nullptr;
+  auto name = reader.name();
+  if (!name || !reader.at_end()) return nullptr;
+  return snapshot.find(name->text);
+}
+
+Parsed parse_describe(TokenReader& reader, const catalog::Snapshot& snapshot) {
+  const auto begin = reader.peek().begin;
+  const bool with_kind = !reader.peek(1).is_symbol('.') &&
+                         reader.peek(1).kind != Token::Kind::kEnd && take_kind(reader).has_value();
+  const auto name = reader.peek();
+  if (const auto* object = named_object(reader, snapshot))
+    return ours(DescribeObject{object->name});
+  if (!with_kind) return not_ours();
+  return Error{ErrorCode::kUndefinedObject, fmt::format("\"{}\" does not exist", name.text),
+               name.begin > begin ? name.begin : begin};
+}
+
+Parsed parse_explain(TokenReader& reader, const catalog::Snapshot& snapshot) {
+  reader.take_words({"materialized", "view"});
+  const auto* object = named_object(reader, snapshot);
+  if (!object || object->kind != Kind::kMaterializedView) return not_ours();
+  return ours(ExplainView{object->name});
+}
+
+Parsed parse_apply(std::string_view sql, TokenReader& reader) {
+  ApplyObject apply;
+  apply.dry_run = reader.take_words({"dry", "run"});
+  if (!reader.take_word("create")) return reader.unexpected("APPLY takes a CREATE statement");
+  MR_TRY(auto create, parse_create(sql, reader));
+  if (!create) {
+    return reader.unexpected("APPLY takes CREATE TOPIC, TABLE, VIEW or MATERIALIZED VIEW");
+  }
+  apply.create = std::move(*create);
+  return ours(std::move(apply));
+}
+
+bool is_end(const TokenReader& reader) {
+  return reader.at_end() || reader.peek().is("transaction") || reader.peek().is("work");
+}
+
+}  // namespace
+
+Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
+                  const catalog::Snapshot& snapshot) {
+  TokenReader reader(tokens);
+  if (reader.take_word("create")) {
+    MR_TRY(auto create, parse_create(sql, reader));
+    if (!create) return not_ours();
+    return ours(std::move(*create));
+  }
+  if (reader.take_word("drop")) return parse_drop(reader);
+  if (reader.take_word("show")) return parse_show(reader);
+  if (reader.take_word("describe") || reader.take_word("desc")) {
+    return parse_describe(reader, snapshot);
+  }
+  if (reader.take_word("explain")) return parse_explain(reader, snapshot);
+  if (reader.take_word("apply")) return parse_apply(sql, reader);
+  // PostgreSQL's isolation levels and access modes may follow; ours is always a snapshot.
+  if (reader.take_word("begin") || reader.take_words({"start", "transaction"})) {
+    return ours(BeginTransaction{});
+  }
+  if (reader.take_word("commit") || reader.take_word("end")) {
+    if (is_end(reader)) return ours(EndTransaction{true});
+    return reader.unexpected();
+  }
+  if (reader.take_word("rollback") || reader.take_word("abort")) {
+    if (is_end(reader)) return ours(EndTransaction{false});
+    return Error{ErrorCode::kNotSupported, "savepoints are not supported", reader.peek().begin};
+  }
+  return not_ours();
+}
+
+}  // namespace millrace::sql

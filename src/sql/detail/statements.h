@@ -1,0 +1,68 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "catalog/catalog.h"
+#include "sql/detail/lexer.h"
+
+namespace millrace::sql {
+
+// The statements that are ours and not DuckDB's, parsed. Positions are byte offsets into the
+// statement's text.
+
+/// CREATE [OR REPLACE] TOPIC | TABLE | [MATERIALIZED] VIEW [IF NOT EXISTS] name ...
+struct CreateObject {
+  catalog::Object object;  // what the text alone says: no id, no dependencies, no view columns
+  bool or_replace = false;
+  bool if_not_exists = false;
+  size_t query_begin = 0;      // views: where the SELECT begins
+  size_t watermark_begin = 0;  // topics: where the watermark's expression begins
+};
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW [IF EXISTS] name
+struct DropObject {
+  catalog::Kind kind = catalog::Kind::kTopic;
+  std::string name;
+  size_t name_begin = 0;
+  bool if_exists = false;
+};
+/// SHOW TOPICS | TABLES | VIEWS | ALL
+struct ShowObjects {
+  enum class What { kTopics, kTables, kViews, kAll };
+  What what = What::kAll;
+};
+/// SHOW CREATE [kind] name
+struct ShowCreate {
+  std::string name;
+  size_t name_begin = 0;
+};
+/// DESCRIBE name, when `name` is in the catalog
+struct DescribeObject {
+  std::string name;
+};
+/// EXPLAIN [MATERIALIZED VIEW] name, when `name` is a materialized view
+struct ExplainView {
+  std::string name;
+};
+/// APPLY [DRY RUN] CREATE ...
+struct ApplyObject {
+  CreateObject create;
+  bool dry_run = false;
+};
+struct EndTransaction {
+  bool commit = true;
+};
+struct BeginTransaction {};
+
+using OurStatement = std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject,
+                                  ExplainView, ApplyObject, BeginTransaction, EndTransaction>;
+
+/// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
+/// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.
+Result<std::optional<OurStatement>> parse_ours(std::string_view sql,
+                                               const std::vector<Token>& tokens,
+                                               const catalog::Snapshot& snapshot);
+
+}  // namespace millrace::sql
