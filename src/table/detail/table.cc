@@ -58,9 +58,9 @@ Result<std::shared_ptr<Table>> Table::make(io::Runtime& runtime, io::Env& env,
   if (layout.has_primary_key()) {
     MR_TRY(key_reader, sql::RecordKeyReader::make(layout.key_types()));
   }
-  return std::shared_ptr<Table>(
-      new Table(Parts{runtime, env, std::move(layout), std::move(topic), config.batch_bytes_max,
-                      std::move(decoder), std::move(key_reader)}));
+  return std::make_shared<Table>(Parts{runtime, env, std::move(layout), std::move(topic),
+                                       config.batch_bytes_max, std::move(decoder),
+                                       std::move(key_reader)});
 }
 
 Table::Table(Parts parts)

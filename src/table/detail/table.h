@@ -25,6 +25,8 @@ class Table final : public sql::Relation, public std::enable_shared_from_this<Ta
   /// Errors: kUndefinedObject (no such log), and of the columns.
   static Result<std::shared_ptr<Table>> make(io::Runtime& runtime, io::Env& env,
                                              broker::Broker& broker, catalog::Object object);
+  struct Parts;
+  explicit Table(Parts parts);
 
   /// Folds all of the log, and cuts off a transaction that a crash has torn.
   Result<> replay();
@@ -40,9 +42,6 @@ class Table final : public sql::Relation, public std::enable_shared_from_this<Ta
   Result<uint64_t> apply(std::vector<sql::Change> changes) override;
 
  private:
-  struct Parts;
-  explicit Table(Parts parts);
-
   void schedule();
   Result<> cut_torn_transaction();
   // Under write_mutex_:
