@@ -59,10 +59,9 @@ void prepare(::io_uring_sqe* sqe, FileOp& op) {
 }
 }  // namespace
 
-FileRing::FileRing(std::function<void(std::move_only_function<void()>)> post)
-    : post_(std::move(post)) {
+FileRing::FileRing(Post post, bool try_ring) : post_(std::move(post)) {
   auto ring = std::make_unique<::io_uring>();
-  int failed = ::io_uring_queue_init(kEntries, ring.get(), 0);
+  int failed = try_ring ? ::io_uring_queue_init(kEntries, ring.get(), 0) : -ENOSYS;
   if (failed == 0) {
     event_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     MR_CHECK(event_fd_ >= 0);

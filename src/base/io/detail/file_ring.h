@@ -31,8 +31,10 @@ struct FileOp {
 /// does not.
 class FileRing {
  public:
-  /// `post` runs work on the shard, later; any thread may call it.
-  explicit FileRing(std::function<void(std::move_only_function<void()>)> post);
+  using Post = std::function<void(std::move_only_function<void()>)>;
+  /// `post` runs work on the shard, later; any thread may call it. Without `try_ring` the plain
+  /// thread serves.
+  explicit FileRing(Post post, bool try_ring = true);
   ~FileRing();
   FileRing(const FileRing&) = delete;
   FileRing& operator=(const FileRing&) = delete;
@@ -48,7 +50,7 @@ class FileRing {
   void submit();
   void run_thread();
 
-  std::function<void(std::move_only_function<void()>)> post_;
+  Post post_;
   std::unique_ptr<::io_uring> ring_;
   int event_fd_ = -1;
   bool submit_posted_ = false;
