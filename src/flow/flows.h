@@ -29,7 +29,10 @@ class Flows {
   virtual Result<> add(const catalog::Object& view) = 0;
   /// Stops it.
   virtual Result<> remove(const std::string& name) = 0;
-  /// The view's rows; null when unknown.
+  /// The view's operators as EXPLAIN shows them. Errors: kUndefinedObject.
+  virtual Result<std::string> describe(const std::string& name) = 0;
+  /// The view's rows; null when unknown. A scan waits until the view is recovered, and fails with
+  /// the reason when the view has stopped.
   virtual std::shared_ptr<sql::Relation> find(const std::string& name) = 0;
   /// Waits until the view has taken in everything that its inputs held at the time of the call. For
   /// tests and `sync`.

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "flow/detail/dataflow.h"
+#include "flow/detail/delta.h"
+#include "log/record_batch.h"
+#include "sql/format.h"
+
+namespace millrace::flow {
+
+/// Offsets [from, until) of one partition.
+struct OffsetRange {
+  int32_t partition = 0;
+  Offset from = 0;
+  Offset until = 0;
+  bool operator==(const OffsetRange&) const = default;
+};
+
+/// What one epoch took in: by topic name, sorted by partition; only ranges that hold something.
+using InputRanges = std::map<std::string, std::vector<OffsetRange>>;
+
+/// One epoch as it was computed: enough to compute it again.
+struct EpochInputs {
+  Epoch epoch;
+  InputRanges inputs;
+};
+
+/// The record that makes everything before it in a changelog final: the epochs since the commit
+/// before, the last one being the commit's own. All but the last had no output.
+/// docs/dataflow.md is the format.
+struct Commit {
+  std::vector<EpochInputs> epochs;
+
+  std::string to_json() const;
+  /// Errors: kCorruptRecord.
+  static Result<Commit> parse(std::string_view json);
+};
+
+/// What a record of a changelog is, told by its headers.
+bool is_commit(const log::RecordView& record);
+/// How often the row is inserted (+) or removed (-). Errors: kCorruptRecord.
+Result<int64_t> weight_of(const log::RecordView& record);
+
+/// Writes epochs of one view as the bytes of one append: rows, then the commit.
+class ChangelogWriter {
+ public:
+  static Result<std::unique_ptr<ChangelogWriter>> make(std::vector<std::string> names,
+                                                       std::vector<duckdb::LogicalType> types);
+  /// RecordBatches back to back; the last record of the last is the commit. `records` is their
+  /// number.
+  std::string write(const DeltaStream& rows, const Commit& commit, size_t* records);
+
+ private:
+  explicit ChangelogWriter(std::unique_ptr<sql::JsonWriter> json) : json_(std::move(json)) {}
+  void add_row(TimestampMs timestamp, int64_t weight);
+  void close_batch(std::string& bytes);
+
+  std::unique_ptr<sql::JsonWriter> json_;
+  log::BatchBuilder batch_;
+  std::string row_;
+};
+
+}  // namespace millrace::flow

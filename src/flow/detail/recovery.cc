@@ -1,0 +1,179 @@
+#include <fmt/format.h>
+
+#include "base/logging.h"
+#include "flow/detail/view.h"
+
+// How a view comes back: what its changelog holds, computed again.
+
+namespace millrace::flow {
+
+namespace {
+
+constexpr size_t kReadBytes = 1u << 20;
+
+Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t bytes) {
+  return log.shard().block_on(log.read(from, bytes));
+}
+
+}  // namespace
+
+Result<> View::open(io::Gate& gate, std::function<void()> wake) {
+  commits_ = CommitQueue::make(changelog_, gate, std::move(wake));
+  MR_TRY(cut_torn_tail());
+  replay_at_ = changelog_->start_offset();
+  if (changelog_->high_watermark() == replay_at_) MR_TRY(begin());
+  replay_end_ = changelog_->high_watermark();
+  MR_TRY(const auto first, first_commit());
+  return hold_inputs(first);
+}
+
+Result<> View::cut_torn_tail() {
+  // The last record that is a commit, batch by batch from the end: a crash leaves at most one
+  // append without its own.
+  const Offset end = changelog_->high_watermark();
+  const Offset start = changelog_->start_offset();
+  Offset keep = end;
+  while (keep > start) {
+    MR_TRY(const auto read, read_log(*changelog_, keep - 1, 1));
+    Offset batch_start = keep;
+    Offset after_commit = -1;
+    const auto each = [&](const log::RecordView& record) {
+      if (record.offset >= keep) return;
+      batch_start = std::min(batch_start, record.offset);
+      if (is_commit(record)) after_commit = record.offset + 1;
+    };
+    MR_TRY(log::for_each_record(read.batches, true, each));
+    if (after_commit >= 0) {
+      keep = after_commit;
+      break;
+    }
+    keep = batch_start < keep ? batch_start : keep - 1;
+  }
+  if (keep == end) return {};
+  logging::info("cut an unfinished epoch off a changelog",
+                {{"view", object_.name}, {"records", end - keep}});
+  return changelog_->shard().block_on(changelog_->truncate_to(keep));
+}
+
+Result<> View::begin() {
+  EpochInputs start;
+  start.epoch.clock_us = env_.now_ms() * 1000;
+  for (const auto& source : sources_) {
+    auto& ranges = start.inputs[source.source->object().name];
+    for (const auto& partition : source.source->topic().partitions) {
+      const Offset at = partition->start_offset();
+      ranges.push_back({partition->index(), at, at});
+    }
+  }
+  size_t records = 0;
+  Commit commit{{std::move(start)}};
+  auto bytes = writer_->write({}, commit, &records);
+  MR_TRY(changelog_->shard().block_on(changelog_->append(std::move(bytes), log::Ack::kDurable)));
+  return {};
+}
+
+Result<Commit> View::first_commit() {
+  MR_TRY(const auto read, read_log(*changelog_, replay_at_, 1));
+  std::string json;
+  bool found = false;
+  MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
+    if (!found && record.offset == replay_at_ && is_commit(record)) {
+      json = record.value.value_or("");
+      found = true;
+    }
+  }));
+  auto commit = Commit::parse(json);
+  if (!commit || commit->epochs.size() != 1 || commit->epochs[0].epoch.number != 0)
+    return Error{ErrorCode::kCorruptRecord,
+                 fmt::format("the changelog of view {} does not hold where it began: create the "
+                             "view anew",
+                             object_.name)};
+  return commit;
+}
+
+Result<> View::hold_inputs(const Commit& first) {
+  for (auto& source : sources_) {
+    const auto ranges = first.epochs[0].inputs.find(source.source->object().name);
+    if (ranges == first.epochs[0].inputs.end()) continue;
+    for (const auto& range : ranges->second) {
+      if (range.partition < 0 || static_cast<size_t>(range.partition) >= source.positions.size())
+        continue;
+      auto& partition = *source.source->topic().partitions[range.partition];
+      MR_TRY(partition.shard().block_on(partition.hold("view " + object_.name, range.from)));
+      source.positions[range.partition] = range.from;
+      source.source->advance(*source.reader, range.partition, range.from);
+    }
+  }
+  return {};
+}
+
+Result<> View::replay_some() {
+  if (to_replay_.empty()) {
+    if (replay_at_ >= replay_end_) {
+      recovered();
+      return {};
+    }
+    return read_commits();
+  }
+  const auto next = std::move(to_replay_.front());
+  to_replay_.pop_front();
+  size_t rows = 0;
+  for (const auto& epoch : next.commit.epochs) {
+    MR_TRY(const size_t count, replay(epoch));
+    rows += count;
+  }
+  if (rows != next.rows)
+    logging::error("an epoch gave other rows when computed again",
+                   {{"view", object_.name},
+                    {"epoch", next.commit.epochs.back().epoch.number},
+                    {"rows", rows},
+                    {"before", next.rows}});
+  return {};
+}
+
+Result<> View::read_commits() {
+  MR_TRY(const auto read, read_log(*changelog_, replay_at_, kReadBytes));
+  Result<> outcome;
+  const auto each = [&](const log::RecordView& record) {
+    if (record.offset < replay_at_ || record.offset >= replay_end_ || !outcome) return;
+    if (!is_commit(record)) {
+      ++rows_since_commit_;
+      return;
+    }
+    auto commit = Commit::parse(record.value.value_or(""));
+    if (commit)
+      to_replay_.push_back({std::move(*commit), std::exchange(rows_since_commit_, 0)});
+    else
+      outcome = std::move(commit).error();
+  };
+  MR_TRY(log::for_each_record(read.batches, true, each));
+  if (read.next_offset <= replay_at_)
+    return Error{ErrorCode::kCorruptRecord,
+                 fmt::format("the changelog of {} ends at {}", object_.name, replay_at_)};
+  replay_at_ = read.next_offset;
+  return outcome;
+}
+
+Result<size_t> View::replay(const EpochInputs& epoch) {
+  if (epoch.epoch.number == 0) {  // where it began
+    last_epoch_ = epoch.epoch;
+    return size_t{0};
+  }
+  if (epoch.epoch.number != last_epoch_.number + 1)
+    return Error{ErrorCode::kCorruptRecord,
+                 fmt::format("the changelog of {} goes from epoch {} to {}", object_.name,
+                             last_epoch_.number, epoch.epoch.number)};
+  MR_TRY(const auto rows, step(epoch));
+  MR_TRY(rows_.apply(rows));
+  return rows.row_count();
+}
+
+void View::recovered() {
+  report();
+  std::lock_guard lock(mutex_);
+  recovered_ = true;
+  shown_ = positions();
+  changed_.notify_all();
+}
+
+}  // namespace millrace::flow

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "broker/broker.h"
+#include "flow/detail/source.h"
+#include "sql/engine.h"
+
+namespace millrace::flow {
+
+/// Whether both are one topic, unchanged: not dropped and created anew, nor replaced.
+bool is_same(const broker::Topic& a, const broker::Topic& b);
+
+/// The sources of a node, each made when it is first asked for and shared while someone reads it.
+/// Any thread that is not a shard's.
+class SourceRegistry {
+ public:
+  SourceRegistry(io::Env& env, broker::Broker& broker, sql::Engine& engine)
+      : env_(env), broker_(broker), engine_(engine) {}
+
+  /// Errors: kUndefinedObject; what the topic's watermark has against it.
+  Result<std::shared_ptr<Source>> get(const std::string& name);
+
+ private:
+  io::Env& env_;
+  broker::Broker& broker_;
+  sql::Engine& engine_;
+  DecodeBudget budget_;
+  std::mutex mutex_;
+  std::map<std::string, std::weak_ptr<Source>> sources_;
+};
+
+}  // namespace millrace::flow

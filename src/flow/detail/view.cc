@@ -1,0 +1,381 @@
+#include "flow/detail/view.h"
+
+#include <fmt/format.h>
+
+#include "base/logging.h"
+
+namespace millrace::flow {
+
+namespace {
+
+// Epochs on their way to the disk. Two keep the disk and the lane both busy; with more, epochs
+// would not grow with the time that an fsync takes.
+constexpr size_t kCommitsMax = 2;
+constexpr size_t kCommitBytesMax = 16u << 20;
+// Epochs without output are committed with the next that has some, or after this time.
+constexpr auto kCommitDelay = std::chrono::seconds(1);
+
+}  // namespace
+
+struct View::Instruments {
+  Instruments(Metrics& metrics, const std::string& view)
+      : metrics(metrics),
+        labels{{"view", view}},
+        epochs(metrics.counter("millrace_flow_epochs_total", "Epochs computed", labels)),
+        rows_in(metrics.counter("millrace_flow_rows_in_total", "Rows taken from inputs", labels)),
+        rows_out(metrics.counter("millrace_flow_rows_out_total", "Rows put out", labels)),
+        rows(metrics.gauge("millrace_flow_rows", "Distinct rows of the view", labels)),
+        state_bytes(metrics.gauge("millrace_flow_state_bytes",
+                                  "Memory of the operators' state and the rows", labels)),
+        late_rows(metrics.gauge("millrace_flow_late_rows",
+                                "Rows that came after their window had closed", labels)),
+        failed(metrics.gauge("millrace_flow_failed", "1 when the view has stopped", labels)) {
+    failed.set(0);
+  }
+  ~Instruments() {
+    for (const char* name :
+         {"millrace_flow_epochs_total", "millrace_flow_rows_in_total",
+          "millrace_flow_rows_out_total", "millrace_flow_rows", "millrace_flow_state_bytes",
+          "millrace_flow_late_rows", "millrace_flow_failed"})
+      metrics.remove(name, labels);
+  }
+
+  Metrics& metrics;
+  Metrics::Labels labels;
+  Metrics::Counter& epochs;
+  Metrics::Counter& rows_in;
+  Metrics::Counter& rows_out;
+  Metrics::Gauge& rows;
+  Metrics::Gauge& state_bytes;
+  Metrics::Gauge& late_rows;
+  Metrics::Gauge& failed;
+};
+
+View::View(io::Env& env, const Flows::Options& options, Parts parts)
+    : env_(env),
+      options_(options),
+      object_(std::move(parts.object)),
+      dataflow_(std::move(parts.dataflow)),
+      sources_(std::move(parts.sources)),
+      inputs_(std::move(parts.inputs)),
+      changelog_(std::move(parts.changelog)),
+      writer_(std::move(parts.writer)),
+      rows_(dataflow_->types(), dataflow_->append_only()),
+      instruments_(std::make_unique<Instruments>(env.metrics(), object_.name)) {
+  shown_ = positions();
+}
+
+View::~View() {
+  for (auto& source : sources_) source.source->unsubscribe(source.reader);
+}
+
+void View::close() {
+  commits_->close();
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  changed_.notify_all();
+}
+
+std::string View::describe() const { return dataflow_->describe(); }
+
+View::Positions View::positions() const {
+  Positions all;
+  for (const auto& source : sources_) all.push_back(source.positions);
+  return all;
+}
+
+std::optional<Clock::time_point> View::run() {
+  {
+    std::lock_guard lock(mutex_);
+    if (error_ || closed_) return std::nullopt;
+  }
+  auto next = advance();
+  if (next) return *next;
+  fail(std::move(next).error());
+  return std::nullopt;
+}
+
+void View::fail(Error error) {
+  logging::error("a view has stopped", {{"view", object_.name}, {"reason", error.text}});
+  instruments_->failed.set(1);
+  std::lock_guard lock(mutex_);
+  error.text = fmt::format("view {} has stopped: {}", object_.name, error.text);
+  error_ = std::move(error);
+  changed_.notify_all();
+}
+
+Result<std::optional<Clock::time_point>> View::advance() {
+  MR_TRY(show_durable());
+  if (!recovered_) {
+    MR_TRY(replay_some());
+    return std::optional(Clock::now());
+  }
+  return live();
+}
+
+// ---- live epochs
+
+Result<std::optional<Clock::time_point>> View::live() {
+  const auto now = Clock::now();
+  // Woken again when one of them is durable.
+  if (commits_->waiting() >= kCommitsMax || commits_->waiting_bytes() >= kCommitBytesMax)
+    return std::optional<Clock::time_point>();
+  auto ranges = next_ranges();
+  if (ranges.empty()) {
+    if (uncommitted_.empty()) return std::optional<Clock::time_point>();
+    if (now < uncommitted_since_ + kCommitDelay)
+      return std::optional(uncommitted_since_ + kCommitDelay);
+    commit({});
+    return std::optional<Clock::time_point>();
+  }
+  size_t waiting = 0;
+  for (const auto& [topic, taken] : ranges)
+    for (const auto& range : taken) waiting += range.until - range.from;
+  if (now < last_start_ + options_.epoch_interval && waiting < options_.epoch_rows_max / 4)
+    return std::optional(last_start_ + options_.epoch_interval);
+  last_start_ = now;
+  MR_TRY(compute(std::move(ranges)));
+  return std::optional(Clock::now());
+}
+
+InputRanges View::next_ranges() const {
+  // Tables first: a stream that joins rows which are still to come would be corrected for each.
+  InputRanges ranges;
+  bool whole = true;
+  for (const auto& source : sources_)
+    if (source.is_table()) whole = take_ranges(source, ranges) && whole;
+  if (!whole) return ranges;
+  for (const auto& source : sources_)
+    if (!source.is_table()) take_ranges(source, ranges);
+  return ranges;
+}
+
+bool View::take_ranges(const ViewSource& source, InputRanges& ranges) const {
+  const auto& partitions = source.source->topic().partitions;
+  size_t with_input = 0;
+  for (size_t p = 0; p < source.positions.size(); ++p)
+    with_input += partitions[p]->high_watermark() > source.positions[p];
+  if (with_input == 0) return true;
+  const auto most = static_cast<Offset>(std::max<size_t>(options_.epoch_rows_max / with_input, 1));
+  bool whole = true;
+  auto& taken = ranges[source.source->object().name];
+  for (size_t p = 0; p < source.positions.size(); ++p) {
+    const Offset from = source.positions[p];
+    const Offset end = partitions[p]->high_watermark();
+    if (end <= from) continue;
+    const Offset until = std::min(end, from + most);
+    whole = whole && until == end;
+    taken.push_back({static_cast<int32_t>(p), from, until});
+  }
+  return whole;
+}
+
+Result<> View::compute(InputRanges ranges) {
+  EpochInputs epoch;
+  epoch.epoch.number = last_epoch_.number + 1;
+  epoch.epoch.clock_us = std::max(last_epoch_.clock_us, env_.now_ms() * 1000);
+  epoch.inputs = std::move(ranges);
+  MR_TRY(auto rows, step(epoch));
+  instruments_->rows_out.add(static_cast<double>(rows.row_count()));
+  if (uncommitted_.empty()) uncommitted_since_ = Clock::now();
+  uncommitted_.push_back(std::move(epoch));
+  if (rows.row_count() > 0) {
+    commit(std::move(rows));
+  } else {
+    computed_.push_back({positions(), {}, true});
+    if (Clock::now() >= uncommitted_since_ + kCommitDelay) commit({});
+  }
+  return show_durable();
+}
+
+void View::commit(DeltaStream rows) {
+  size_t records = 0;
+  std::string bytes = writer_->write(rows, {std::exchange(uncommitted_, {})}, &records);
+  computed_.push_back({positions(), std::move(rows), false});
+  commits_->push(std::move(bytes), records);
+}
+
+Result<> View::show_durable() {
+  if (auto failure = commits_->failure()) return std::move(*failure);
+  auto waiting = computed_.begin();
+  for ([[maybe_unused]] const auto& done : commits_->take_done()) {
+    waiting = std::find_if(waiting, computed_.end(), [](const auto& c) { return !c.durable; });
+    MR_CHECK(waiting != computed_.end());
+    waiting->durable = true;
+  }
+  if (computed_.empty() || !computed_.front().durable) return {};
+  while (!computed_.empty() && computed_.front().durable) {
+    MR_TRY(rows_.apply(computed_.front().rows));
+    std::lock_guard lock(mutex_);
+    shown_ = std::move(computed_.front().positions);
+    computed_.pop_front();
+  }
+  changed_.notify_all();
+  report();
+  return {};
+}
+
+void View::report() {
+  instruments_->rows.set(static_cast<double>(rows_.size()));
+  size_t bytes = dataflow_->state_bytes() + rows_.memory_bytes();
+  for (const auto& input : inputs_)
+    if (input.upsert) bytes += input.upsert->memory_bytes();
+  instruments_->state_bytes.set(static_cast<double>(bytes));
+  instruments_->late_rows.set(static_cast<double>(dataflow_->late_rows()));
+}
+
+// ---- one epoch
+
+Result<DeltaStream> View::step(const EpochInputs& epoch) {
+  MR_TRY(auto reads, read(epoch.inputs));
+  std::vector<DeltaStream> streams(inputs_.size());
+  feed(reads, streams);
+  feed_watermarks(reads, epoch.epoch.clock_us, streams);
+  size_t rows = 0;
+  for (const auto& stream : streams) rows += stream.row_count();
+  DeltaStream out;
+  MR_TRY(dataflow_->step(epoch.epoch, streams, out));
+  last_epoch_ = epoch.epoch;
+  instruments_->epochs.add();
+  instruments_->rows_in.add(static_cast<double>(rows));
+  for (const auto& read : reads) {
+    auto& source = sources_[read.source];
+    for (const auto& cursor : read.cursors) {
+      source.positions[cursor.partition] = cursor.until;
+      source.source->advance(*source.reader, cursor.partition, cursor.until);
+    }
+  }
+  return out;
+}
+
+Result<View::Read> View::plan_read(size_t at, const std::vector<OffsetRange>& ranges) const {
+  const auto& source = sources_[at];
+  Read read{at, {}};
+  for (const auto& range : ranges) {
+    const auto wrong = [&](std::string_view why) {
+      return Error{ErrorCode::kOffsetOutOfRange,
+                   fmt::format("offsets {} to {} of partition {} of {} {}", range.from, range.until,
+                               range.partition, source.source->object().name, why)};
+    };
+    if (range.partition < 0 || static_cast<size_t>(range.partition) >= source.positions.size() ||
+        range.from != source.positions[range.partition] || range.until < range.from)
+      return wrong("do not follow what the view has taken in");
+    if (source.source->topic().partitions[range.partition]->start_offset() > range.from)
+      return wrong("are needed to compute the view, and are deleted: create it anew");
+    read.cursors.push_back({range.partition, range.from, range.until, {}});
+  }
+  return read;
+}
+
+Result<std::vector<View::Read>> View::read(const InputRanges& ranges) {
+  std::vector<Read> reads;
+  std::deque<std::pair<Source*, Source::Cursor*>> left;
+  for (const auto& [topic, taken] : ranges) {
+    const auto named = [&](const auto& s) { return s.source->object().name == topic; };
+    const auto found = std::ranges::find_if(sources_, named);
+    if (found == sources_.end())
+      return Error{ErrorCode::kCorruptRecord,
+                   fmt::format("the changelog of {} names the input {}", object_.name, topic)};
+    MR_TRY(auto read, plan_read(found - sources_.begin(), taken));
+    reads.push_back(std::move(read));
+  }
+  for (auto& read : reads)
+    for (auto& cursor : read.cursors)
+      left.emplace_back(sources_[read.source].source.get(), &cursor);
+  // What another lane decodes just now comes last: it will be there for the taking.
+  size_t busy = 0;
+  while (!left.empty()) {
+    auto [source, cursor] = left.front();
+    left.pop_front();
+    const Offset before = cursor->at;
+    MR_TRY(source->read(*cursor, busy > left.size()));
+    if (cursor->done()) {
+      busy = 0;
+      continue;
+    }
+    busy = cursor->at == before ? busy + 1 : 0;
+    left.emplace_back(source, cursor);
+  }
+  return reads;
+}
+
+void View::feed(const std::vector<Read>& reads, std::vector<DeltaStream>& streams) {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    auto& input = inputs_[i];
+    const auto read = std::ranges::find(reads, input.source, &Read::source);
+    if (read == reads.end()) continue;
+    for (const auto& cursor : read->cursors) {
+      cut_chunks(cursor.spans, input.columns, [&](ReadChunk& chunk) {
+        if (input.upsert) return input.upsert->apply(chunk, streams[i]);
+        auto delta = std::make_shared<Delta>();
+        if (chunk.rows.ColumnCount() > 0) delta->rows.Move(chunk.rows);
+        delta->rows.SetCardinality(chunk.weights.size());
+        delta->weights = std::move(chunk.weights);
+        streams[i].chunks.push_back(std::move(delta));
+      });
+    }
+  }
+}
+
+void View::feed_watermarks(const std::vector<Read>& reads, int64_t clock_us,
+                           std::vector<DeltaStream>& streams) {
+  for (size_t s = 0; s < sources_.size(); ++s) {
+    auto& source = sources_[s];
+    if (!source.watermark) continue;
+    const auto read = std::ranges::find(reads, s, &Read::source);
+    if (read != reads.end()) {
+      for (const auto& cursor : read->cursors)
+        for (const auto& [piece, begin, end] : cursor.spans) {
+          if (begin == end) continue;
+          const auto& times = piece->watermarks_us;
+          const auto most = std::max_element(times.begin() + begin, times.begin() + end);
+          source.watermark->observe(cursor.partition, *most, clock_us);
+        }
+    }
+    const auto now = source.watermark->advance(clock_us);
+    if (!now) continue;
+    for (size_t i = 0; i < inputs_.size(); ++i)
+      if (inputs_[i].source == s && inputs_[i].frontier_column)
+        streams[i].frontiers.push_back({*inputs_[i].frontier_column, *now});
+  }
+}
+
+// ---- waiting
+
+Result<> View::wait_recovered(Clock::time_point deadline) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [&] { return recovered_ || error_ || closed_; });
+  if (error_) return *error_;
+  if (recovered_) return {};
+  if (closed_) return Error{ErrorCode::kUndefinedObject, "view " + object_.name + " is gone"};
+  return Error{ErrorCode::kCancelled,
+               fmt::format("view {} is still being recovered; try again later", object_.name)};
+}
+
+Result<> View::wait_shown(const Positions& targets, Clock::time_point deadline) const {
+  std::unique_lock lock(mutex_);
+  const auto reached = [&] {
+    for (size_t s = 0; s < targets.size(); ++s)
+      for (size_t p = 0; p < targets[s].size(); ++p)
+        if (shown_[s][p] < targets[s][p]) return false;
+    return true;
+  };
+  changed_.wait_until(lock, deadline,
+                      [&] { return (recovered_ && reached()) || error_ || closed_; });
+  if (error_) return *error_;
+  if (recovered_ && reached()) return {};
+  return Error{ErrorCode::kCancelled,
+               fmt::format("view {} has not caught up in time", object_.name)};
+}
+
+int64_t View::lag() const {
+  std::lock_guard lock(mutex_);
+  int64_t lag = 0;
+  for (size_t s = 0; s < sources_.size(); ++s)
+    for (size_t p = 0; p < shown_[s].size(); ++p)
+      lag += std::max<int64_t>(
+          sources_[s].source->topic().partitions[p]->high_watermark() - shown_[s][p], 0);
+  return lag;
+}
+
+}  // namespace millrace::flow

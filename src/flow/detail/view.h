@@ -1,0 +1,166 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "flow/detail/changelog.h"
+#include "flow/detail/commit_queue.h"
+#include "flow/detail/dataflow.h"
+#include "flow/detail/lanes.h"
+#include "flow/detail/source.h"
+#include "flow/detail/upsert.h"
+#include "flow/detail/view_rows.h"
+#include "flow/detail/watermark.h"
+#include "flow/flows.h"
+
+namespace millrace::flow {
+
+/// One topic, table or view that a view reads, once, however often the query names it.
+struct ViewSource {
+  std::shared_ptr<Source> source;
+  std::shared_ptr<Source::Reader> reader;
+  std::vector<Offset> positions;  // the first offset of each partition not yet taken in
+  std::optional<Watermark> watermark;
+  bool is_table() const { return source->object().kind == catalog::Kind::kTable; }
+};
+
+/// How one scan of the dataflow is fed.
+struct ViewInput {
+  size_t source = 0;  // index into the view's sources
+  std::vector<size_t> columns;
+  std::unique_ptr<UpsertInput> upsert;    // of a table
+  std::optional<size_t> frontier_column;  // where the watermark's column stands
+};
+
+/// A materialized view at work: takes epochs from its inputs, steps its dataflow, commits what came
+/// out to its changelog, and then shows it in its rows. At first it computes again the epochs that
+/// its changelog holds, which gives it back its state. Lanes run it; the rest is for any thread.
+class View : public Job, public std::enable_shared_from_this<View> {
+ public:
+  struct Parts {
+    catalog::Object object;
+    std::unique_ptr<Dataflow> dataflow;
+    std::vector<ViewSource> sources;
+    std::vector<ViewInput> inputs;
+    std::shared_ptr<broker::Partition> changelog;
+    std::unique_ptr<ChangelogWriter> writer;
+  };
+  View(io::Env& env, const Flows::Options& options, Parts parts);
+  ~View() override;
+
+  /// Cuts what no commit follows off the changelog and holds the inputs; then a lane may run it.
+  /// `wake` wakes the lane, from any thread.
+  Result<> open(io::Gate& gate, std::function<void()> wake);
+  /// Waits for what is on its way to the disk; false at the deadline.
+  bool flush(Clock::time_point deadline) { return commits_->flush(deadline); }
+  /// Finishes what is on its way to the disk. No lane may run it any more.
+  void close();
+
+  std::optional<Clock::time_point> run() override;
+
+  const catalog::Object& object() const { return object_; }
+  const std::vector<ViewSource>& sources() const { return sources_; }
+  std::string describe() const;
+  const ViewRows& rows() const { return rows_; }
+
+  /// Until the epochs of the changelog were computed again. Errors: why the view stopped;
+  /// kCancelled at the deadline.
+  Result<> wait_recovered(Clock::time_point deadline) const;
+  /// Until what `targets` names (offsets by source and partition) has been taken in and is shown.
+  Result<> wait_shown(const std::vector<std::vector<Offset>>& targets,
+                      Clock::time_point deadline) const;
+  /// Records that its inputs hold and it has not taken in.
+  int64_t lag() const;
+
+ private:
+  /// An epoch that was computed and is not shown yet.
+  struct Computed {
+    std::vector<std::vector<Offset>> positions;  // after it, by source
+    DeltaStream rows;
+    bool durable = false;
+  };
+
+  using Positions = std::vector<std::vector<Offset>>;  // by source and partition
+
+  Result<> cut_torn_tail();
+  Result<> begin();
+  Result<Commit> first_commit();
+  Result<> hold_inputs(const Commit& first);
+
+  /// A commit read back, and the row records that stood before it.
+  struct Replayed {
+    Commit commit;
+    size_t rows;
+  };
+
+  Result<std::optional<Clock::time_point>> advance();
+  Result<> replay_some();
+  Result<> read_commits();
+  Result<size_t> replay(const EpochInputs& epoch);
+  void recovered();
+  Result<std::optional<Clock::time_point>> live();
+  InputRanges next_ranges() const;
+  bool take_ranges(const ViewSource& source, InputRanges& ranges) const;
+  Result<> compute(InputRanges ranges);
+
+  /// What an epoch read of one source.
+  struct Read {
+    size_t source;
+    std::vector<Source::Cursor> cursors;  // one a range
+  };
+  Result<DeltaStream> step(const EpochInputs& epoch);
+  Result<std::vector<Read>> read(const InputRanges& ranges);
+  Result<Read> plan_read(size_t source, const std::vector<OffsetRange>& ranges) const;
+  void feed(const std::vector<Read>& reads, std::vector<DeltaStream>& streams);
+  void feed_watermarks(const std::vector<Read>& reads, int64_t clock_us,
+                       std::vector<DeltaStream>& streams);
+  Positions positions() const;
+
+  void commit(DeltaStream rows);
+  Result<> show_durable();
+  Result<> show(Computed& epoch);
+  void fail(Error error);
+  void report();
+
+  io::Env& env_;
+  const Flows::Options options_;
+  const catalog::Object object_;
+  const std::unique_ptr<Dataflow> dataflow_;
+  std::vector<ViewSource> sources_;
+  std::vector<ViewInput> inputs_;
+  const std::shared_ptr<broker::Partition> changelog_;
+  const std::unique_ptr<ChangelogWriter> writer_;
+  std::shared_ptr<CommitQueue> commits_;
+  ViewRows rows_;
+
+  // Of the lane that runs it.
+  Epoch last_epoch_;
+  Clock::time_point last_start_{};
+  Offset replay_at_ = 0;
+  Offset replay_end_ = 0;
+  std::deque<Replayed> to_replay_;
+  size_t rows_since_commit_ = 0;
+  std::vector<EpochInputs> uncommitted_;  // computed, without output
+  Clock::time_point uncommitted_since_{};
+  std::deque<Computed> computed_;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  bool recovered_ = false;
+  bool closed_ = false;
+  std::optional<Error> error_;
+  Positions shown_;  // positions that rows_ reflects
+
+  struct Instruments;
+  std::unique_ptr<Instruments> instruments_;
+};
+
+}  // namespace millrace::flow

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <duckdb.hpp>
+
+#include <array>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "flow/detail/delta.h"
+#include "flow/detail/row_codec.h"
+#include "sql/relation.h"
+#include "table/row_store.h"
+
+namespace millrace::flow {
+
+/// The rows of a view, each once with the number of times that it stands there. Changed by one
+/// thread at a time; scanned by any.
+class ViewRows {
+ public:
+  /// `append_only`: nothing is ever removed, which saves the index.
+  ViewRows(std::vector<duckdb::LogicalType> types, bool append_only);
+
+  /// Applies an epoch's output. Errors: kInternal, when a row is removed that is not there; the
+  /// rows are undefined then.
+  Result<> apply(const DeltaStream& changes);
+  /// Distinct rows.
+  size_t size() const;
+  size_t memory_bytes() const;
+  /// Rows as they are now, with all of an epoch or nothing of it; `columns` as in ScanRequest.
+  std::unique_ptr<sql::RelationScan> scan(std::vector<size_t> columns) const;
+  const std::vector<duckdb::LogicalType>& types() const { return types_; }
+
+ private:
+  // 128 bits of hash stand for the row itself: that two of 2^40 rows share them has a chance of
+  // 2^-49, and the seed is this process's own.
+  using RowHash = std::array<uint64_t, 2>;
+  struct HashOfHash {
+    using is_avalanching = void;
+    size_t operator()(const RowHash& hash) const { return hash[0]; }
+  };
+  struct Entry {
+    table::RowStore::Slot slot;  // kPending: among the rows that wait for insertion
+    int64_t weight;
+  };
+  static constexpr table::RowStore::Slot kPending = -1;
+
+  Result<> apply(const Delta& delta);
+  void insert_pending(duckdb::DataChunk& chunk);
+
+  mutable std::mutex mutex_;  // an epoch is applied, or a snapshot taken
+  std::vector<duckdb::LogicalType> types_;
+  const bool append_only_;
+  const uint64_t seed_;
+  RowCodec codec_;
+  EncodedRows encoded_;
+  table::RowStore store_;  // the types, then the weight as BIGINT
+  boost::unordered_flat_map<RowHash, Entry, HashOfHash> index_;
+
+  // Rows of the chunk at hand that are to be inserted.
+  std::vector<uint32_t> pending_rows_;
+  std::vector<RowHash> pending_hashes_;
+};
+
+}  // namespace millrace::flow

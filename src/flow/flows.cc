@@ -1,0 +1,303 @@
+#include "flow/flows.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <mutex>
+
+#include "base/io/gate.h"
+#include "base/logging.h"
+#include "flow/detail/dead_letters.h"
+#include "flow/detail/lanes.h"
+#include "flow/detail/source_registry.h"
+#include "flow/detail/view.h"
+#include "flow/detail/view_relation.h"
+
+namespace millrace::flow {
+
+namespace {
+
+constexpr auto kStopLimit = std::chrono::seconds(10);
+
+/// What metrics ask at the time of a scrape; outlives the flows.
+struct LagReport {
+  std::mutex mutex;
+  std::map<std::string, std::weak_ptr<View>> views;
+};
+
+class FlowsImpl : public Flows {
+ public:
+  FlowsImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker, sql::Engine& engine,
+            Options options)
+      : runtime_(runtime),
+        env_(env),
+        broker_(broker),
+        engine_(engine),
+        options_(options),
+        sources_(env, broker, engine),
+        lanes_(std::make_shared<Lanes>(options.lanes)),
+        dead_letters_(std::make_shared<DeadLetters>(env, broker, sources_, lanes_)) {
+    for (size_t i = 0; i < runtime.shard_count(); ++i)
+      gates_.push_back(std::make_unique<io::Gate>());
+    report_lag();
+    lanes_->wake(dead_letters_);
+  }
+  ~FlowsImpl() override { stop(); }
+
+  Result<> check(const catalog::Object& view) override;
+  Result<> add(const catalog::Object& view) override;
+  Result<> remove(const std::string& name) override;
+  Result<std::string> describe(const std::string& name) override;
+  std::shared_ptr<sql::Relation> find(const std::string& name) override;
+  Result<> wait_caught_up(const std::string& name, std::chrono::milliseconds limit) override;
+  void stop() override;
+
+ private:
+  struct Entry {
+    std::shared_ptr<View> view;
+    std::shared_ptr<ViewRelation> relation;
+  };
+
+  Result<std::unique_ptr<Dataflow>> plan(const catalog::Object& view);
+  Result<View::Parts> assemble(const catalog::Object& object);
+  Result<> connect(View::Parts& parts);
+  Result<> wait_caught_up(const std::string& name, Clock::time_point deadline);
+  std::shared_ptr<View> view(const std::string& name);
+  void listen(const std::shared_ptr<View>& view);
+  void let_go(const std::shared_ptr<View>& view, bool release_holds);
+  void report_lag();
+
+  io::Runtime& runtime_;
+  io::Env& env_;
+  broker::Broker& broker_;
+  sql::Engine& engine_;
+  const Options options_;
+  SourceRegistry sources_;
+  std::vector<std::unique_ptr<io::Gate>> gates_;  // one a shard
+  std::shared_ptr<Lanes> lanes_;
+  std::shared_ptr<DeadLetters> dead_letters_;
+  std::shared_ptr<LagReport> lag_ = std::make_shared<LagReport>();
+
+  std::mutex mutex_;
+  std::map<std::string, Entry> views_;
+  bool stopped_ = false;
+};
+
+Error undefined(const std::string& name) {
+  return Error{ErrorCode::kUndefinedObject, fmt::format("there is no materialized view {}", name)};
+}
+
+Result<std::unique_ptr<Dataflow>> FlowsImpl::plan(const catalog::Object& view) {
+  MR_TRY(auto query, engine_.plan(view.query));
+  return translate(std::move(query));
+}
+
+Result<> FlowsImpl::check(const catalog::Object& view) {
+  MR_TRY(auto dataflow, plan(view));
+  MR_TRY(ChangelogWriter::make(dataflow->names(), dataflow->types()));
+  return {};
+}
+
+Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
+  View::Parts parts;
+  parts.object = object;
+  MR_TRY(parts.dataflow, plan(object));
+  const auto topic = broker_.find(object.name);
+  if (!topic || topic->partitions.empty()) return undefined(object.name);
+  parts.changelog = topic->partitions[0];
+  MR_TRY(parts.writer, ChangelogWriter::make(parts.dataflow->names(), parts.dataflow->types()));
+  MR_TRY(connect(parts));
+  return parts;
+}
+
+Result<> FlowsImpl::connect(View::Parts& parts) {
+  std::map<std::string, size_t> by_name;
+  std::vector<std::vector<size_t>> columns;  // what is read of each source
+  for (const auto& wanted : parts.dataflow->inputs()) {
+    const auto& name = wanted.object.name;
+    const auto [at, added] = by_name.emplace(name, parts.sources.size());
+    if (added) {
+      MR_TRY(auto source, sources_.get(name));
+      parts.sources.push_back({std::move(source), nullptr, {}, std::nullopt});
+      columns.emplace_back();
+    }
+    auto& source = parts.sources[at->second];
+    ViewInput input;
+    input.source = at->second;
+    input.columns = wanted.columns;
+    if (source.is_table()) {
+      MR_TRY(input.upsert, UpsertInput::make(wanted.object, wanted.columns));
+      input.columns = input.upsert->columns();
+    } else if (source.source->watermark_column()) {
+      const auto found = std::ranges::find(input.columns, *source.source->watermark_column());
+      if (found != input.columns.end()) {
+        input.frontier_column = found - input.columns.begin();
+        source.watermark.emplace(source.source->topic().partitions.size());
+      }
+    }
+    auto& all = columns[at->second];
+    all.insert(all.end(), input.columns.begin(), input.columns.end());
+    parts.inputs.push_back(std::move(input));
+  }
+  for (size_t i = 0; i < parts.sources.size(); ++i) {
+    auto& source = parts.sources[i];
+    MR_TRY(source.reader, source.source->subscribe(std::move(columns[i])));
+    source.positions.resize(source.source->topic().partitions.size());
+  }
+  return {};
+}
+
+Result<> FlowsImpl::add(const catalog::Object& object) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return Error{ErrorCode::kShuttingDown, "the node is stopping"};
+    if (views_.contains(object.name))
+      return Error{ErrorCode::kDuplicateObject, fmt::format("view {} runs already", object.name)};
+  }
+  MR_TRY(auto parts, assemble(object));
+  const auto names = parts.dataflow->names();
+  const size_t shard = parts.changelog->shard().index();
+  auto view = std::make_shared<View>(env_, options_, std::move(parts));
+  const std::weak_ptr<View> job = view;
+  const std::weak_ptr<Lanes> lanes = lanes_;
+  auto wake = [job, lanes] {
+    const auto alive = job.lock();
+    const auto running = lanes.lock();
+    if (alive && running) running->wake(alive);
+  };
+  if (auto opened = view->open(*gates_[shard], wake); !opened) {
+    let_go(view, false);
+    return opened;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    views_[object.name] = {view, std::make_shared<ViewRelation>(view, names)};
+  }
+  {
+    std::lock_guard lock(lag_->mutex);
+    lag_->views[object.name] = view;
+  }
+  listen(view);
+  wake();
+  return {};
+}
+
+void FlowsImpl::listen(const std::shared_ptr<View>& view) {
+  const std::weak_ptr<View> job = view;
+  const std::weak_ptr<Lanes> lanes = lanes_;
+  for (const auto& source : view->sources())
+    for (const auto& partition : source.source->topic().partitions)
+      partition->on_advance("view " + view->object().name, [job, lanes] {
+        const auto alive = job.lock();
+        const auto running = lanes.lock();
+        if (alive && running) running->wake(alive);
+      });
+}
+
+void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
+  lanes_->remove(view);
+  view->close();
+  const std::string who = "view " + view->object().name;
+  for (const auto& source : view->sources())
+    for (const auto& partition : source.source->topic().partitions) {
+      partition->on_advance(who, nullptr);
+      if (!release_holds) continue;
+      auto released = partition->shard().block_on(partition->hold(who, std::nullopt));
+      if (!released)
+        logging::warn("cannot let go of a log",
+                      {{"view", view->object().name}, {"reason", released.error().text}});
+    }
+}
+
+Result<> FlowsImpl::remove(const std::string& name) {
+  Entry entry;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = views_.find(name);
+    if (found == views_.end()) return {};  // it never ran, or failed to start
+    entry = std::move(found->second);
+    views_.erase(found);
+  }
+  {
+    std::lock_guard lock(lag_->mutex);
+    lag_->views.erase(name);
+  }
+  let_go(entry.view, true);
+  return {};
+}
+
+std::shared_ptr<View> FlowsImpl::view(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  const auto found = views_.find(name);
+  return found == views_.end() ? nullptr : found->second.view;
+}
+
+std::shared_ptr<sql::Relation> FlowsImpl::find(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  const auto found = views_.find(name);
+  return found == views_.end() ? nullptr : found->second.relation;
+}
+
+Result<std::string> FlowsImpl::describe(const std::string& name) {
+  const auto found = view(name);
+  if (!found) return undefined(name);
+  return found->describe();
+}
+
+Result<> FlowsImpl::wait_caught_up(const std::string& name, std::chrono::milliseconds limit) {
+  return wait_caught_up(name, Clock::now() + limit);
+}
+
+Result<> FlowsImpl::wait_caught_up(const std::string& name, Clock::time_point deadline) {
+  const auto found = view(name);
+  if (!found) return undefined(name);
+  std::vector<std::vector<Offset>> targets;
+  for (const auto& source : found->sources()) {
+    const auto& object = source.source->object();
+    if (object.kind == catalog::Kind::kMaterializedView)
+      MR_TRY(wait_caught_up(object.name, deadline));
+    auto& marks = targets.emplace_back();
+    for (const auto& partition : source.source->topic().partitions)
+      marks.push_back(partition->high_watermark());
+  }
+  return found->wait_shown(targets, deadline);
+}
+
+void FlowsImpl::report_lag() {
+  auto& metrics = env_.metrics();
+  metrics.before_render([&metrics, weak = std::weak_ptr<LagReport>(lag_)] {
+    const auto report = weak.lock();
+    if (!report) return;
+    std::lock_guard lock(report->mutex);
+    for (const auto& [name, view] : report->views)
+      if (const auto alive = view.lock())
+        metrics
+            .gauge("millrace_flow_lag_records", "Records of the inputs not yet in the view",
+                   {{"view", name}})
+            .set(static_cast<double>(alive->lag()));
+  });
+}
+
+void FlowsImpl::stop() {
+  std::map<std::string, Entry> views;
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(stopped_, true)) return;
+    views = views_;
+  }
+  lanes_->stop();
+  const auto deadline = Clock::now() + kStopLimit;
+  for (const auto& [name, entry] : views) entry.view->flush(deadline);
+  for (const auto& [name, entry] : views) let_go(entry.view, false);
+  dead_letters_->stop();
+  for (size_t i = 0; i < gates_.size(); ++i) runtime_.shard(i).block_on(gates_[i]->close());
+}
+
+}  // namespace
+
+std::unique_ptr<Flows> Flows::make(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
+                                   sql::Engine& engine, Options options) {
+  return std::make_unique<FlowsImpl>(runtime, env, broker, engine, options);
+}
+
+}  // namespace millrace::flow
