@@ -1,13 +1,18 @@
 // Hostile bytes against what stands between a Kafka client's socket and the handlers: frames,
 // request headers, and every request's decoder at every version. What decodes must encode, and
 // decode to the same again.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "kafka/detail/frame_decoder.h"
 #include "kafka/detail/header.h"
 #include "kafka/messages.h"
+#include "test/fuzz/seeds.h"
 
 namespace {
 
@@ -73,6 +78,23 @@ void handle(const std::string& frame) {
 }
 
 }  // namespace
+
+/// The requests of real clients, as src/kafka/testdata has them.
+std::vector<std::string> fuzz_seeds() {
+  std::vector<std::string> seeds;
+  for (const auto& entry : std::filesystem::directory_iterator(MR_KAFKA_TESTDATA)) {
+    if (!entry.path().stem().string().ends_with("-request")) continue;
+    std::ifstream file(entry.path());
+    std::string bytes;
+    for (char high, low; file >> high >> low;) {
+      bytes += static_cast<char>(std::stoi(std::string{high, low}, nullptr, 16));
+    }
+    seeds.push_back(std::move(bytes));
+  }
+  // The file system's order is no one's promise, and a replay is to be the same everywhere.
+  std::ranges::sort(seeds);
+  return seeds;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view bytes(reinterpret_cast<const char*>(data), size);
