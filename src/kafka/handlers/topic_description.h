@@ -1,5 +1,9 @@
 #pragma once
 
+#include <fmt/format.h>
+
+#include <optional>
+
 #include "broker/broker.h"
 #include "kafka/detail/error_codes.h"
 
