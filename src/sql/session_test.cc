@@ -273,12 +273,14 @@ TEST_F(Sessions, StreamsLargeResultsAndCanBeInterrupted) {
 
 TEST_F(Sessions, CopiesTextAndCsvIn) {
   run("CREATE TABLE t (id INTEGER PRIMARY KEY, name VARCHAR, d DATE)");
-  EXPECT_EQ(session->copy_in("t", {}, "text", false, "1\ta\\tb\t2024-01-01\n2\t\\N\t\\N\n").value(),
-            2u);
-  EXPECT_EQ(
-      session->copy_in("t", {"name", "id"}, "csv", true, "name,id\n\"x, \"\"y\"\"\",3\r\n,4\n")
-          .value(),
-      2u);
+  const auto copied = [&](const std::vector<std::string>& columns, const char* format, bool header,
+                          const char* data) -> uint64_t {
+    auto result = session->copy_in("t", columns, format, header, data);
+    if (!result) ADD_FAILURE() << result.error().text;
+    return std::move(result).value_or(uint64_t{0});
+  };
+  EXPECT_EQ(copied({}, "text", false, "1\ta\\tb\t2024-01-01\n2\t\\N\t\\N\n"), 2u);
+  EXPECT_EQ(copied({"name", "id"}, "csv", true, "name,id\n\"x, \"\"y\"\"\",3\r\n,4\n"), 2u);
   EXPECT_THAT(run("SELECT * FROM t ORDER BY id").rows,
               ElementsAre(row({"1", "a\tb", "2024-01-01"}), row({"2", "NULL", "NULL"}),
                           row({"3", "x, \"y\"", "NULL"}), row({"4", "NULL", "NULL"})));

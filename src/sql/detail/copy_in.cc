@@ -10,6 +10,7 @@
 
 #include "sql/detail/adapt.h"
 #include "sql/detail/errors.h"
+#include "sql/detail/storage.h"
 #include "sql/format.h"
 
 namespace millrace::sql {
@@ -159,6 +160,8 @@ Result<uint64_t> insert_text_rows(duckdb::Connection& connection, const std::str
     }
   }
   auto insert = duckdb::make_uniq<duckdb::InsertStatement>();
+  insert->catalog = kDatabaseName;
+  insert->schema = kSchemaName;
   insert->table = object->name;
   insert->columns.assign(columns.begin(), columns.end());
   auto select = duckdb::make_uniq<duckdb::SelectNode>();

@@ -50,7 +50,6 @@ ErrorCode code_of_binder(const duckdb::ErrorData& data) {
       says("does not have a column")) {
     return ErrorCode::kUndefinedColumn;
   }
-  if (says("can only be created on")) return ErrorCode::kNotSupported;
   if (says("No function matches")) return ErrorCode::kUndefinedFunction;
   if (says("Cannot mix values") || says("Cannot compare") || says("cannot cast") ||
       says("Cannot cast")) {

@@ -274,6 +274,13 @@ void DuckCatalog::DropSchema(duckdb::ClientContext&, duckdb::DropInfo&) {
   throw duckdb::NotImplementedException("the schema \"public\" cannot be dropped");
 }
 
+duckdb::unique_ptr<duckdb::LogicalOperator> DuckCatalog::BindCreateIndex(
+    duckdb::Binder&, duckdb::CreateStatement&, duckdb::TableCatalogEntry&,
+    duckdb::unique_ptr<duckdb::LogicalOperator>) {
+  // The default would write into our scan's bind data as if it were DuckDB's own.
+  throw duckdb::NotImplementedException("CREATE INDEX is not supported");
+}
+
 duckdb::DatabaseSize DuckCatalog::GetDatabaseSize(duckdb::ClientContext&) { return {}; }
 
 duckdb::column_t virtual_column_id(size_t relation_column) {
