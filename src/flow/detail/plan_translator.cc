@@ -163,6 +163,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet&
     return translate_list_function(get);
   const auto* object = finder_(get);
   if (!object) return not_supported(fmt::format("reading from {}", get.GetName()));
+  if (get.extra_info.sample_options) return not_supported("a sample (USING SAMPLE)");
   Dataflow::Input input;
   input.object = *object;
   input.append_only = object->kind == catalog::Kind::kTopic;

@@ -1,0 +1,109 @@
+#include <gtest/gtest.h>
+
+#include "flow/detail/ops_harness.h"
+
+namespace millrace::flow {
+namespace {
+
+const std::vector<std::string> kSchema = {
+    "CREATE TABLE a(id BIGINT, k INTEGER, s VARCHAR, ts TIMESTAMP)",
+    "CREATE TABLE b(id BIGINT, k INTEGER, ts TIMESTAMP)"};
+
+struct Refused {
+  const char* query;
+  const char* says;
+};
+
+TEST(Refusals, NameWhatCannotBeKeptUpToDate) {
+  const std::vector<Refused> cases = {
+      {"SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) FROM a", "a window function"},
+      {"SELECT * FROM a LIMIT 3", "LIMIT"},
+      {"SELECT * FROM a ORDER BY id LIMIT 3", "ORDER BY with LIMIT"},
+      {"SELECT DISTINCT ON (k) k, id FROM a", "DISTINCT ON"},
+      {"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM "
+       "t, a",
+       "WITH RECURSIVE"},
+      {"SELECT * FROM a ASOF JOIN b ON a.k = b.k AND a.ts >= b.ts", "an ASOF join"},
+      {"SELECT id, random() FROM a", "random()"},
+      {"SELECT uuid(), count(*) FROM a GROUP BY 1", "uuid()"},
+      {"SELECT * FROM a USING SAMPLE 10%", "sample"},
+      {"SELECT k FROM a EXCEPT ALL SELECT k FROM b", "EXCEPT ALL"},
+      {"SELECT * FROM a POSITIONAL JOIN b", "a POSITIONAL join"},
+      {"SELECT rowid FROM a", "rowid"},
+      {"SELECT * FROM duckdb_tables()", "reading from"},
+  };
+  Oracle oracle(kSchema, {});
+  for (const auto& [query, says] : cases) {
+    const auto view = oracle.translate(query);
+    ASSERT_FALSE(view) << query;
+    EXPECT_EQ(view.error().code, ErrorCode::kNotSupported) << query << "\n" << view.error().text;
+    EXPECT_NE(view.error().text.find(says), std::string::npos) << query << "\n"
+                                                               << view.error().text;
+  }
+}
+
+TEST(Refusals, PointAtTheExpression) {
+  Oracle oracle(kSchema, {});
+  const auto view = oracle.translate("SELECT id, k + random() FROM a");
+  ASSERT_FALSE(view);
+  EXPECT_EQ(view.error().position, 15u);
+}
+
+TEST(Evaluation, ErrorsNameTheOperator) {
+  Oracle oracle(kSchema, {});
+  auto view = oracle.translate("SELECT id, s::INTEGER AS n FROM a");
+  ASSERT_TRUE(view);
+  oracle.insert("a", "(1, 1, '12', NULL)", "1");
+  ASSERT_TRUE(oracle.step(**view, 1));
+  oracle.next_epoch();
+  oracle.insert("a", "(2, 1, 'twelve', NULL)", "2");
+  const auto failed = oracle.step(**view, 2);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kInvalidText);
+  EXPECT_NE(failed.error().text.find("project"), std::string::npos) << failed.error().text;
+  EXPECT_NE(failed.error().text.find("twelve"), std::string::npos) << failed.error().text;
+}
+
+TEST(Evaluation, OverflowIsAnError) {
+  Oracle oracle({"CREATE TABLE h(id BIGINT, v HUGEINT)"}, {});
+  auto view = oracle.translate("SELECT sum(v) FROM h");
+  ASSERT_TRUE(view);
+  oracle.insert("h",
+                "(1, 170141183460469231731687303715884105727), "
+                "(2, 170141183460469231731687303715884105727)",
+                "1, 2");
+  const auto failed = oracle.step(**view, 1);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kNumericOutOfRange) << failed.error().text;
+}
+
+TEST(Describe, ShowsTheOperatorsIndented) {
+  Oracle oracle(kSchema, {"a"});
+  auto view = oracle.translate(
+      "SELECT a.k, count(*) n FROM a JOIN b ON a.k = b.k WHERE a.s = 'x' GROUP BY a.k");
+  ASSERT_TRUE(view);
+  const auto text = (*view)->flow->describe();
+  EXPECT_NE(text.find("aggregate count_star by k\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("join on (k) = (k)"), std::string::npos) << text;
+  EXPECT_NE(text.find("    stream a\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("changes of b\n"), std::string::npos) << text;
+  EXPECT_FALSE((*view)->flow->append_only());
+}
+
+TEST(AppendOnly, IsKnownOfADataflow) {
+  Oracle oracle(kSchema, {"a"});
+  const auto append_only = [&](const std::string& query) {
+    auto view = oracle.translate(query);
+    EXPECT_TRUE(view) << query;
+    return (*view)->flow->append_only();
+  };
+  EXPECT_TRUE(append_only("SELECT id + 1 FROM a WHERE k > 2"));
+  EXPECT_TRUE(append_only("SELECT DISTINCT k FROM a"));
+  EXPECT_TRUE(append_only("SELECT x.id FROM a x JOIN a y ON x.k = y.k"));
+  EXPECT_FALSE(append_only("SELECT k, count(*) FROM a GROUP BY k"));
+  EXPECT_FALSE(append_only("SELECT a.id FROM a JOIN b ON a.k = b.k"));
+  EXPECT_FALSE(append_only("SELECT x.id, y.id FROM a x LEFT JOIN a y ON x.k = y.id"));
+}
+
+}  // namespace
+}  // namespace millrace::flow
