@@ -230,6 +230,9 @@ TEST(Settings, AreSetShownAndReset) {
   EXPECT_EQ(client.query("SET client_encoding = latin1"), "E(0A000) Z(I)");
   EXPECT_EQ(client.query("SET TimeZone = 'Europe/Berlin'"), "N(01000) S(TimeZone=UTC) C(SET) Z(I)");
   EXPECT_EQ(client.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), "C(SET) Z(I)");
+  EXPECT_EQ(client.query("SET search_path TO \"$user\", public; SHOW search_path"),
+            "C(SET) T(search_path:25) D($user,public) C(SHOW) Z(I)");
+  EXPECT_EQ(client.query("SET search_path TO elsewhere"), "E(0A000) Z(I)");
   EXPECT_EQ(client.query("SET threads = 2"), "C(SET) Z(I)");  // the engine's
   EXPECT_EQ(
       client.send(say::parse("", "SHOW transaction isolation level") + say::describe('S', "") +
@@ -242,8 +245,10 @@ TEST(Settings, AreToldWithinStatements) {
   EXPECT_EQ(client.query("SELECT current_setting('jit') AS a, pg_catalog.set_config('JIT', 'o' || "
                          "'ff', false) AS b, version() LIKE 'PostgreSQL 15%' AS c"),
             "T(a:25,b:25,c:16) D(off|off|t) C(SELECT 1) Z(I)");
-  EXPECT_EQ(client.query("SELECT pg_backend_pid() AS a, pg_is_in_recovery() AS b"),
-            "T(a:23,b:16) D(7|f) C(SELECT 1) Z(I)");
+  EXPECT_EQ(client.query("SELECT pg_backend_pid() AS a, pg_is_in_recovery() AS b, "
+                         "pg_catalog.pg_get_userbyid(abs(10)) AS c"),
+            "T(a:23,b:16,c:25) D(7|f|me) C(SELECT 1) Z(I)");
+  EXPECT_THAT(client.query("SELECT pg_catalog.pg_get_userbyid(10) AS a"), HasSubstr("D(me)"));
   EXPECT_THAT(client.query("SELECT current_setting('threads') IS NULL AS a, 'version()' AS b"),
               HasSubstr("D(f|version())"));
   EXPECT_EQ(client.send(say::parse("", "WITH RECURSIVE typeinfo_tree(oid) AS (...)") +

@@ -68,10 +68,13 @@ class Rewriter {
       value = fmt::format("{}", process_);
     } else if (name.is("pg_is_in_recovery")) {
       value = "false";
+    } else if (name.is("pg_get_userbyid")) {
+      value = literal(settings_.get("session_authorization"));
     } else {
       return;
     }
     lexer_.take();
+    if (name.is("pg_get_userbyid")) skip_argument();  // there are no other users
     if (lexer_.peek().is_symbol(')')) replace(begin, value);
   }
 
@@ -125,8 +128,8 @@ std::optional<Rewritten> rewrite(std::string_view sql, const Settings& settings,
   if (sql.starts_with("WITH RECURSIVE typeinfo_tree(")) return type_introspection();
   // A look is cheaper than tokens; most statements end here.
   bool any = false;
-  for (std::string_view word :
-       {"current_setting", "set_config", "version", "pg_backend_pid", "pg_is_in_recovery"}) {
+  for (std::string_view word : {"current_setting", "set_config", "version", "pg_backend_pid",
+                                "pg_is_in_recovery", "pg_get_userbyid"}) {
     any = any || sql.find(word) != std::string_view::npos;
   }
   if (!any) return std::nullopt;

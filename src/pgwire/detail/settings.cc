@@ -40,6 +40,7 @@ constexpr Known kKnown[] = {
     {"max_index_keys", "32", "", true},
     {"quote_all_identifiers", "off", ""},
     {"row_security", "on", ""},
+    {"search_path", "public", ""},
     {"server_encoding", "UTF8", "server_encoding", true},
     {"server_version", "", "server_version", true},
     {"server_version_num", "150000", "", true},
@@ -126,6 +127,11 @@ Result<std::string> Settings::set(std::string_view name, std::string_view value)
   } else if (name == "standard_conforming_strings") {
     if (!is_one_of(word, {"on", "true", "1", "yes"})) return only(name, "on");
     stored = "on";
+  } else if (name == "search_path") {
+    // All that is ours is in the one schema, and what is DuckDB's is always found.
+    if (word.find("public") == std::string::npos && !is_one_of(word, {"", "pg_catalog"})) {
+      return only(name, "public");
+    }
   } else if (name == "timezone") {
     if (!is_one_of(word, {"utc", "gmt", "etc/utc", "etc/gmt", "z", "zulu", "0", "local"})) {
       warning = "times are shown in UTC; TimeZone stays UTC";
