@@ -169,6 +169,7 @@ Result<uint64_t> insert_text_rows(duckdb::Connection& connection, const std::str
   duckdb::vector<std::string> names;
   for (size_t i = 0; i < width; ++i) names.push_back(fmt::format("c{}", i));
   select->from_table = duckdb::make_uniq<duckdb::ColumnDataRef>(std::move(collection), names);
+  select->from_table->alias = "copied";
   insert->select_statement = duckdb::make_uniq<duckdb::SelectStatement>();
   insert->select_statement->node = std::move(select);
   MR_TRY(take_conflict_clause(*insert, snapshot));

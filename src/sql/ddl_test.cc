@@ -1,0 +1,241 @@
+#include <gmock/gmock.h>
+
+#include "sql/detail/fakes.h"
+
+namespace millrace::sql::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class Ddl : public EngineTest {
+ protected:
+  catalog::Object object(const std::string& name) {
+    const auto* found = catalog.snapshot()->find(name);
+    if (!found) {
+      ADD_FAILURE() << name << " does not exist";
+      return {};
+    }
+    return *found;
+  }
+};
+
+std::vector<std::string> row(std::initializer_list<std::string> values) { return values; }
+
+TEST_F(Ddl, CreatesATopicFromItsColumnsWatermarkAndOptions) {
+  EXPECT_EQ(run("CREATE TOPIC orders (id BIGINT NOT NULL, -- a comment, with a comma\n"
+                "  WATERMARK FOR ts AS ts - INTERVAL '5 seconds', ts TIMESTAMP,\n"
+                "  items STRUCT(sku VARCHAR, n INTEGER)[], attrs MAP(VARCHAR, DOUBLE), d "
+                "DECIMAL(10, 2)) WITH (partitions = 3, retention = INTERVAL '2 days', "
+                "on_error = reject, 'max.message.bytes' = 1000, segment.bytes = 2000)")
+                .tag,
+            "CREATE TOPIC");
+  const auto made = object("orders");
+  EXPECT_EQ(made.kind, catalog::Kind::kTopic);
+  EXPECT_EQ(made.partitions, 3);
+  ASSERT_THAT(made.columns, SizeIs(5));
+  EXPECT_EQ(made.columns[0], (catalog::Column{"id", "BIGINT", true, ""}));
+  EXPECT_EQ(made.columns[2].type, "STRUCT(sku VARCHAR, n INTEGER)[]");
+  EXPECT_EQ(made.columns[3].type, "MAP(VARCHAR, DOUBLE)");
+  EXPECT_EQ(made.columns[4].type, "DECIMAL(10,2)");
+  ASSERT_TRUE(made.watermark.has_value());
+  EXPECT_EQ(made.watermark->column, "ts");
+  EXPECT_EQ(made.watermark->expression, "ts - INTERVAL '5 seconds'");
+  EXPECT_EQ(made.options, (std::map<std::string, std::string>{{"format", "json"},
+                                                              {"max.message.bytes", "1000"},
+                                                              {"on_error", "reject"},
+                                                              {"retention.ms", "172800000"},
+                                                              {"segment.bytes", "2000"}}));
+  EXPECT_THAT(host.calls, ElementsAre("created orders"));
+}
+
+TEST_F(Ddl, ItsCanonicalTextMakesTheSameObject) {
+  for (const char* sql :
+       {"CREATE TOPIC t (a INTEGER, ts TIMESTAMPTZ, WATERMARK FOR ts AS ts) WITH (partitions=2)",
+        "create topic t", "CREATE TABLE t (\"Odd Name\" VARCHAR DEFAULT 'x''y', k INT PRIMARY KEY)",
+        "CREATE TABLE t (a INTEGER, b DATE, PRIMARY KEY (b, a)) WITH ('retention.ms' = -1)"}) {
+    run(sql);
+    const auto first = object("t");
+    const auto again = run("APPLY " + run("SHOW CREATE t").rows.at(0).at(0));
+    EXPECT_EQ(again.rows.at(0).at(0), "unchanged") << first.sql;
+    run(first.kind == catalog::Kind::kTopic ? "DROP TOPIC t" : "DROP TABLE t");
+  }
+}
+
+TEST_F(Ddl, RefusesBadDefinitionsSayingWhereAndWhatToDo) {
+  struct Case {
+    const char* sql;
+    ErrorCode code;
+    std::optional<size_t> position;
+    const char* hint;
+  };
+  for (const auto& [sql, code, position, hint] : std::vector<Case>{
+           {"CREATE TABLE t (a INTEGER)", ErrorCode::kSyntax, {}, "PRIMARY KEY"},
+           {"CREATE TABLE t AS SELECT 1", ErrorCode::kNotSupported, 15, "INSERT INTO"},
+           {"CREATE TABLE t", ErrorCode::kSyntax, 14, ""},
+           {"CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER UNIQUE)",
+            ErrorCode::kNotSupported,
+            {},
+            ""},
+           {"CREATE TABLE t (a NOSUCH PRIMARY KEY)", ErrorCode::kTypeMismatch, {}, ""},
+           {"CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGR(", ErrorCode::kSyntax, 48, ""},
+           {"CREATE TABLE t (a INTEGER x y z)", ErrorCode::kSyntax, 26, ""},
+           {"CREATE TOPIC t (a INTEGER PRIMARY KEY)", ErrorCode::kNotSupported, {}, "CREATE TABLE"},
+           {"CREATE TOPIC t (_a INTEGER)", ErrorCode::kInvalidName, {}, ""},
+           {"CREATE TOPIC t (a INTEGER,)", ErrorCode::kSyntax, 26, ""},
+           {"CREATE TOPIC t (a INTEGER) WITH (partitions = 0)", ErrorCode::kInvalidPartitions, 46,
+            ""},
+           {"CREATE TOPIC t (a INTEGER) WITH (retention = soon)", ErrorCode::kInvalidConfig, 45,
+            "INTERVAL"},
+           {"CREATE TOPIC t (a INTEGER) WITH (x = 1, x = 2)", ErrorCode::kSyntax, 40, ""},
+           {"CREATE TOPIC t (a INTEGER, WATERMARK FOR a AS a)", ErrorCode::kTypeMismatch, {}, ""},
+           {"CREATE TOPIC t (a TIMESTAMP, WATERMARK FOR b AS a)",
+            ErrorCode::kUndefinedColumn,
+            {},
+            ""},
+           {"CREATE TOPIC t (a TIMESTAMP, WATERMARK FOR a AS b)", ErrorCode::kUndefinedColumn, 48,
+            ""},
+           {"CREATE TOPIC t (a TIMESTAMP, WATERMARK FOR a AS 1)", ErrorCode::kTypeMismatch, 48, ""},
+           {"CREATE TOPIC a.t (a INTEGER)", ErrorCode::kUndefinedObject, 13, "public"},
+           {"CREATE TOPIC 5", ErrorCode::kSyntax, 13, ""},
+           {"CREATE OR REPLACE TOPIC IF NOT EXISTS t", ErrorCode::kSyntax, {}, ""},
+           {"CREATE VIEW v AS INSERT INTO t VALUES (1)", ErrorCode::kSyntax, {}, ""},
+           {"CREATE VIEW v AS SELECT * FROM nope", ErrorCode::kUndefinedObject, 31, ""},
+           {"CREATE VIEW v AS SELECT 1 AS a, 2 AS A", ErrorCode::kInvalidName, {}, "AS name"},
+           {"CREATE VIEW v (a) AS SELECT 1", ErrorCode::kNotSupported, 14, "AS name"},
+           {"CREATE MATERIALIZED VIEW v AS SELECT 1 + 1", ErrorCode::kInvalidName, 39, "AS name"},
+           {"DROP TABLE nope", ErrorCode::kUndefinedObject, 11, ""},
+           {"SHOW CREATE nope", ErrorCode::kUndefinedObject, 12, ""},
+           {"APPLY DROP TABLE t", ErrorCode::kSyntax, 6, "CREATE"},
+       }) {
+    const auto error = error_of(sql);
+    EXPECT_EQ(info(error.code).name, info(code).name) << sql << ": " << error.text;
+    if (position) EXPECT_EQ(error.position, position) << sql << ": " << error.text;
+    EXPECT_THAT(error.hint, HasSubstr(hint)) << sql;
+  }
+  EXPECT_THAT(catalog.snapshot()->list(), IsEmpty());
+}
+
+TEST_F(Ddl, ChecksAMaterializedViewBeforeItExists) {
+  run("CREATE TOPIC e (k INTEGER, v INTEGER)");
+  host.refuse = Error{ErrorCode::kNotSupported, "WINDOW is not supported", 3};
+  const auto error =
+      error_of("CREATE MATERIALIZED VIEW v AS SELECT k, sum(v) AS s FROM e GROUP BY k");
+  EXPECT_EQ(error.code, ErrorCode::kNotSupported);
+  EXPECT_EQ(catalog.snapshot()->find("v"), nullptr);
+  host.refuse.reset();
+  EXPECT_EQ(run("CREATE MATERIALIZED VIEW v AS SELECT k, sum(v) AS s FROM e GROUP BY k").tag,
+            "CREATE MATERIALIZED VIEW");
+  const auto view = object("v");
+  EXPECT_THAT(view.depends_on, ElementsAre("e"));
+  ASSERT_THAT(view.columns, SizeIs(2));
+  EXPECT_EQ(view.columns[1], (catalog::Column{"s", "HUGEINT", false, ""}));
+  EXPECT_EQ(view.query, "SELECT k, sum(v) AS s FROM e GROUP BY k");
+}
+
+TEST_F(Ddl, UndoesACreationThatTheHostCannotServe) {
+  host.fail_created = Error{ErrorCode::kDiskFull, "no room"};
+  EXPECT_EQ(error_of("CREATE TABLE t (a INTEGER PRIMARY KEY)").code, ErrorCode::kDiskFull);
+  EXPECT_EQ(catalog.snapshot()->find("t"), nullptr);
+}
+
+TEST_F(Ddl, DropsOnlyWhatNothingReads) {
+  run("CREATE TOPIC e (k INTEGER)");
+  run("CREATE VIEW v AS SELECT k FROM e");
+  run("CREATE MATERIALIZED VIEW m AS SELECT k FROM v");
+  EXPECT_THAT(object("m").depends_on, ElementsAre("v"));
+  const auto error = error_of("DROP TOPIC e");
+  EXPECT_EQ(error.code, ErrorCode::kDependentObjects);
+  EXPECT_THAT(error.text, HasSubstr("v"));
+  EXPECT_THAT(error_of("DROP VIEW m").hint, HasSubstr("DROP MATERIALIZED VIEW m"));
+  EXPECT_EQ(error_of("DROP VIEW v").code, ErrorCode::kDependentObjects);
+  run("DROP MATERIALIZED VIEW m");
+  run("DROP VIEW v");
+  EXPECT_EQ(run("DROP TOPIC e").tag, "DROP TOPIC");
+  EXPECT_EQ(run("DROP TOPIC IF EXISTS e").tag, "DROP TOPIC");
+  EXPECT_THAT(host.calls, ElementsAre("created e", "created m", "dropping m", "dropping e"));
+}
+
+TEST_F(Ddl, AppliesWhatDiffers) {
+  const std::string topic = "CREATE TOPIC e (k INTEGER)";
+  EXPECT_THAT(run("APPLY DRY RUN " + topic).rows, ElementsAre(row({"would create", "topic", "e"})));
+  EXPECT_EQ(catalog.snapshot()->find("e"), nullptr);
+  EXPECT_THAT(run("APPLY DRY RUN CREATE VIEW v AS SELECT k FROM e").rows,
+              ElementsAre(row({"would create", "view", "v"})));
+  EXPECT_THAT(run("APPLY " + topic).rows, ElementsAre(row({"created", "topic", "e"})));
+  EXPECT_THAT(run("APPLY create   topic E ( k int )").rows,
+              ElementsAre(row({"unchanged", "topic", "E"})));
+  const std::string wider = "CREATE TOPIC e (k INTEGER, v INTEGER)";
+  EXPECT_THAT(run("APPLY DRY RUN " + wider).rows,
+              ElementsAre(row({"would replace", "topic", "e"})));
+  EXPECT_THAT(object("e").columns, SizeIs(1));
+  EXPECT_THAT(run("APPLY " + wider).rows, ElementsAre(row({"replaced", "topic", "e"})));
+  EXPECT_EQ(object("e").version, 2u);
+  EXPECT_EQ(error_of("CREATE TOPIC e").code, ErrorCode::kDuplicateObject);
+  run("CREATE TOPIC IF NOT EXISTS e");
+  EXPECT_THAT(object("e").columns, SizeIs(2));
+}
+
+TEST_F(Ddl, KeepsColumnsThatOthersRead) {
+  run("CREATE TOPIC e (k INTEGER, v INTEGER)");
+  run("CREATE VIEW w AS SELECT k FROM e");
+  EXPECT_EQ(error_of("CREATE OR REPLACE TOPIC e (v INTEGER)").code, ErrorCode::kDependentObjects);
+  run("CREATE OR REPLACE TOPIC e (k INTEGER, v INTEGER, x DATE)");
+  EXPECT_EQ(error_of("CREATE OR REPLACE TABLE e (k INTEGER PRIMARY KEY)").code,
+            ErrorCode::kDuplicateObject);
+}
+
+TEST_F(Ddl, ShowsAndDescribes) {
+  run("CREATE TOPIC e (k INTEGER NOT NULL) WITH (partitions = 2)");
+  run("CREATE TABLE t (k INTEGER PRIMARY KEY, n VARCHAR DEFAULT 'x')");
+  run("CREATE VIEW v AS SELECT k, count(*) AS n FROM e GROUP BY k");
+  EXPECT_THAT(run("SHOW TOPICS").rows, ElementsAre(row({"e", "2", "json", "k INTEGER"})));
+  EXPECT_THAT(run("SHOW TABLES").rows, ElementsAre(row({"t", "k", "k INTEGER, n VARCHAR"})));
+  EXPECT_THAT(run("SHOW VIEWS").rows,
+              ElementsAre(row({"v", "view", "SELECT k, count(*) AS n FROM e GROUP BY k"})));
+  EXPECT_THAT(run("SHOW ALL").rows, SizeIs(3));
+  EXPECT_THAT(run("DESCRIBE t").rows,
+              ElementsAre(row({"k", "INTEGER", "no", "primary key", "NULL", "no"}),
+                          row({"n", "VARCHAR", "yes", "", "'x'", "no"})));
+  EXPECT_THAT(run("DESCRIBE e").rows, SizeIs(6));
+  EXPECT_THAT(run("DESCRIBE v").rows[1], ElementsAre("n", "BIGINT", "yes", "", "NULL", "no"));
+  EXPECT_THAT(run("DESCRIBE SELECT 1 AS a").rows, SizeIs(1));
+}
+
+TEST_F(Ddl, ExplainsAViewsDataflowAndAQuerysPlan) {
+  run("CREATE TOPIC e (k INTEGER)");
+  run("CREATE MATERIALIZED VIEW m AS SELECT k FROM e");
+  EXPECT_EQ(error_of("EXPLAIN m").code, ErrorCode::kNotSupported);  // the fake host's answer
+  EXPECT_THAT(run("EXPLAIN SELECT k FROM e WHERE k > 1").rows.at(0).at(1),
+              HasSubstr("MILLRACE_SCAN"));
+}
+
+TEST_F(Ddl, IsSeenAtOnceInATransaction) {
+  run("BEGIN");
+  run("CREATE TABLE t (k INTEGER PRIMARY KEY)");
+  run("INSERT INTO t VALUES (1)");
+  run("COMMIT");
+  EXPECT_THAT(run("SELECT * FROM t").rows, ElementsAre(row({"1"})));
+}
+
+TEST_F(Ddl, ReadsTheExamplesOfTheFlights) {
+  run("CREATE TABLE airlines (carrier VARCHAR PRIMARY KEY, name VARCHAR NOT NULL)");
+  run("CREATE TOPIC flights (event VARCHAR NOT NULL,    -- departed, arrived, diverted, cancelled\n"
+      "  event_time TIMESTAMP NOT NULL, carrier VARCHAR, hour TIMESTAMP,\n"
+      "  WATERMARK FOR event_time AS event_time - INTERVAL '5 minutes'\n"
+      ") WITH (partitions = 2, format = 'json', 'retention.ms' = -1)");
+  EXPECT_EQ(object("flights").options.at("retention.ms"), "-1");
+  run("CREATE MATERIALIZED VIEW in_the_air AS\n"
+      "SELECT a.name AS airline, sum(CASE f.event WHEN 'departed' THEN 1 ELSE -1 END) AS flights,\n"
+      "  count(*) FILTER (f.event = 'departed') AS departed\n"
+      "FROM flights f JOIN airlines a ON a.carrier = f.carrier GROUP BY a.name");
+  EXPECT_THAT(object("in_the_air").depends_on, ElementsAre("airlines", "flights"));
+  run("CREATE MATERIALIZED VIEW by_hour AS SELECT carrier, window_start AS hour, count(*) AS n "
+      "FROM TUMBLE(flights, event_time, INTERVAL '1 hour') GROUP BY carrier, window_start, "
+      "window_end");
+}
+
+}  // namespace
+}  // namespace millrace::sql::testing
