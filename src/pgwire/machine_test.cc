@@ -231,7 +231,7 @@ TEST(Settings, AreSetShownAndReset) {
   EXPECT_EQ(client.query("SET TimeZone = 'Europe/Berlin'"), "N(01000) S(TimeZone=UTC) C(SET) Z(I)");
   EXPECT_EQ(client.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), "C(SET) Z(I)");
   EXPECT_EQ(client.query("SET search_path TO \"$user\", public; SHOW search_path"),
-            "C(SET) T(search_path:25) D($user,public) C(SHOW) Z(I)");
+            "C(SET) T(search_path:25) D($user, public) C(SHOW) Z(I)");
   EXPECT_EQ(client.query("SET search_path TO elsewhere"), "E(0A000) Z(I)");
   EXPECT_EQ(client.query("SET threads = 2"), "C(SET) Z(I)");  // the engine's
   EXPECT_EQ(
