@@ -11,6 +11,8 @@ namespace {
 
 using detail::Connection;
 
+constexpr auto kStartupTime = std::chrono::seconds(60);
+
 /// Connections by process id, for CancelRequest, which comes on a connection (and perhaps a shard)
 /// of its own. Any thread: a mutex, since this is not on any record's way.
 class Registry : public detail::Canceller {
@@ -80,7 +82,8 @@ class ServerImpl : public Server {
   };
 
   io::Task<void> serve(io::Socket socket);
-  io::Task<void> converse(io::Socket& socket, Connection& connection);
+  io::Task<void> converse(io::Socket& socket, Connection& connection, io::Gate& startup);
+  io::Task<void> end_unless_started(io::Socket& socket, io::Gate& startup);
   io::Task<Result<size_t>> read(io::Socket& socket, std::span<char> into);
   io::Task<void> end_idle(size_t lane);
   io::Task<void> interrupt_after(io::Shard& shard, std::chrono::milliseconds grace);
@@ -107,7 +110,10 @@ io::Task<void> ServerImpl::serve(io::Socket socket) {
   registry_.add(*connection);
   connections_.add();
   connections_now_.add(1);
-  co_await converse(socket, *connection);
+  io::Gate startup;  // open until the connection has a session
+  socket.shard().spawn(startup, end_unless_started(socket, startup));
+  co_await converse(socket, *connection, startup);
+  if (!startup.closed()) co_await startup.close();
   connections_now_.add(-1);
   registry_.remove(*connection);
   if (!connection->close_reason().empty()) {
@@ -119,14 +125,21 @@ io::Task<void> ServerImpl::serve(io::Socket socket) {
   co_await runtime_.blocking(end);
 }
 
-io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection) {
+io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection, io::Gate& startup) {
   std::array<char, 16 << 10> buffer;
   size_t filled = 0;
+  auto todo = Connection::Todo::kRead;
   while (true) {
     std::string_view bytes(buffer.data(), filled);
-    auto advance = [&connection, bytes] { return connection.advance(bytes); };
-    auto todo = co_await runtime_.blocking(advance);
+    if (connection.has_session() || todo == Connection::Todo::kConnect) {
+      auto advance = [&connection, bytes] { return connection.advance(bytes); };
+      todo = co_await runtime_.blocking(advance);
+    } else {
+      todo = connection.greet(bytes);
+    }
+    filled = 0;
     count(connection);
+    if (connection.has_session() && !startup.closed()) co_await startup.close();
     if (todo == Connection::Todo::kRead && closing_) todo = connection.shut_down();
     std::string output = connection.take_output();
     if (!output.empty()) {
@@ -134,12 +147,17 @@ io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection) 
       if (!written) co_return;
     }
     if (todo == Connection::Todo::kClose) co_return;
-    filled = 0;
-    if (todo == Connection::Todo::kWrite) continue;
+    if (todo != Connection::Todo::kRead) continue;
     auto got = co_await read(socket, buffer);
     if (!got || *got == 0) co_return;
     filled = *got;
   }
+}
+
+/// Ends a connection that has not said who it is in time.
+io::Task<void> ServerImpl::end_unless_started(io::Socket& socket, io::Gate& startup) {
+  co_await socket.shard().sleep(kStartupTime, &startup);
+  if (!startup.closed()) socket.shutdown();
 }
 
 io::Task<Result<size_t>> ServerImpl::read(io::Socket& socket, std::span<char> into) {

@@ -126,6 +126,37 @@ TEST_F(PgServer, CancelsWhatRuns) {
   EXPECT_EQ(client.ask(say::query("SELECT 1 AS a")), "T(a:23) D(1) C(SELECT 1) Z(I)");
 }
 
+TEST_F(PgServer, CancelsWhileEveryPoolThreadIsBusy) {
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 4; i++) {
+    clients.push_back(std::make_unique<Client>(server->address()));
+    clients[i]->send(say::startup());
+    std::string hello = clients[i]->read();
+    keys.push_back(hello.substr(hello.size() - 6 - 8, 8));
+  }
+  for (auto& client : clients) client->send(say::query(kEndless));
+  std::atomic<int> ended = 0;
+  std::vector<std::thread> readers;
+  for (auto& client : clients) {
+    readers.emplace_back([&ended, at = client.get()] {
+      EXPECT_THAT(told(at->read()), EndsWith("E(57014) Z(I)"));
+      ended++;
+    });
+  }
+  while (ended < 4) {
+    for (const std::string& key : keys) {
+      Client other(server->address());
+      std::string request;
+      detail::put<int32_t>(request, 16);
+      detail::put<int32_t>(request, 80877102);
+      other.send(request + key);
+      other.read();
+    }
+  }
+  for (auto& reader : readers) reader.join();
+}
+
 TEST_F(PgServer, IgnoresACancelRequestWithAWrongSecret) {
   Client client(server->address());
   client.ask(say::startup());

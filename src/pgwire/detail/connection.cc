@@ -5,7 +5,30 @@ namespace millrace::pgwire::detail {
 Connection::Connection(Setup setup)
     : setup_(setup), machine_({setup.process, setup.secret, "15.0 (Millrace " MR_VERSION ")"}) {}
 
+Connection::Todo Connection::greet(std::string_view bytes) {
+  machine_.feed(bytes);
+  while (true) {
+    Step step = machine_.next();
+    if (std::holds_alternative<Read>(step)) return Todo::kRead;
+    if (std::holds_alternative<Write>(step)) return Todo::kWrite;
+    if (auto* connect = std::get_if<Connect>(&step)) {
+      connect_ = std::move(*connect);
+      return Todo::kConnect;
+    }
+    if (auto* close = std::get_if<Close>(&step)) {
+      close_reason_ = close->reason;
+      return Todo::kClose;
+    }
+    MR_CHECK(std::holds_alternative<Cancel>(step));
+    perform(std::get<Cancel>(step));
+  }
+}
+
 Connection::Todo Connection::advance(std::string_view bytes) {
+  if (connect_) {
+    Connect connect = *std::exchange(connect_, std::nullopt);
+    perform(connect);
+  }
   machine_.feed(bytes);
   while (true) {
     Step step = machine_.next();

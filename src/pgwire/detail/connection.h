@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,7 +31,11 @@ class Connection {
   explicit Connection(Setup setup);
 
   /// What the loop does next, after it has written take_output().
-  enum class Todo { kRead, kWrite, kClose };
+  enum class Todo { kRead, kWrite, kClose, kConnect };
+  /// As advance(), before there is a session: never blocks, so that a CancelRequest gets through
+  /// while every pool thread is busy. kConnect: go on with advance({}).
+  Todo greet(std::string_view bytes);
+  bool has_session() const { return session_ != nullptr; }
   /// Takes the client's bytes and works until it needs more, or has enough to write.
   Todo advance(std::string_view bytes);
   /// The node stops: tells the client.
@@ -58,6 +63,7 @@ class Connection {
 
   Setup setup_;
   std::string close_reason_;
+  std::optional<Connect> connect_;  // that greet() has met
   std::unique_ptr<sql::Session> session_;
   std::atomic<sql::Session*> running_ = nullptr;  // while a statement can be interrupted
   Machine machine_;  // after the session: its cursors and statements go first
