@@ -424,6 +424,16 @@ TEST_F(TablesTest, KeysOfSeveralColumnsAndTypes) {
   EXPECT_EQ(rows(), "2.5|1970-01-01 00:00:01+00|0.25\n");
 }
 
+TEST_F(TablesTest, KeepsRowsWhoseRecordsWereDeletedFromTheLog) {
+  create_people();
+  ASSERT_TRUE(apply(insert({{1, "Ann", kNull}})));
+  auto& partition = *broker_->find("t")->partitions[0];
+  auto deleting = partition.delete_records(1);
+  ASSERT_TRUE(partition.shard().block_on(std::move(deleting)));
+  ASSERT_TRUE(apply(insert({{2, "Bob", kNull}})));
+  EXPECT_EQ(rows(), "1|Ann|NULL\n2|Bob|NULL\n");
+}
+
 TEST_F(TablesTest, RefusesWritesOnceItIsStopped) {
   create_people();
   const auto relation = table();

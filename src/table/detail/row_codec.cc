@@ -1,5 +1,6 @@
 #include "table/detail/row_codec.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -421,7 +422,7 @@ void RowCodec::encode(duckdb::DataChunk& chunk, std::span<const size_t> columns,
   for (size_t row = 0; row < count; ++row) out.ends[row + 1] += out.ends[row];
   out.bytes.resize(out.ends[count]);
   std::vector<size_t> at(out.ends.begin(), out.ends.end());
-  for (size_t row = 0; row < count; ++row) {
+  for (size_t row = 0; row < count && bitmap > 0; ++row) {
     std::memset(out.bytes.data() + at[row], 0, bitmap);
     at[row] += bitmap;
   }
@@ -437,7 +438,7 @@ void RowCodec::encode_row(duckdb::DataChunk& chunk, size_t row, std::vector<char
     if (is_valid(inputs[i], row)) size += value_size(fields_[i], inputs[i], row);
   }
   out.resize(size);
-  std::memset(out.data(), 0, bitmap_bytes(fields_.size()));
+  std::fill_n(out.begin(), bitmap_bytes(fields_.size()), '\0');
   ValueWriter writer(out.data() + bitmap_bytes(fields_.size()), form_ == Form::kCanonical);
   for (size_t i = 0; i < fields_.size(); ++i) {
     if (!is_valid(inputs[i], row)) continue;

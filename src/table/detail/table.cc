@@ -109,6 +109,8 @@ Result<> Table::replay() {
 }
 
 Result<> Table::catch_up() {
+  // Records that someone deleted from the log (Kafka's DeleteRecords) stay in the rows.
+  folded_ = std::max(folded_, partition_.start_offset());
   while (folded_ < partition_.high_watermark()) {
     auto reading = partition_.read(folded_, kReadBytes);
     MR_TRY(const auto read, partition_.shard().block_on(std::move(reading)));
