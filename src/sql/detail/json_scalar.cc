@@ -405,7 +405,7 @@ void write_double(double value, std::string& out) { write_real(value, out); }
 void write_float(float value, std::string& out) { write_real(value, out); }
 
 void write_timestamp(int64_t us, bool zone, std::string& out) {
-  const int64_t days = us >= 0 ? us / kUsPerDay : (us - kUsPerDay + 1) / kUsPerDay;
+  const int64_t days = us / kUsPerDay - (us % kUsPerDay < 0 ? 1 : 0);
   const Civil civil = civil_of(days);
   out.push_back('"');
   if (civil.year >= 1 && civil.year <= 9999) {
