@@ -20,9 +20,34 @@ bool is_nested(duckdb::PhysicalType type) {
 
 /// The long values of one column of the rows being encoded.
 struct LongColumn {
-  duckdb::UnifiedVectorFormat values;  // texts
-  std::string bytes;                   // nested values, back to back
-  std::vector<Place> places;           // of nested values, in `bytes`
+  duckdb::UnifiedVectorFormat values;
+  std::string bytes;                     // of nested values, back to back
+  std::vector<std::string_view> pieces;  // one a row; without data: NULL
+
+  void take_texts(duckdb::Vector& vector, size_t count) {
+    vector.ToUnifiedFormat(count, values);
+    pieces.resize(count);
+    const auto* texts = duckdb::UnifiedVectorFormat::GetData<duckdb::string_t>(values);
+    for (size_t i = 0; i < count; ++i) {
+      const auto at = values.sel->get_index(i);
+      if (values.validity.RowIsValid(at)) pieces[i] = {texts[at].GetData(), texts[at].GetSize()};
+    }
+  }
+
+  void take_nested(duckdb::Vector& vector, size_t count, bool normalize) {
+    vector.ToUnifiedFormat(count, values);
+    pieces.resize(count);
+    const NestedWriter writer(vector, count, normalize);
+    std::vector<size_t> ends(count);
+    for (size_t i = 0; i < count; ++i) {
+      if (values.validity.RowIsValid(values.sel->get_index(i))) writer.append(i, bytes);
+      ends[i] = bytes.size();
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const size_t from = i == 0 ? 0 : ends[i - 1];
+      if (ends[i] > from) pieces[i] = std::string_view(bytes).substr(from, ends[i] - from);
+    }
+  }
 };
 
 template <size_t kWidth>
@@ -62,26 +87,11 @@ void RowCodec::encode(const duckdb::DataChunk& rows, EncodedRows& out) const {
   for (size_t c = 0; c < columns_.size(); ++c) {
     auto& vector = const_cast<duckdb::Vector&>(rows.data[c]);  // reading may need its unified form
     if (columns_[c].width != 0) continue;
-    vector.ToUnifiedFormat(count, longs[c].values);
-    const auto& validity = longs[c].values.validity;
-    if (columns_[c].nested) {
-      longs[c].places.resize(count);
-      const NestedWriter writer(vector, count, normalize_);
-      for (size_t i = 0; i < count; ++i) {
-        const size_t from = longs[c].bytes.size();
-        if (validity.RowIsValid(longs[c].values.sel->get_index(i)))
-          writer.append(i, longs[c].bytes);
-        const size_t length = longs[c].bytes.size() - from;
-        longs[c].places[i] = {static_cast<uint32_t>(from), static_cast<uint32_t>(length)};
-        sizes[i] += length;
-      }
-    } else {
-      const auto* texts = duckdb::UnifiedVectorFormat::GetData<duckdb::string_t>(longs[c].values);
-      for (size_t i = 0; i < count; ++i) {
-        const auto at = longs[c].values.sel->get_index(i);
-        if (validity.RowIsValid(at)) sizes[i] += texts[at].GetSize();
-      }
-    }
+    if (columns_[c].nested)
+      longs[c].take_nested(vector, count, normalize_);
+    else
+      longs[c].take_texts(vector, count);
+    for (size_t i = 0; i < count; ++i) sizes[i] += longs[c].pieces[i].size();
   }
   out.offsets_.resize(count + 1);
   out.offsets_[0] = 0;
@@ -91,32 +101,22 @@ void RowCodec::encode(const duckdb::DataChunk& rows, EncodedRows& out) const {
 
   std::vector<uint32_t> ends(count, fixed_bytes_);
   for (size_t c = 0; c < columns_.size(); ++c) {
+    duckdb::UnifiedVectorFormat values;
     if (columns_[c].width != 0) {
-      duckdb::UnifiedVectorFormat values;
       const_cast<duckdb::Vector&>(rows.data[c]).ToUnifiedFormat(count, values);
       encode_fixed(columns_[c], c, values, count, out);
       continue;
     }
-    const auto& values = longs[c].values;
     for (size_t i = 0; i < count; ++i) {
       char* row = out.bytes_.data() + out.offsets_[i];
-      const auto at = values.sel->get_index(i);
-      if (!values.validity.RowIsValid(at)) {
+      const std::string_view piece = longs[c].pieces[i];
+      if (!piece.data()) {
         row[c / 8] |= static_cast<char>(1 << (c % 8));
         continue;
       }
-      const char* from;
-      Place place{ends[i], 0};
-      if (columns_[c].nested) {
-        from = longs[c].bytes.data() + longs[c].places[i].offset;
-        place.length = longs[c].places[i].length;
-      } else {
-        const auto& text = duckdb::UnifiedVectorFormat::GetData<duckdb::string_t>(values)[at];
-        from = text.GetData();
-        place.length = static_cast<uint32_t>(text.GetSize());
-      }
+      const Place place{ends[i], static_cast<uint32_t>(piece.size())};
       std::memcpy(row + columns_[c].slot, &place, sizeof(place));
-      std::memcpy(row + place.offset, from, place.length);
+      std::memcpy(row + place.offset, piece.data(), piece.size());
       ends[i] += place.length;
     }
   }
