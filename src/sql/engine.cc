@@ -24,6 +24,13 @@ Result<std::shared_ptr<Relation>> Core::relation(const catalog::Object& object) 
                  fmt::format("{} \"{}\" is not being served yet; try again",
                              catalog::name_of(object.kind), object.name)};
   }
+  const auto& served = relation->object();
+  if (served.id != object.id || served.version != object.version) {
+    // Its columns may be others than those that the statement was bound to.
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("{} \"{}\" was replaced meanwhile; try again",
+                             catalog::name_of(object.kind), object.name)};
+  }
   return relation;
 }
 

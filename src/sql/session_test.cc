@@ -310,12 +310,48 @@ TEST_F(Sessions, SeesNewObjectsInPreparedStatements) {
   EXPECT_EQ((*chunk)->GetValue(0, 0).ToString(), "5");
 }
 
+TEST_F(Sessions, IsIdleAfterACommitThatFails) {
+  run("CREATE TABLE t (id INTEGER PRIMARY KEY)");
+  run("BEGIN");
+  run("INSERT INTO t VALUES (1)");
+  run("SELECT * FROM t");
+  host.relations.at("t")->fail_next = Error{ErrorCode::kUniqueViolation, "key 1 exists"};
+  EXPECT_EQ(error_of("COMMIT").code, ErrorCode::kUniqueViolation);
+  EXPECT_EQ(session->transaction_state(), TransactionState::kIdle);
+  EXPECT_EQ(run("INSERT INTO t VALUES (1)").tag, "INSERT 0 1");
+}
+
+TEST_F(Sessions, InfersParameterTypesFromColumns) {
+  run("CREATE TABLE t (id INTEGER PRIMARY KEY, name VARCHAR)");
+  auto insert = session->prepare("INSERT INTO t VALUES ($1, $2)", {}).value();
+  EXPECT_THAT(insert->parameters(),
+              ElementsAre(duckdb::LogicalType::INTEGER, duckdb::LogicalType::VARCHAR));
+  EXPECT_THAT(insert->names(), IsEmpty());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(session->execute(*insert, {duckdb::Value::INTEGER(i), "x"}).has_value());
+  }
+  auto select = session->prepare("SELECT name FROM t WHERE id = ?", {}).value();
+  EXPECT_THAT(select->parameters(), ElementsAre(duckdb::LogicalType::INTEGER));
+  EXPECT_THAT(run("SELECT count(*) FROM t WHERE id < $1", {duckdb::Value::INTEGER(2)}).rows,
+              ElementsAre(row({"2"})));
+  auto few = session->execute(*select, {});
+  ASSERT_FALSE(few.has_value());
+  EXPECT_EQ(few.error().code, ErrorCode::kProtocol);
+}
+
+TEST_F(Sessions, ComputesInUtc) {
+  EXPECT_THAT(run("SELECT TIMESTAMPTZ '2024-07-01 12:00:00+02'::TIMESTAMP").rows,
+              ElementsAre(row({"2024-07-01 10:00:00"})));
+}
+
 TEST_F(Sessions, ListsObjectsInDuckDbsCatalogViews) {
   run("CREATE TABLE t (id INTEGER PRIMARY KEY)");
   run("CREATE VIEW v AS SELECT id FROM t");
   EXPECT_THAT(
       run("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'").rows,
       UnorderedElementsAre(row({"t"}), row({"v"})));
+  EXPECT_THAT(run("SELECT column_name FROM information_schema.columns WHERE table_name = 'v'").rows,
+              ElementsAre(row({"id"})));
   EXPECT_THAT(run("SELECT relname FROM pg_catalog.pg_class WHERE relname = 't'").rows,
               ElementsAre(row({"t"})));
 }

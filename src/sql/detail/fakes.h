@@ -326,7 +326,9 @@ class FakeHost : public Host {
   std::shared_ptr<FakeRelation> table(const std::string& name, const catalog::Object& object) {
     std::lock_guard lock(mutex_);
     auto& found = relations[name];
-    if (!found) found = std::make_shared<FakeRelation>(object);
+    if (!found || found->object().version != object.version) {
+      found = std::make_shared<FakeRelation>(object);
+    }
     return found;
   }
   Result<> check_view(const catalog::Object&) override {

@@ -16,12 +16,6 @@
 namespace millrace::sql {
 namespace {
 
-// Passes that rest on today's rows, or that rearrange a plan for one execution.
-constexpr const char* kPassesOff =
-    "statistics_propagation,compressed_materialization,column_lifetime,build_side_probe_side,"
-    "join_filter_pushdown,late_materialization,top_n_window_elimination,common_subplan,"
-    "row_group_pruner,sampling_pushdown,empty_result_pullup,window_self_join";
-
 /// What a plan's expressions need, in the order of its end: the plan's binder, then the
 /// transaction and its connection, then the instance.
 struct PlanSession {
@@ -68,12 +62,7 @@ Error not_supported(const duckdb::ErrorData& data) {
 
 std::shared_ptr<duckdb::DuckDB> ViewPlanner::instance() {
   std::lock_guard lock(mutex_);
-  if (!instance_) {
-    instance_ = open_instance(core_, {.threads = 1, .planning = true});
-    duckdb::Connection connection(*instance_);
-    auto set = connection.Query(std::string("SET disabled_optimizers='") + kPassesOff + "'");
-    if (set->HasError()) set->ThrowError();
-  }
+  if (!instance_) instance_ = open_instance(core_, {.threads = 1, .planning = true});
   return instance_;
 }
 

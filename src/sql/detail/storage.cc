@@ -82,6 +82,12 @@ duckdb::unique_ptr<duckdb::TransactionManager> make_transaction_manager(
   return duckdb::make_uniq<OurTransactionManager>(db, static_cast<DuckCatalog&>(catalog));
 }
 
+// Optimiser passes that rest on today's rows, or that rearrange a plan for one execution.
+constexpr const char* kPassesOff =
+    "statistics_propagation,compressed_materialization,column_lifetime,build_side_probe_side,"
+    "join_filter_pushdown,late_materialization,top_n_window_elimination,common_subplan,"
+    "row_group_pruner,sampling_pushdown,empty_result_pullup,window_self_join";
+
 void add_constraints(const catalog::Object& object, duckdb::CreateTableInfo& info) {
   for (size_t i = 0; i < object.columns.size(); ++i) {
     if (object.columns[i].not_null) {
@@ -301,7 +307,16 @@ std::shared_ptr<duckdb::DuckDB> open_instance(Core& core, const InstanceOptions&
   extension->create_transaction_manager = make_transaction_manager;
   extension->storage_info = duckdb::make_shared_ptr<ExtensionInfo>(core, options.planning);
   duckdb::StorageExtension::Register(config, kDatabaseName, std::move(extension));
-  return std::make_shared<duckdb::DuckDB>(kDatabaseName, &config);
+  auto instance = std::make_shared<duckdb::DuckDB>(kDatabaseName, &config);
+  duckdb::Connection connection(*instance);
+  // A view's rows must not depend on where the node runs.
+  std::string settings = "SET GLOBAL TimeZone = 'UTC';";
+  if (options.planning) {
+    settings += std::string("SET GLOBAL disabled_optimizers = '") + kPassesOff + "';";
+  }
+  auto set = connection.Query(settings);
+  if (set->HasError()) set->ThrowError();
+  return instance;
 }
 
 void use_public(duckdb::ClientContext& context) {

@@ -183,8 +183,8 @@ class TopicRelation : public Relation {
 
 Result<std::shared_ptr<Relation>> make_topic_relation(Core& core, const catalog::Object& object) {
   auto topic = core.broker.find(object.name);
-  if (!topic) {
-    return Error{ErrorCode::kUndefinedObject, fmt::format("topic \"{}\" is not open", object.name)};
+  if (!topic || topic->object.id != object.id) {
+    return Error{ErrorCode::kUndefinedObject, fmt::format("topic \"{}\" is gone", object.name)};
   }
   // The definition that the statement was bound with, over the partitions as they are.
   auto bound = std::make_shared<broker::Topic>(broker::Topic{object, topic->partitions});
