@@ -17,8 +17,6 @@ namespace millrace::flow {
 
 namespace {
 
-constexpr auto kStopLimit = std::chrono::seconds(10);
-
 /// What metrics ask at the time of a scrape; outlives the flows.
 struct LagReport {
   std::mutex mutex;
@@ -286,8 +284,6 @@ void FlowsImpl::stop() {
     views = views_;
   }
   lanes_->stop();
-  const auto deadline = Clock::now() + kStopLimit;
-  for (const auto& [name, entry] : views) entry.view->flush(deadline);
   for (const auto& [name, entry] : views) let_go(entry.view, false);
   dead_letters_->stop();
   for (size_t i = 0; i < gates_.size(); ++i) runtime_.shard(i).block_on(gates_[i]->close());

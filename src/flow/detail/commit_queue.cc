@@ -7,6 +7,7 @@ namespace millrace::flow {
 namespace {
 constexpr size_t kAppendBytes = 8u << 20;
 constexpr auto kRetry = std::chrono::milliseconds(200);
+constexpr size_t kTriesPerLogLine = 50;
 }  // namespace
 
 CommitQueue::CommitQueue(std::shared_ptr<broker::Partition> changelog, io::Gate& gate,
@@ -44,14 +45,15 @@ io::Task<void> CommitQueue::drain(std::shared_ptr<CommitQueue> self) {
   for (;;) {
     std::deque<Epoch> taken;
     const std::string bytes = self->gather(taken);
-    for (;;) {
+    for (size_t tries = 0;; ++tries) {
       auto appended = co_await self->changelog_->append(bytes, log::Ack::kDurable);
       if (appended || self->give_up(appended.error())) {
         self->finish(appended, taken);
         break;
       }
-      logging::warn("a view's changelog cannot be written, trying again",
-                    {{"view", self->changelog_->topic()}, {"reason", appended.error().text}});
+      if (tries % kTriesPerLogLine == 0)
+        logging::warn("a view's changelog cannot be written, trying again",
+                      {{"view", self->changelog_->topic()}, {"reason", appended.error().text}});
       co_await self->changelog_->shard().sleep(kRetry, &self->gate_);
     }
     std::function<void()> progressed;
@@ -61,7 +63,7 @@ io::Task<void> CommitQueue::drain(std::shared_ptr<CommitQueue> self) {
     }
     if (progressed) progressed();
     std::lock_guard lock(self->mutex_);
-    if (self->queue_.empty() || self->failure_ || self->closed_) {
+    if (self->queue_.empty() || self->failure_) {
       self->draining_ = false;
       self->idle_.notify_all();
       co_return;
@@ -118,11 +120,6 @@ void CommitQueue::close() {
   closed_ = true;
   progressed_ = nullptr;
   idle_.wait(lock, [&] { return !draining_; });
-}
-
-bool CommitQueue::flush(std::chrono::steady_clock::time_point deadline) {
-  std::unique_lock lock(mutex_);
-  return idle_.wait_until(lock, deadline, [&] { return !draining_; });
 }
 
 }  // namespace millrace::flow

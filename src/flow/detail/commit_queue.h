@@ -38,10 +38,9 @@ class CommitQueue : public std::enable_shared_from_this<CommitQueue> {
   size_t waiting() const;
   size_t waiting_bytes() const;
 
-  /// No more retries, no more calls of `progressed`; returns when nothing is under way.
+  /// Writes what waits, without trying again what fails, and calls `progressed` no more. Returns
+  /// when nothing is under way.
   void close();
-  /// Waits until everything is durable or has failed; false at the deadline.
-  bool flush(std::chrono::steady_clock::time_point deadline);
 
  private:
   struct Epoch {

@@ -83,7 +83,10 @@ Source::Source(io::Env& env, std::shared_ptr<const broker::Topic> topic, DecodeB
       watermark_(std::move(watermark)),
       bad_records_(env.metrics().counter("millrace_flow_bad_records_total",
                                          "Records that did not fit their topic's columns",
-                                         {{"topic", topic_->object.name}})) {
+                                         {{"topic", topic_->object.name}})),
+      decoded_records_(env.metrics().counter("millrace_flow_decoded_records_total",
+                                             "Records decoded for views, again ones included",
+                                             {{"topic", topic_->object.name}})) {
   for (size_t i = 0; i < topic_->partitions.size(); ++i)
     partitions_.push_back(std::make_unique<PartitionState>());
   std::vector<size_t> columns;
@@ -217,7 +220,7 @@ Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Of
   MR_TRY(auto pieces, decode_batches(partition, read.batches, from, until));
   if (object().kind == catalog::Kind::kMaterializedView) MR_TRY(add_weights(read.batches, pieces));
   for (auto& piece : pieces) {
-    decoded_records_ += piece->offsets.size() + piece->bad.size();
+    decoded_records_.add(static_cast<double>(piece->offsets.size() + piece->bad.size()));
     piece->bytes = bytes_of(*piece);
   }
   return pieces;

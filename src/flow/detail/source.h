@@ -91,9 +91,6 @@ class Source {
   /// kCorruptRecord, kIo.
   Result<> read(Cursor& cursor, bool wait);
 
-  /// Records that were decoded, each time that they were.
-  uint64_t decoded_records() const { return decoded_records_; }
-
  private:
   struct PartitionState {
     std::mutex mutex;  // of pieces
@@ -122,8 +119,8 @@ class Source {
   std::mutex watermark_mutex_;
   std::unique_ptr<WatermarkExpression> watermark_;
   Metrics::Counter& bad_records_;
+  Metrics::Counter& decoded_records_;
   std::vector<std::unique_ptr<PartitionState>> partitions_;
-  std::atomic<uint64_t> decoded_records_ = 0;
 
   std::mutex mutex_;
   Columns columns_;  // that all readers need, sorted

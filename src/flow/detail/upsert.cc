@@ -1,6 +1,7 @@
 #include "flow/detail/upsert.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "flow/detail/evaluator.h"
 
@@ -23,72 +24,90 @@ Result<std::unique_ptr<UpsertInput>> UpsertInput::make(const catalog::Object& ta
   const auto index_of = [&](const std::string& name) {
     return std::ranges::find(known, name, &sql::RelationColumn::name) - known.begin();
   };
-  std::vector<std::string> names;
-  std::vector<duckdb::LogicalType> key_types;
   for (const auto& name : table.primary_key) {
     made->key_at_.push_back(read(index_of(name)));
-    names.push_back(name);
-    key_types.push_back(known.at(index_of(name)).type);
+    made->key_types_.push_back(known.at(index_of(name)).type);
   }
   made->raw_key_at_ = read(index_of("_key"));
   made->tombstone_at_ = read(sql::Decoder::kTombstone);
-  MR_TRY(made->keys_, sql::JsonWriter::make(std::move(names), std::move(key_types)));
+  if (!made->key_at_.empty()) {
+    MR_TRY(made->key_reader_, sql::RecordKeyReader::make(std::vector<duckdb::LogicalType>(
+                                  made->key_types_.begin(), made->key_types_.end())));
+  }
   return made;
 }
 
-void UpsertInput::apply(const ReadChunk& records, DeltaStream& out) {
-  const size_t count = records.rows.size();
-  auto& rows = const_cast<duckdb::DataChunk&>(records.rows);  // its references alone are used
-  duckdb::DataChunk keys;
-  duckdb::vector<duckdb::LogicalType> key_types;
-  std::vector<size_t> key_columns;
-  for (const size_t at : key_at_) {
-    key_columns.push_back(key_types.size());
-    key_types.push_back(rows.data[at].GetType());
-  }
-  keys.InitializeEmpty(key_types);
-  for (size_t i = 0; i < key_at_.size(); ++i) keys.data[i].Reference(rows.data[key_at_[i]]);
-  keys.SetCardinality(count);
-  keys_->begin(keys);
-
-  EncodedRows encoded;
-  if (column_count_ > 0) codec_->encode(rows, encoded);
+std::vector<std::optional<std::string>> UpsertInput::keys_of(duckdb::DataChunk& rows) {
+  const size_t count = rows.size();
   duckdb::UnifiedVectorFormat raw_keys, tombstones;
   rows.data[raw_key_at_].ToUnifiedFormat(count, raw_keys);
   rows.data[tombstone_at_].ToUnifiedFormat(count, tombstones);
   const auto* raw = duckdb::UnifiedVectorFormat::GetData<duckdb::string_t>(raw_keys);
   const auto* gone = duckdb::UnifiedVectorFormat::GetData<bool>(tombstones);
-
-  std::string key;
+  if (!key_at_.empty()) row_keys_.encode(rows, key_at_);
+  std::vector<std::optional<std::string>> keys(count);
   for (size_t row = 0; row < count; ++row) {
-    key.clear();
-    if (gone[tombstones.sel->get_index(row)]) {
-      const auto at = raw_keys.sel->get_index(row);
-      if (!raw_keys.validity.RowIsValid(at)) continue;  // no key: names no row
-      const auto found = rows_.find(std::string(raw[at].GetData(), raw[at].GetSize()));
-      if (found == rows_.end()) continue;
-      bytes_ -= found->first.size() + found->second->size() + 96;
-      changed_.push_back(std::move(found->second));
-      weights_.push_back(-1);
-      rows_.erase(found);
-    } else {
-      keys_->write_key(key_columns, row, key);
-      put(key, column_count_ > 0 ? encoded[row] : std::string_view());
+    if (!key_at_.empty() && !gone[tombstones.sel->get_index(row)]) {
+      keys[row] = std::string(row_keys_[row]);
+      continue;
     }
+    const auto at = raw_keys.sel->get_index(row);
+    if (!raw_keys.validity.RowIsValid(at)) continue;
+    const std::string_view text(raw[at].GetData(), raw[at].GetSize());
+    keys[row] = key_at_.empty() ? std::string(text) : key_of_tombstone(text);
+  }
+  return keys;
+}
+
+std::optional<std::string> UpsertInput::key_of_tombstone(std::string_view json) {
+  duckdb::DataChunk values;
+  values.Initialize(duckdb::Allocator::DefaultAllocator(), key_types_, 1);
+  if (!key_reader_->read(json, values, 0)) return std::nullopt;
+  values.SetCardinality(1);
+  std::vector<size_t> all(key_types_.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return table::encode_key(values, 0, all);
+}
+
+void UpsertInput::apply(const ReadChunk& records, DeltaStream& out) {
+  const size_t count = records.rows.size();
+  auto& rows = const_cast<duckdb::DataChunk&>(records.rows);  // its references alone are used
+  auto keys = keys_of(rows);
+  EncodedRows encoded;
+  if (column_count_ > 0) codec_->encode(rows, encoded);
+  duckdb::UnifiedVectorFormat tombstones;
+  rows.data[tombstone_at_].ToUnifiedFormat(count, tombstones);
+  const auto* gone = duckdb::UnifiedVectorFormat::GetData<bool>(tombstones);
+  for (size_t row = 0; row < count; ++row) {
+    if (!keys[row]) continue;  // names no row: the table passes over it too
+    if (gone[tombstones.sel->get_index(row)])
+      forget(*keys[row]);
+    else
+      put(std::move(*keys[row]), column_count_ > 0 ? encoded[row] : std::string_view());
     if (changed_.size() + 2 > STANDARD_VECTOR_SIZE) flush(out);
   }
   flush(out);
 }
 
-void UpsertInput::put(std::string_view key, std::string_view row) {
-  auto [at, added] = rows_.try_emplace(std::string(key));
+void UpsertInput::forget(const std::string& key) {
+  const auto found = rows_.find(key);
+  if (found == rows_.end()) return;
+  bytes_ -= key.size() + found->second->size() + 96;
+  changed_.push_back(std::move(found->second));
+  weights_.push_back(-1);
+  rows_.erase(found);
+}
+
+void UpsertInput::put(std::string key, std::string_view row) {
+  const size_t key_bytes = key.size();
+  auto [at, added] = rows_.try_emplace(std::move(key));
   if (!added) {
     if (*at->second == row) return;
     bytes_ -= at->second->size();
     changed_.push_back(std::move(at->second));
     weights_.push_back(-1);
   } else {
-    bytes_ += key.size() + 96;
+    bytes_ += key_bytes + 96;
   }
   at->second = std::make_shared<const std::string>(row);
   bytes_ += row.size();

@@ -4,6 +4,7 @@
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "flow/detail/row_codec.h"
 #include "flow/detail/source.h"
 #include "sql/format.h"
+#include "sql/record_key.h"
+#include "table/row_key.h"
 
 namespace millrace::flow {
 
@@ -31,16 +34,22 @@ class UpsertInput {
 
  private:
   UpsertInput() = default;
-  void put(std::string_view key, std::string_view row);
+  /// The identity of each record's row; nothing where it names none.
+  std::vector<std::optional<std::string>> keys_of(duckdb::DataChunk& rows);
+  std::optional<std::string> key_of_tombstone(std::string_view json);
+  void put(std::string key, std::string_view row);
+  void forget(const std::string& key);
   void flush(DeltaStream& out);
 
   size_t column_count_ = 0;  // of read_columns_, the first ones are the dataflow's
   std::vector<size_t> read_columns_;
-  std::vector<size_t> key_at_;  // the primary key's columns, in `key_chunk`
+  std::vector<size_t> key_at_;  // the primary key's columns; none: the record's key is the key
   size_t raw_key_at_ = 0;
   size_t tombstone_at_ = 0;
-  std::unique_ptr<sql::JsonWriter> keys_;
+  duckdb::vector<duckdb::LogicalType> key_types_;
+  std::unique_ptr<sql::RecordKeyReader> key_reader_;
   std::unique_ptr<RowCodec> codec_;
+  table::RowKeys row_keys_;
 
   boost::unordered_flat_map<std::string, std::shared_ptr<const std::string>> rows_;
   size_t bytes_ = 0;

@@ -14,6 +14,7 @@ constexpr size_t kCommitsMax = 2;
 constexpr size_t kCommitBytesMax = 16u << 20;
 // Epochs without output are committed with the next that has some, or after this time.
 constexpr auto kCommitDelay = std::chrono::seconds(1);
+constexpr auto kRetry = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -91,6 +92,12 @@ std::optional<Clock::time_point> View::run() {
   }
   auto next = advance();
   if (next) return *next;
+  // A read that failed has changed nothing.
+  if (!stepping_ && info(next.error().code).retriable) {
+    logging::warn("a view's inputs cannot be read, trying again",
+                  {{"view", object_.name}, {"reason", next.error().text}});
+    return Clock::now() + kRetry;
+  }
   fail(std::move(next).error());
   return std::nullopt;
 }
@@ -228,6 +235,7 @@ void View::report() {
 
 Result<DeltaStream> View::step(const EpochInputs& epoch) {
   MR_TRY(auto reads, read(epoch.inputs));
+  stepping_ = true;
   std::vector<DeltaStream> streams(inputs_.size());
   feed(reads, streams);
   feed_watermarks(reads, epoch.epoch.clock_us, streams);
@@ -235,6 +243,7 @@ Result<DeltaStream> View::step(const EpochInputs& epoch) {
   for (const auto& stream : streams) rows += stream.row_count();
   DeltaStream out;
   MR_TRY(dataflow_->step(epoch.epoch, streams, out));
+  stepping_ = false;
   last_epoch_ = epoch.epoch;
   instruments_->epochs.add();
   instruments_->rows_in.add(static_cast<double>(rows));

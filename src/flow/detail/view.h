@@ -59,8 +59,6 @@ class View : public Job, public std::enable_shared_from_this<View> {
   /// Cuts what no commit follows off the changelog and holds the inputs; then a lane may run it.
   /// `wake` wakes the lane, from any thread.
   Result<> open(io::Gate& gate, std::function<void()> wake);
-  /// Waits for what is on its way to the disk; false at the deadline.
-  bool flush(Clock::time_point deadline) { return commits_->flush(deadline); }
   /// Finishes what is on its way to the disk. No lane may run it any more.
   void close();
 
@@ -99,6 +97,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   struct Replayed {
     Commit commit;
     size_t rows;
+    size_t rows_again;  // that computing it again has given
   };
 
   Result<std::optional<Clock::time_point>> advance();
@@ -143,10 +142,12 @@ class View : public Job, public std::enable_shared_from_this<View> {
 
   // Of the lane that runs it.
   Epoch last_epoch_;
+  bool stepping_ = false;  // an epoch has begun to change the state, and has not ended
   Clock::time_point last_start_{};
   Offset replay_at_ = 0;
   Offset replay_end_ = 0;
   std::deque<Replayed> to_replay_;
+  size_t replayed_ = 0;  // epochs of the first of them
   size_t rows_since_commit_ = 0;
   std::vector<EpochInputs> uncommitted_;  // computed, without output
   Clock::time_point uncommitted_since_{};
