@@ -1,5 +1,6 @@
 #include "flow/detail/delta_builder.h"
 
+#include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include "flow/detail/arrangement.h"
@@ -38,7 +39,12 @@ void DeltaBuilder::flush(DeltaStream& out) {
 }
 
 void consolidate(const std::vector<duckdb::LogicalType>& types, DeltaStream& stream) {
-  if (stream.row_count() <= 1) return;
+  // Without a retraction nothing can cancel out.
+  const auto retracts = [](const auto& chunk) {
+    return std::any_of(chunk->weights.begin(), chunk->weights.end(),
+                       [](int64_t weight) { return weight < 0; });
+  };
+  if (std::none_of(stream.chunks.begin(), stream.chunks.end(), retracts)) return;
   struct Seen {
     const Delta* chunk;
     size_t row;

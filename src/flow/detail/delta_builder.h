@@ -29,7 +29,8 @@ class DeltaBuilder {
   std::vector<int64_t> weights_;
 };
 
-/// Sums the weights of equal rows and drops those that come to 0.
+/// Sums the weights of equal rows and drops those that come to 0, so that no row stands in the
+/// stream with both signs. Does nothing where nothing is retracted.
 void consolidate(const std::vector<duckdb::LogicalType>& types, DeltaStream& stream);
 
 }  // namespace millrace::flow
