@@ -1,0 +1,88 @@
+#include "flow/detail/changelog.h"
+
+#include <gtest/gtest.h>
+
+namespace millrace::flow {
+namespace {
+
+EpochInputs epoch(uint64_t number, InputRanges inputs) {
+  return {{number, static_cast<int64_t>(number) * 1'000}, std::move(inputs)};
+}
+
+TEST(Commit, ReadsBackAsItWasWritten) {
+  Commit commit;
+  commit.epochs.push_back(epoch(7, {{"flights", {{0, 1, 4}}}}));
+  commit.epochs.push_back(
+      epoch(8, {{"a.b-c_d", {{0, 9, 10}, {3, 0, 1'000'000'000'000}}}, {"flights", {{1, 5, 6}}}}));
+  const auto text = commit.to_json();
+  EXPECT_EQ(text, R"({"epoch":8,"clock":8000,"inputs":{"a.b-c_d":[[0,9,10],[3,0,1000000000000]],)"
+                  R"("flights":[[1,5,6]]},)"
+                  R"("before":[{"epoch":7,"clock":7000,"inputs":{"flights":[[0,1,4]]}}]})");
+  const auto read = Commit::parse(text);
+  ASSERT_TRUE(read) << read.error().text;
+  ASSERT_EQ(read->epochs.size(), 2);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(read->epochs[i].epoch.number, commit.epochs[i].epoch.number);
+    EXPECT_EQ(read->epochs[i].epoch.clock_us, commit.epochs[i].epoch.clock_us);
+    EXPECT_EQ(read->epochs[i].inputs, commit.epochs[i].inputs);
+  }
+}
+
+TEST(Commit, RefusesWhatIsNone) {
+  for (const char* text : {"", "{", "[]", "{}", R"({"epoch":-1,"clock":1,"inputs":{}})",
+                           R"({"epoch":1,"clock":1,"inputs":{"a":[[0,1]]}})",
+                           R"({"epoch":1,"clock":1,"inputs":{"a":[["0",1,2]]}})",
+                           R"({"epoch":1,"clock":1,"inputs":{},"before":3})"}) {
+    const auto read = Commit::parse(text);
+    ASSERT_FALSE(read) << text;
+    EXPECT_EQ(read.error().code, ErrorCode::kCorruptRecord);
+  }
+}
+
+TEST(ChangelogWriter, EndsAnEpochWithItsCommitAndWeighsItsRows) {
+  auto writer = ChangelogWriter::make({"x"}, {duckdb::LogicalType::INTEGER});
+  ASSERT_TRUE(writer) << writer.error().text;
+  auto delta = std::make_shared<Delta>();
+  delta->rows.Initialize(duckdb::Allocator::DefaultAllocator(), {duckdb::LogicalType::INTEGER});
+  for (int i = 0; i < 3; ++i) delta->rows.SetValue(0, i, duckdb::Value::INTEGER(i));
+  delta->rows.SetCardinality(3);
+  delta->weights = {1, -1, 5};
+  DeltaStream stream;
+  for (int i = 0; i < 20'000; ++i) stream.chunks.push_back(delta);  // many batches
+  size_t records = 0;
+  const auto bytes = (*writer)->write(stream, {{epoch(3, {{"t", {{0, 0, 3}}}})}}, &records);
+  EXPECT_EQ(records, 60'001);
+  const auto batches = log::validate_batches(bytes, true);
+  ASSERT_TRUE(batches) << batches.error().text;
+  EXPECT_GT(batches->size(), 2);
+  std::vector<int64_t> weights;
+  size_t commits = 0;
+  const auto each = [&](const log::RecordView& record) {
+    EXPECT_EQ(commits, 0);
+    EXPECT_EQ(record.timestamp, 3);
+    if (is_commit(record)) {
+      ++commits;
+      return;
+    }
+    const auto weight = weight_of(record);
+    ASSERT_TRUE(weight);
+    weights.push_back(*weight);
+  };
+  ASSERT_TRUE(log::for_each_record(bytes, true, each));
+  EXPECT_EQ(commits, 1);
+  ASSERT_EQ(weights.size(), 60'000);
+  EXPECT_EQ(weights[0], 1);
+  EXPECT_EQ(weights[1], -1);
+  EXPECT_EQ(weights[2], 5);
+}
+
+TEST(Changelog, AWeightThatIsNoNumberIsCorrupt) {
+  for (const char* text : {"", "x", "1x", "0", "99999999999999999999"}) {
+    log::RecordView record;
+    record.headers.push_back({"weight", text});
+    EXPECT_FALSE(weight_of(record)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace millrace::flow
