@@ -110,6 +110,78 @@ TEST_P(Crash, AckedRecordsCountOnceInEveryView) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, Crash, ::testing::Range<uint64_t>(1, 9));
 
+/// Events of random times, some far too late.
+std::vector<TestRecord> events(std::mt19937_64& random, int64_t around_s) {
+  std::vector<TestRecord> records;
+  for (int i = 0; i < 40; ++i) {
+    const bool late = random() % 8 == 0;
+    const int64_t at =
+        std::max<int64_t>(around_s + static_cast<int64_t>(random() % 20) - (late ? 500 : 0), 0);
+    records.push_back({std::nullopt, fmt::format(R"({{"at_time":"{}","n":1}})",
+                                                 duckdb::Timestamp::ToString(
+                                                     duckdb::timestamp_t(at * 1'000'000)))});
+  }
+  return records;
+}
+
+TEST(Recovery, LateRowsAreLateAgain) {
+  io::TestEnv env;
+  std::mt19937_64 random(3);
+  TextRows before;
+  std::string late;
+  const auto late_rows = [](TestNode&, io::TestEnv& of) {
+    const auto text = of.metrics().render();
+    const auto at = text.find("millrace_flow_late_rows{");
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  int64_t now_s = 1000;
+  {
+    TestNode node(env);
+    node.run(
+        "CREATE TOPIC events (at_time TIMESTAMP, n INTEGER, WATERMARK FOR at_time AS at_time - "
+        "INTERVAL '10 "
+        "seconds') WITH (partitions = 2)");
+    node.run(
+        "CREATE MATERIALIZED VIEW windows AS SELECT window_start, count(*) AS n FROM "
+        "TUMBLE(events, at_time, INTERVAL '30 seconds') GROUP BY window_start, window_end");
+    for (int round = 0; round < 60; ++round) {
+      now_s += 10;
+      node.must_produce("events", events(random, now_s), round % 2);
+      if (random() % 3 == 0) node.view("windows");
+      env.set_now_ms(env.now_ms() + 1'000);
+    }
+    before = node.view("windows");
+    late = late_rows(node, env);
+    EXPECT_EQ(late.find("} 0"), std::string::npos) << late << ": none came late";
+  }
+  TestNode node(env);
+  EXPECT_EQ(node.view("windows"), before);
+  EXPECT_EQ(late_rows(node, env), late);
+}
+
+TEST(Recovery, AViewWhoseInputsAreGoneSaysSo) {
+  io::TestEnv env;
+  Oracle oracle;
+  prepare(oracle);
+  {
+    TestNode node(env);
+    create_all(node);
+    node.must_produce("sales", sales(0, 500));
+    record(oracle, 0, 500);
+    expect_oracle(node, oracle);
+    const auto log = node.broker->find("sales")->partitions.at(0);
+    ASSERT_TRUE(log->shard().block_on(log->delete_records(100)));
+  }
+  TestNode node(env);
+  const auto read = node.try_run("SELECT * FROM v0");
+  ASSERT_FALSE(read);
+  EXPECT_NE(read.error().text.find("create it anew"), std::string::npos) << read.error().text;
+  node.run("DROP MATERIALIZED VIEW v2");
+  node.run(std::string("CREATE MATERIALIZED VIEW v2 AS ") + kQueries[2]);
+  oracle.run("DELETE FROM sales WHERE id < 100");
+  EXPECT_EQ(node.view("v2"), oracle.run(kQueries[2]));
+}
+
 TEST(Recovery, RowsThatNoCommitFollowsAreCutOff) {
   io::TestEnv env;
   Oracle oracle;
