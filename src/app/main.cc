@@ -4,7 +4,7 @@
 #include "app/completion.h"
 #include "app/node_file.h"
 #include "app/version.h"
-#include "base/serve_options.h"
+#include "app/serve_options.h"
 
 namespace {
 

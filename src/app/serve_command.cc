@@ -4,9 +4,9 @@
 
 #include "app/cli.h"
 #include "app/node.h"
+#include "app/serve_options.h"
 #include "app/version.h"
 #include "base/logging.h"
-#include "base/serve_options.h"
 
 namespace millrace::app {
 

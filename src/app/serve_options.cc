@@ -1,4 +1,4 @@
-#include "base/serve_options.h"
+#include "app/serve_options.h"
 
 namespace millrace {
 
