@@ -86,6 +86,7 @@ Result<> send(rd_kafka_t* client, const ProduceArguments& arguments, std::string
 }  // namespace
 
 int produce(const ProduceArguments& arguments) {
+  std::ios::sync_with_stdio(false);  // else every character is a call
   auto target = resolve(arguments.target);
   if (!target) return fail(target.error());
   Delivery delivery;

@@ -70,6 +70,7 @@ int sql(const SqlArguments& arguments) {
   if (!target) return fail(target.error());
   auto client = PgClient::connect(target->pg);
   if (!client) return fail(client.error());
+  std::ios::sync_with_stdio(false);
   if (arguments.statements.empty() && arguments.files.empty())
     return interact(**client, arguments.output);
   for (const auto& statement : arguments.statements) {
