@@ -177,6 +177,7 @@ Result<> FlowsImpl::add(const catalog::Object& object) {
   }
   listen(view);
   wake();
+  lanes_->wake(dead_letters_);  // its topics may be new
   return {};
 }
 
