@@ -3,8 +3,8 @@
 #include "app/cli.h"
 #include "app/completion.h"
 #include "app/node_file.h"
-#include "app/version.h"
 #include "app/serve_options.h"
+#include "app/version.h"
 
 namespace {
 
@@ -12,28 +12,53 @@ using namespace millrace::app;
 
 constexpr const char* kFooter = R"(
 Exit codes: 0 done; 1 the node or a file refused (the reason is on standard error); 2 wrong usage; 3 no node answers.
-A first look:  millrace serve --data ./data    then    millrace sql -c "SHOW ALL")";
+A first look:  millrace serve --data ./data    then    millrace sql --data ./data -c "SHOW ALL")";
 
 void add_target(CLI::App* command, Target& target, bool kafka, bool pg) {
   command
       ->add_option("--data", target.data,
                    "Folder of the node to talk to: its node.json says the addresses")
       ->envname("MILLRACE_DATA")
-      ->capture_default_str();
+      ->option_text(fmt::format("DIR [{}, or MILLRACE_DATA]", kDefaultData));
   if (kafka)
-    command->add_option("--kafka", target.kafka,
-                        "Kafka address, host:port, instead of the one in node.json");
+    command->add_option("--kafka", target.kafka, "Kafka address, instead of the one in node.json")
+        ->option_text("HOST:PORT");
   if (pg)
-    command->add_option("--pg", target.pg,
-                        "PostgreSQL address, host:port, instead of the one in node.json");
+    command->add_option("--pg", target.pg, "PostgreSQL address, instead of the one in node.json")
+        ->option_text("HOST:PORT");
 }
 
 void add_output(CLI::App* command, Output& output) {
-  static const std::map<std::string, Output> kNames = {
-      {"table", Output::kTable}, {"json", Output::kJson}, {"csv", Output::kCsv}};
-  command->add_option("-o,--output", output, "table, json or csv")
-      ->transform(CLI::CheckedTransformer(kNames, CLI::ignore_case))
+  auto set = [&output](const std::string& name) {
+    output = name == "json" ? Output::kJson : name == "csv" ? Output::kCsv : Output::kTable;
+  };
+  command->add_option_function<std::string>("-o,--output", set, "table, json or csv [table]")
+      ->check(CLI::IsMember({"table", "json", "csv"}))
       ->option_text("FORMAT");
+}
+
+/// What stands for an option's value in the help.
+std::string placeholder(const millrace::config::Option& option) {
+  using millrace::config::Type;
+  switch (option.type) {
+    case Type::kAddress:
+      return "HOST:PORT";
+    case Type::kPath:
+      return "PATH";
+    case Type::kBytes:
+      return "SIZE";
+    case Type::kInteger:
+      return "N";
+    case Type::kDuration:
+      return "TIME";
+    case Type::kBool:
+      return "true|false";
+    case Type::kChoice:
+      return fmt::format("{}", fmt::join(option.choices, "|"));
+    case Type::kText:
+      break;
+  }
+  return "TEXT";
 }
 
 /// The commands' arguments, and which one was chosen.
@@ -60,11 +85,14 @@ void add_serve(CLI::App& app, Commands& c) {
   for (const auto& option : millrace::ServeOptions::declared()) {
     std::string name(option.name), help(option.help);
     if (!option.default_value.empty()) help += fmt::format(" [{}]", option.default_value);
-    command->add_option_function<std::string>(
-        "--" + name, [&c, name](const std::string& value) { c.serve.flags[name] = value; }, help);
+    auto set = [&c, name](const std::string& value) { c.serve.flags[name] = value; };
+    command->add_option_function<std::string>("--" + name, set, help)
+        ->option_text(placeholder(option));
   }
-  command->add_option("--config", c.serve.config_file,
-                      "File of `option = value` lines; flags and MILLRACE_* win over it");
+  command
+      ->add_option("--config", c.serve.config_file,
+                   "File of `option = value` lines; flags and MILLRACE_* win over it")
+      ->option_text("FILE");
   command->callback([&c] { c.chosen = [&c] { return serve(c.serve); }; });
 }
 
