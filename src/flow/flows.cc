@@ -17,10 +17,28 @@ namespace millrace::flow {
 
 namespace {
 
+// How soon a view sees that an input has more partitions.
+constexpr auto kRefresh = std::chrono::seconds(1);
+
 /// What metrics ask at the time of a scrape; outlives the flows.
 struct LagReport {
   std::mutex mutex;
   std::map<std::string, std::weak_ptr<View>> views;
+};
+
+/// Does something again and again on a lane.
+class Periodic : public Job {
+ public:
+  Periodic(std::chrono::milliseconds every, std::function<void()> work)
+      : every_(every), work_(std::move(work)) {}
+  std::optional<Clock::time_point> run() override {
+    work_();
+    return Clock::now() + every_;
+  }
+
+ private:
+  const std::chrono::milliseconds every_;
+  const std::function<void()> work_;
 };
 
 class FlowsImpl : public Flows {
@@ -34,11 +52,13 @@ class FlowsImpl : public Flows {
         options_(options),
         sources_(env, broker, engine),
         lanes_(std::make_shared<Lanes>(options.lanes)),
-        dead_letters_(std::make_shared<DeadLetters>(env, broker, sources_, lanes_)) {
+        dead_letters_(std::make_shared<DeadLetters>(env, broker, sources_, lanes_)),
+        refresh_(std::make_shared<Periodic>(kRefresh, [this] { refresh(); })) {
     for (size_t i = 0; i < runtime.shard_count(); ++i)
       gates_.push_back(std::make_unique<io::Gate>());
     report_lag();
     lanes_->wake(dead_letters_);
+    lanes_->wake(refresh_);
   }
   ~FlowsImpl() override { stop(); }
 
@@ -64,6 +84,11 @@ class FlowsImpl : public Flows {
   void listen(const std::shared_ptr<View>& view);
   void let_go(const std::shared_ptr<View>& view, bool release_holds);
   void report_lag();
+  Result<> start(const catalog::Object& object);
+  std::optional<Entry> take(const std::string& name);
+  /// Starts views anew whose inputs are not what they were: they recover with what is there now.
+  void refresh();
+  bool is_stale(const View& view) const;
 
   io::Runtime& runtime_;
   io::Env& env_;
@@ -74,8 +99,10 @@ class FlowsImpl : public Flows {
   std::vector<std::unique_ptr<io::Gate>> gates_;  // one a shard
   std::shared_ptr<Lanes> lanes_;
   std::shared_ptr<DeadLetters> dead_letters_;
+  std::shared_ptr<Periodic> refresh_;
   std::shared_ptr<LagReport> lag_ = std::make_shared<LagReport>();
 
+  std::mutex changing_;  // one view is added or removed at a time
   std::mutex mutex_;
   std::map<std::string, Entry> views_;
   bool stopped_ = false;
@@ -146,11 +173,16 @@ Result<> FlowsImpl::connect(View::Parts& parts) {
 }
 
 Result<> FlowsImpl::add(const catalog::Object& object) {
+  std::lock_guard changing(changing_);
+  if (view(object.name))
+    return Error{ErrorCode::kDuplicateObject, fmt::format("view {} runs already", object.name)};
+  return start(object);
+}
+
+Result<> FlowsImpl::start(const catalog::Object& object) {
   {
     std::lock_guard lock(mutex_);
     if (stopped_) return Error{ErrorCode::kShuttingDown, "the node is stopping"};
-    if (views_.contains(object.name))
-      return Error{ErrorCode::kDuplicateObject, fmt::format("view {} runs already", object.name)};
   }
   MR_TRY(auto parts, assemble(object));
   const auto names = parts.dataflow->names();
@@ -208,21 +240,53 @@ void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
     }
 }
 
-Result<> FlowsImpl::remove(const std::string& name) {
-  Entry entry;
-  {
-    std::lock_guard lock(mutex_);
-    const auto found = views_.find(name);
-    if (found == views_.end()) return {};  // it never ran, or failed to start
-    entry = std::move(found->second);
-    views_.erase(found);
-  }
+std::optional<FlowsImpl::Entry> FlowsImpl::take(const std::string& name) {
   {
     std::lock_guard lock(lag_->mutex);
     lag_->views.erase(name);
   }
-  let_go(entry.view, true);
+  std::lock_guard lock(mutex_);
+  const auto found = views_.find(name);
+  if (found == views_.end()) return std::nullopt;
+  auto entry = std::move(found->second);
+  views_.erase(found);
+  return entry;
+}
+
+Result<> FlowsImpl::remove(const std::string& name) {
+  std::lock_guard changing(changing_);
+  // A view that is not there never ran, or failed to start.
+  if (const auto entry = take(name)) let_go(entry->view, true);
   return {};
+}
+
+bool FlowsImpl::is_stale(const View& view) const {
+  return std::ranges::any_of(view.sources(), [&](const auto& source) {
+    const auto now = broker_.find(source.source->object().name);
+    return now && !is_same(*now, source.source->topic());
+  });
+}
+
+void FlowsImpl::refresh() {
+  std::unique_lock changing(changing_, std::try_to_lock);
+  if (!changing) return;
+  std::vector<std::shared_ptr<View>> stale;
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    for (const auto& [name, entry] : views_)
+      if (is_stale(*entry.view)) stale.push_back(entry.view);
+  }
+  for (const auto& view : stale) {
+    const auto object = view->object();
+    logging::info("an input has changed, the view is computed again", {{"view", object.name}});
+    let_go(view, false);  // its rows can still be read, until the new view is there
+    auto started = start(object);
+    if (started) continue;
+    take(object.name);
+    logging::error("cannot start a view again",
+                   {{"view", object.name}, {"reason", started.error().text}});
+  }
 }
 
 std::shared_ptr<View> FlowsImpl::view(const std::string& name) {

@@ -155,6 +155,33 @@ TEST(Flows, ADroppedViewLetsItsInputsGo) {
   EXPECT_EQ(node.view("by_shop").size(), 7);
 }
 
+TEST(Flows, PartitionsThatAreAddedAreReadToo) {
+  io::TestEnv env;
+  TextRows answer;
+  {
+    TestNode node(env);
+    node.run(kSales);
+    node.run(std::string("CREATE MATERIALIZED VIEW by_shop AS ") + kByShop);
+    node.must_produce("sales", sales(0, 70), 1);
+    node.view("by_shop");
+    auto object = node.broker->find("sales")->object;
+    object.partitions = 4;
+    auto grown = node.runtime.shard(0).block_on(node.broker->create(object, true, false));
+    ASSERT_TRUE(grown) << grown.error().text;
+    node.must_produce("sales", sales(70, 140), 3);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    const auto seven_twenties = [&](const TextRows& rows) {
+      return std::ranges::all_of(rows, [](const auto& row) { return row[1] == "20"; });
+    };
+    do {
+      answer = node.run("SELECT * FROM by_shop");
+    } while (!seven_twenties(answer) && std::chrono::steady_clock::now() < deadline);
+    EXPECT_TRUE(seven_twenties(answer));
+  }
+  TestNode node(env);
+  EXPECT_EQ(node.view("by_shop"), answer);
+}
+
 TEST(Flows, AChangelogIsRowsAndCommits) {
   io::TestEnv env;
   TestNode node(env);

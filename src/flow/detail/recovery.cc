@@ -93,15 +93,16 @@ Result<Commit> View::first_commit() {
 
 Result<> View::hold_inputs(const Commit& first) {
   for (auto& source : sources_) {
+    std::ranges::fill(source.positions, ViewSource::kUnset);
     const auto ranges = first.epochs[0].inputs.find(source.source->object().name);
-    if (ranges == first.epochs[0].inputs.end()) continue;
-    for (const auto& range : ranges->second) {
-      if (range.partition < 0 || static_cast<size_t>(range.partition) >= source.positions.size())
-        continue;
-      auto& partition = *source.source->topic().partitions[range.partition];
-      MR_TRY(partition.shard().block_on(partition.hold("view " + object_.name, range.from)));
-      source.positions[range.partition] = range.from;
-      source.source->advance(*source.reader, range.partition, range.from);
+    if (ranges != first.epochs[0].inputs.end())
+      for (const auto& range : ranges->second)
+        if (range.partition >= 0 && static_cast<size_t>(range.partition) < source.positions.size())
+          source.positions[range.partition] = range.from;
+    for (const auto& log : source.source->topic().partitions) {
+      const Offset from = std::max<Offset>(source.positions[log->index()], 0);
+      MR_TRY(log->shard().block_on(log->hold("view " + object_.name, from)));
+      source.source->advance(*source.reader, log->index(), from);
     }
   }
   return {};
@@ -169,7 +170,15 @@ Result<size_t> View::replay(const EpochInputs& epoch) {
   return rows.row_count();
 }
 
+void View::begin_added_partitions() {
+  for (auto& source : sources_)
+    for (size_t p = 0; p < source.positions.size(); ++p)
+      if (source.positions[p] == ViewSource::kUnset)
+        source.positions[p] = source.source->topic().partitions[p]->start_offset();
+}
+
 void View::recovered() {
+  begin_added_partitions();
   report();
   std::lock_guard lock(mutex_);
   recovered_ = true;

@@ -5,8 +5,13 @@
 namespace millrace::flow {
 
 bool is_same(const broker::Topic& a, const broker::Topic& b) {
-  return a.object.id == b.object.id && a.object.version == b.object.version &&
-         a.partitions.size() == b.partitions.size();
+  const auto format = [](const catalog::Object& object) {
+    const auto found = object.options.find("format");
+    return found == object.options.end() ? std::string() : found->second;
+  };
+  return a.object.id == b.object.id && a.object.columns == b.object.columns &&
+         a.object.watermark == b.object.watermark && a.partitions.size() == b.partitions.size() &&
+         format(a.object) == format(b.object);
 }
 
 Result<std::shared_ptr<Source>> SourceRegistry::get(const std::string& name) {

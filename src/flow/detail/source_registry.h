@@ -11,7 +11,8 @@
 
 namespace millrace::flow {
 
-/// Whether both are one topic, unchanged: not dropped and created anew, nor replaced.
+/// Whether who reads the one reads the other: the same topic, with the same partitions, columns and
+/// watermark.
 bool is_same(const broker::Topic& a, const broker::Topic& b);
 
 /// The sources of a node, each made when it is first asked for and shared while someone reads it.

@@ -267,7 +267,9 @@ Result<View::Read> View::plan_read(size_t at, const std::vector<OffsetRange>& ra
                                range.partition, source.source->object().name, why)};
     };
     if (range.partition < 0 || static_cast<size_t>(range.partition) >= source.positions.size() ||
-        range.from != source.positions[range.partition] || range.until < range.from)
+        (source.positions[range.partition] != ViewSource::kUnset &&
+         range.from != source.positions[range.partition]) ||
+        range.until < range.from)
       return wrong("do not follow what the view has taken in");
     if (source.source->topic().partitions[range.partition]->start_offset() > range.from)
       return wrong("are needed to compute the view, and are deleted: create it anew");

@@ -27,8 +27,10 @@ namespace millrace::flow {
 struct ViewSource {
   std::shared_ptr<Source> source;
   std::shared_ptr<Source::Reader> reader;
-  std::vector<Offset> positions;  // the first offset of each partition not yet taken in
+  std::vector<Offset> positions;  // the first offset of each partition not yet taken in; or kUnset
   std::optional<Watermark> watermark;
+  /// Of a partition that was added after the view had begun, until its first epoch.
+  static constexpr Offset kUnset = -1;
   bool is_table() const { return source->object().kind == catalog::Kind::kTable; }
 };
 
@@ -107,6 +109,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   void recovered();
   Result<std::optional<Clock::time_point>> live();
   InputRanges next_ranges() const;
+  void begin_added_partitions();
   bool take_ranges(const ViewSource& source, InputRanges& ranges) const;
   Result<> compute(InputRanges ranges);
 
