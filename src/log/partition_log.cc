@@ -83,6 +83,7 @@ PartitionLogImpl::PartitionLogImpl(io::Env& env, io::Shard& shard, std::string p
       config_(config),
       moved_(shard),
       idle_(shard),
+      written_(shard),
       appended_bytes_(env.metrics().counter("millrace_log_appended_bytes_total",
                                             "Bytes of record batches appended")),
       appended_records_(

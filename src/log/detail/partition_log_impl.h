@@ -95,6 +95,7 @@ class PartitionLogImpl final : public PartitionLog {
   Result<bool> take_sequences(Pending& pending, Producers::Undo& undo);
   void undo(const Group& group);
   io::Task<void> sync_written();
+  io::Task<void> gather();
   void advance(Offset high_watermark, uint64_t position);
   void finish(Pending& pending, Result<AppendResult> result);
   io::Task<void> until_idle();
@@ -139,14 +140,17 @@ class PartitionLogImpl final : public PartitionLog {
   std::deque<Group> unsynced_;
   bool writing_ = false;
   bool syncing_ = false;
-  bool roll_begun_ = false;           // and must end before the next append
+  size_t synced_together_ = 0;                       // appends that the last sync served
+  std::chrono::steady_clock::duration sync_time_{};  // of late, smoothed
+  bool roll_begun_ = false;                          // and must end before the next append
   bool tail_dirty_ = false;           // bytes of a failed write may stand after the active's end
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth
   bool closing_ = false;
   io::Gate gate_;
-  io::Signal moved_;  // the high watermark
-  io::Signal idle_;   // the writer or the syncer has ended
+  io::Signal moved_;    // the high watermark
+  io::Signal idle_;     // the writer or the syncer has ended
+  io::Signal written_;  // something was added to `unsynced_`
 
   Metrics::Counter& appended_bytes_;
   Metrics::Counter& appended_records_;
