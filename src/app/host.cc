@@ -31,4 +31,8 @@ Result<> NodeHost::dropping(const catalog::Object& object) {
   return {};
 }
 
+Result<std::string> NodeHost::explain(const catalog::Object& object) {
+  return flows_.describe(object.name);
+}
+
 }  // namespace millrace::app

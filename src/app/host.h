@@ -15,6 +15,7 @@ class NodeHost : public sql::Host {
   Result<> check_view(const catalog::Object& view) override;
   Result<> created(const catalog::Object& object) override;
   Result<> dropping(const catalog::Object& object) override;
+  Result<std::string> explain(const catalog::Object& object) override;
 
  private:
   table::Tables& tables_;

@@ -152,5 +152,14 @@ TEST_F(Planning, HasNoRowIds) {
   EXPECT_EQ(result.error().code, ErrorCode::kUndefinedColumn);
 }
 
+TEST_F(Planning, RefusesWhatMovesWithTheClock) {
+  for (std::string moving : {"now()", "current_timestamp", "current_date", "today()"}) {
+    auto result = engine->plan("SELECT ok FROM o WHERE ts > CAST(" + moving + " AS TIMESTAMP)");
+    ASSERT_FALSE(result) << moving;
+    EXPECT_EQ(result.error().code, ErrorCode::kNotSupported) << moving;
+    EXPECT_THAT(result.error().text, HasSubstr("moves with time"));
+  }
+}
+
 }  // namespace
 }  // namespace millrace::sql::testing

@@ -86,6 +86,7 @@ def test_a_topic_may_reject_at_produce(node, sql):
     ("CREATE TOPIC t9 (id BIGINT) WITH (partitions = 0)", None, "partition"),
     ("CREATE TABLE t9 (id BIGINT)", None, "PRIMARY KEY"),
     ("CREATE MATERIALIZED VIEW v9 AS SELECT random() AS r FROM strict2", "0A000", "random"),
+    ("CREATE MATERIALIZED VIEW v9 AS SELECT id FROM strict2 WHERE now() > TIMESTAMPTZ '2020-01-01'", "0A000", "now"),
     ("CREATE MATERIALIZED VIEW v9 AS SELECT id, row_number() OVER () AS n FROM strict2", "0A000", "indow"),
     ("COPY keyed FROM '/no/such/file.csv'", None, "/no/such/file.csv"),
     ("DROP TABLE nowhere", "42P01", "nowhere"),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sql/script.h"
 
 namespace millrace::sql {
 
@@ -26,10 +27,6 @@ struct Token {
 /// and nested /* */) passed over. Symbols are single characters. Ends with one kEnd.
 /// Errors: kSyntax (a string, identifier or comment without end).
 Result<std::vector<Token>> tokenize(std::string_view sql);
-
-/// The statements of a script, each as written from its first token to its last, without the
-/// semicolon. Errors: kSyntax.
-Result<std::vector<std::string>> split_statements(std::string_view script);
 
 /// `name` as SQL writes it: quoted where it must be.
 std::string quoted(std::string_view name);
