@@ -100,7 +100,7 @@ TEST(Slab, GivesPiecesThatDoNotOverlapAndUsesFreedOnesAgain) {
       ASSERT_EQ(pieces[i].first[at], static_cast<char>(i)) << pieces[i].second;
   const size_t held = slab.memory_bytes();
   for (int round = 0; round < 10; ++round) {
-    for (auto& [piece, bytes] : pieces) slab.free(piece, bytes);
+    for (auto& [piece, bytes] : pieces) slab.release(piece, bytes);
     for (auto& [piece, bytes] : pieces) piece = static_cast<char*>(slab.allocate(bytes));
   }
   EXPECT_EQ(slab.memory_bytes(), held);

@@ -44,13 +44,13 @@ class GroupTable {
   void remove(Group& group) {
     groups_.erase(&group);
     set_emitted(group, {});
-    slab_.free(&group, Group::kHeader + state_bytes_ + group.key_bytes);
+    slab_.release(&group, Group::kHeader + state_bytes_ + group.key_bytes);
   }
   char* key_of(Group& group) const { return group.states + state_bytes_; }
 
   /// Keeps a copy of `row` as what is emitted; frees the one before.
   void set_emitted(Group& group, std::string_view row) {
-    if (group.emitted) slab_.free(group.emitted, group.emitted_bytes);
+    if (group.emitted) slab_.release(group.emitted, group.emitted_bytes);
     group.emitted = nullptr;
     group.emitted_bytes = static_cast<uint32_t>(row.size());
     if (row.empty()) return;

@@ -59,12 +59,12 @@ void Arrangement::remove(Row& row) {
   (row.next ? row.next->previous : key.last) = row.previous;
   if (!append_only_) index_.erase(&row);
   --rows_;
-  slab_.free(&row, sizeof(Row) + row.size);
+  slab_.release(&row, sizeof(Row) + row.size);
 }
 
 void Arrangement::remove(Key& key) {
   keys_.erase(&key);
-  slab_.free(&key, sizeof(Key) + key.size);
+  slab_.release(&key, sizeof(Key) + key.size);
 }
 
 size_t Arrangement::memory_bytes() const {

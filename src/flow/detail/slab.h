@@ -9,7 +9,7 @@
 
 namespace millrace::flow {
 
-/// Memory for many small things of known size. Freed pieces are kept by size and used again; all is
+/// Memory for many small things of known size. Released pieces are kept by size and used again; all is
 /// given back at the end. Pieces are aligned to 16 bytes.
 class Slab {
  public:
@@ -29,7 +29,7 @@ class Slab {
   }
 
   /// `bytes` as in allocate().
-  void free(void* piece, size_t bytes) {
+  void release(void* piece, size_t bytes) {
     const size_t n = class_of(bytes);
     *static_cast<void**>(piece) = free_[n];
     free_[n] = piece;
