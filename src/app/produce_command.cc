@@ -92,7 +92,8 @@ int produce(const ProduceArguments& arguments) {
   Delivery delivery;
   // Connecting once by metadata tells at once what would otherwise be a record that times out
   // minutes later.
-  auto probe = kafka_connect(RD_KAFKA_PRODUCER, target->kafka);
+  // A consumer asks: a producer's question would make the topic.
+  auto probe = kafka_connect(RD_KAFKA_CONSUMER, target->kafka);
   if (!probe) return fail(probe.error());
   if (auto known = kafka_metadata(probe->get(), arguments.topic); !known)
     return fail(known.error());

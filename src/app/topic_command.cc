@@ -182,7 +182,8 @@ Result<> describe(rd_kafka_t* client, const TopicArguments& arguments) {
 int topic(const TopicArguments& arguments) {
   auto target = resolve(arguments.target);
   if (!target) return fail(target.error());
-  auto client = kafka_connect(RD_KAFKA_PRODUCER, target->kafka);
+  // A producer's question for a topic would make it.
+  auto client = kafka_connect(RD_KAFKA_CONSUMER, target->kafka);
   if (!client) return fail(client.error());
   Result<> done = arguments.action == "list"     ? list(client->get(), arguments)
                   : arguments.action == "create" ? create(client->get(), arguments)

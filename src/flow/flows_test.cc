@@ -141,6 +141,35 @@ TEST(Flows, AViewThatFailsSaysWhyAndOthersGoOn) {
   EXPECT_NE(env.metrics().render().find("millrace_flow_failed{view=\"bad\"} 1"), std::string::npos);
 }
 
+TEST(Flows, AViewOfNothingHasItsRowsFromTheStart) {
+  io::TestEnv env;
+  TestNode node(env);
+  Oracle oracle;
+  node.run(kSales);
+  node.run(
+      "CREATE MATERIALIZED VIEW how_many AS SELECT count(*) AS n, sum(amount) AS a FROM sales");
+  node.run("CREATE MATERIALIZED VIEW answer AS SELECT 42 AS answer");
+  oracle.run("CREATE TABLE sales (id INTEGER, shop VARCHAR, amount INTEGER)");
+  EXPECT_EQ(node.view("how_many"), oracle.run("SELECT count(*) AS n, sum(amount) AS a FROM sales"));
+  EXPECT_EQ(node.view("answer"), oracle.run("SELECT 42 AS answer"));
+}
+
+TEST(Flows, AJoinThatWouldTakeAllMemoryStopsItsViewAlone) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(kSales);
+  node.run(
+      "CREATE MATERIALIZED VIEW pairs AS SELECT count(*) AS n FROM sales a, sales b, sales c "
+      "WHERE a.id + b.id = c.id");
+  node.run(std::string("CREATE MATERIALIZED VIEW by_shop AS ") + kByShop);
+  node.must_produce("sales", sales(0, 4000), 0);
+  EXPECT_EQ(node.view("by_shop").size(), 7u);
+  auto stopped = node.flows->wait_caught_up("pairs", std::chrono::seconds(60));
+  ASSERT_FALSE(stopped);
+  EXPECT_NE(stopped.error().text.find("rows in one epoch"), std::string::npos)
+      << stopped.error().text;
+}
+
 TEST(Flows, ADroppedViewLetsItsInputsGo) {
   io::TestEnv env;
   TestNode node(env);

@@ -101,6 +101,10 @@ def test_topics_records_in_and_out(node):
     node.cli("topic", "delete", "cli_raw")
     gone = node.cli("consume", "cli_raw", "-e", check=False)
     assert gone.returncode == 1 and "cli_raw" in gone.stderr
+    for command in (["topic", "describe", "cli_absent"], ["produce", "cli_absent"], ["topic", "delete", "cli_absent"]):
+        refused = node.cli(*command, check=False, input="")
+        assert refused.returncode == 1 and "cli_absent" in refused.stderr, command
+    assert "cli_absent" not in node.cli("topic", "list").stdout
     bad = node.cli("topic", "create", "bad name!", check=False)
     assert bad.returncode == 1
 

@@ -88,8 +88,8 @@ class Join : public Operator {
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
-    for (const auto& chunk : inputs[0]->chunks) take(*chunk, true, out);
-    for (const auto& chunk : inputs[1]->chunks) take(*chunk, false, out);
+    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(*chunk, true, out));
+    for (const auto& chunk : inputs[1]->chunks) MR_TRY(take(*chunk, false, out));
     if (kind_ == JoinKind::kMark) touch_when_marks_turn();
     for (auto* row : left_.touched) MR_TRY(settle_left(*row, out));
     if (right_.tracked)
@@ -118,6 +118,8 @@ class Join : public Operator {
 
  private:
   static constexpr uint8_t kFalse = 0, kTrue = 1, kUnknown = 2;
+  // What one epoch may put out, lest a join without a condition take all memory: 8 M rows.
+  static constexpr size_t kChunksMax = 4096;
 
   std::vector<const RowCodec*> parts() const {
     if (kind_ == JoinKind::kSemi || kind_ == JoinKind::kAnti) return {&left_.row_codec};
@@ -146,7 +148,7 @@ class Join : public Operator {
     return false;
   }
 
-  void take(const Delta& delta, bool is_left, DeltaStream& out) {
+  Result<> take(const Delta& delta, bool is_left, DeltaStream& out) {
     Side& mine = is_left ? left_ : right_;
     Side& other = is_left ? right_ : left_;
     duckdb::DataChunk keys;
@@ -177,9 +179,18 @@ class Join : public Operator {
         pairs.weights.push_back(weight);
         if (pairs.rows.size() == STANDARD_VECTOR_SIZE) join(pairs, out);
       }
+      if (out.chunks.size() > kChunksMax) return too_many_rows();
     }
     if (!pairs.rows.empty()) join(pairs, out);
     alone_.flush(out);  // it points into rows_
+    return {};
+  }
+
+  static Error too_many_rows() {
+    return {ErrorCode::kOutOfMemory,
+            fmt::format("a join gives more than {} rows in one epoch",
+                        kChunksMax * STANDARD_VECTOR_SIZE),
+            std::nullopt, "give it a condition that fewer pairs of rows meet"};
   }
 
   void emit_unmatched(bool is_left, std::string_view row, int64_t weight, DeltaStream& out) {

@@ -128,7 +128,8 @@ Result<std::optional<Clock::time_point>> View::live() {
   if (commits_->waiting() >= kCommitsMax || commits_->waiting_bytes() >= kCommitBytesMax)
     return std::optional<Clock::time_point>();
   auto ranges = next_ranges();
-  if (ranges.empty()) {
+  // The first epoch needs no input: constants, and aggregates of nothing, have rows from the start.
+  if (ranges.empty() && last_epoch_.number > 0) {
     if (uncommitted_.empty()) return std::optional<Clock::time_point>();
     if (now < uncommitted_since_ + kCommitDelay)
       return std::optional(uncommitted_since_ + kCommitDelay);
