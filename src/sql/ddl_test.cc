@@ -187,6 +187,48 @@ TEST_F(Ddl, KeepsColumnsThatOthersRead) {
             ErrorCode::kDuplicateObject);
 }
 
+TEST_F(Ddl, ReplacesAViewOnlyWhenNothingReadsIt) {
+  run("CREATE TOPIC e (k INTEGER, v INTEGER)");
+  for (const std::string kind : {"VIEW", "MATERIALIZED VIEW"}) {
+    run("CREATE " + kind + " w AS SELECT k, v FROM e");
+    run("CREATE MATERIALIZED VIEW m AS SELECT k FROM w");
+    for (const std::string how : {"CREATE OR REPLACE ", "APPLY CREATE ", "APPLY DRY RUN CREATE "}) {
+      const auto error = error_of(how + kind + " w AS SELECT v FROM e");
+      EXPECT_EQ(error.code, ErrorCode::kDependentObjects) << how << kind;
+      EXPECT_THAT(error.text, HasSubstr("m reads it"));
+      EXPECT_THAT(error.hint, HasSubstr("Drop m first"));
+    }
+    EXPECT_EQ(object("w").query, "SELECT k, v FROM e");
+    run("CREATE OR REPLACE " + kind + " w AS SELECT k, v FROM e");
+    EXPECT_EQ(object("w").version, 1u);
+    run("DROP MATERIALIZED VIEW m");
+    run("CREATE OR REPLACE " + kind + " w AS SELECT v FROM e");
+    EXPECT_EQ(object("w").query, "SELECT v FROM e");
+    run("DROP " + kind + " w");
+  }
+}
+
+TEST_F(Ddl, RefusesToReplaceATableByOneThatWouldLoseRows) {
+  run("CREATE TABLE t (k INTEGER PRIMARY KEY, n VARCHAR, d DATE NOT NULL)");
+  for (const char* columns :
+       {"k INTEGER, n VARCHAR PRIMARY KEY, d DATE NOT NULL", "k INTEGER PRIMARY KEY, n VARCHAR",
+        "k INTEGER PRIMARY KEY, d DATE NOT NULL, n VARCHAR",
+        "k BIGINT PRIMARY KEY, n VARCHAR, d DATE NOT NULL",
+        "k INTEGER PRIMARY KEY, n VARCHAR NOT NULL, d DATE NOT NULL",
+        "k INTEGER PRIMARY KEY, n VARCHAR, d DATE NOT NULL, x DATE NOT NULL",
+        "k INTEGER, n VARCHAR, d DATE NOT NULL, PRIMARY KEY (k, d)"}) {
+    const auto error = error_of(std::string("CREATE OR REPLACE TABLE t (") + columns + ")");
+    EXPECT_EQ(error.code, ErrorCode::kNotSupported) << columns;
+    EXPECT_THAT(error.text, HasSubstr("would lose rows")) << columns;
+    EXPECT_THAT(error.hint, HasSubstr("Create a new table")) << columns;
+  }
+  EXPECT_EQ(object("t").version, 1u);
+  run("CREATE OR REPLACE TABLE t (k INTEGER PRIMARY KEY, n VARCHAR DEFAULT 'x', d DATE, x DATE) "
+      "WITH ('retention.ms' = -1)");
+  EXPECT_EQ(object("t").version, 2u);
+  EXPECT_THAT(object("t").columns, SizeIs(4));
+}
+
 TEST_F(Ddl, ShowsAndDescribes) {
   run("CREATE TOPIC e (k INTEGER NOT NULL) WITH (partitions = 2)");
   run("CREATE TABLE t (k INTEGER PRIMARY KEY, n VARCHAR DEFAULT 'x')");

@@ -85,6 +85,36 @@ bool keeps_columns(const Object& old, const Object& next) {
   });
 }
 
+/// A table's stored rows stay readable: its key and its columns as they were, further ones nullable
+/// and at the end. What was NOT NULL may become nullable.
+Result<> check_keeps_rows(const Object& old, const Object& next) {
+  const auto refused = [&](const std::string& what) {
+    return Error{
+        ErrorCode::kNotSupported,
+        fmt::format("table \"{}\" cannot be replaced: {} would lose rows", old.name, what),
+        std::nullopt,
+        "Create a new table and copy the rows with INSERT INTO ... SELECT; new nullable columns at "
+        "the end can be added here."};
+  };
+  if (old.primary_key != next.primary_key) return refused("another primary key");
+  for (size_t i = 0; i < next.columns.size(); ++i) {
+    const auto& column = next.columns[i];
+    const auto named = fmt::format("column \"{}\"", column.name);
+    if (i >= old.columns.size()) {
+      if (column.not_null) return refused(fmt::format("a new NOT NULL {}", named));
+      continue;
+    }
+    const auto& was = old.columns[i];
+    if (was.name != column.name) return refused(fmt::format("{} in another one's place", named));
+    if (was.type != column.type) return refused(fmt::format("another type of {}", named));
+    if (column.not_null && !was.not_null) return refused(fmt::format("NOT NULL for {}", named));
+  }
+  if (next.columns.size() < old.columns.size()) {
+    return refused(fmt::format("dropping column \"{}\"", old.columns[next.columns.size()].name));
+  }
+  return {};
+}
+
 bool has_log(const Object& object) { return object.kind != Kind::kView; }
 
 }  // namespace
@@ -144,9 +174,12 @@ Result<> Definitions::check_replacement(const catalog::Snapshot& snapshot, const
                  "Drop it first, or choose another name."};
   }
   const auto dependents = snapshot.dependents(old.name);
-  if (!dependents.empty() && (old.kind == Kind::kMaterializedView || !keeps_columns(old, next))) {
+  // What reads a view is planned over its query, so another query may break it.
+  const bool is_view = old.kind == Kind::kView || old.kind == Kind::kMaterializedView;
+  if (!dependents.empty() && (is_view || !keeps_columns(old, next))) {
     return dependents_error(old, dependents, "replaced");
   }
+  if (old.kind == Kind::kTable) MR_TRY(check_keeps_rows(old, next));
   if (old.kind == Kind::kTopic && next.partitions < old.partitions) {
     return Error{ErrorCode::kInvalidPartitions,
                  fmt::format("topic \"{}\" has {} partitions; they cannot become fewer", old.name,
