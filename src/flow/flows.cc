@@ -196,7 +196,7 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
     if (alive && running) running->wake(alive);
   };
   if (auto opened = view->open(*gates_[shard], wake); !opened) {
-    let_go(view, false);
+    let_go(view, true);
     return opened;
   }
   {
