@@ -83,8 +83,8 @@ class ServerImpl final : public Server {
     }
     services_.connections =
         &metrics.gauge("millrace_kafka_connections", "Open connections of the Kafka protocol");
-    services_.bytes_in =
-        &metrics.counter("millrace_kafka_received_bytes_total", "Bytes received from Kafka clients");
+    services_.bytes_in = &metrics.counter("millrace_kafka_received_bytes_total",
+                                          "Bytes received from Kafka clients");
     services_.bytes_out =
         &metrics.counter("millrace_kafka_sent_bytes_total", "Bytes sent to Kafka clients");
     for (size_t i = 0; i < runtime.shard_count(); ++i) {

@@ -9,8 +9,8 @@
 
 namespace millrace::flow {
 
-/// Memory for many small things of known size. Released pieces are kept by size and used again; all is
-/// given back at the end. Pieces are aligned to 16 bytes.
+/// Memory for many small things of known size. Released pieces are kept by size and used again; all
+/// is given back at the end. Pieces are aligned to 16 bytes.
 class Slab {
  public:
   void* allocate(size_t bytes) {

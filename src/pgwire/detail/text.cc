@@ -1,5 +1,7 @@
 #include "pgwire/detail/text.h"
 
+#include "base/json.h"
+
 #include <charconv>
 #include <cmath>
 
@@ -61,36 +63,6 @@ bool date_digits(duckdb::date_t date, std::string& out) {
   return before_christ;
 }
 
-void json_string(std::string_view text, std::string& out) {
-  out += '"';
-  for (char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
-  out += '"';
-}
-
 void json_array(const duckdb::vector<Value>& values, std::string& out) {
   out += '[';
   for (size_t i = 0; i < values.size(); i++) {
@@ -106,7 +78,7 @@ void json_struct(const Value& value, std::string& out) {
   out += '{';
   for (size_t i = 0; i < children.size(); i++) {
     if (i > 0) out += ',';
-    json_string(fields[i].first, out);
+    append_json_string(fields[i].first, out);
     out += ':';
     json_value(children[i], out);
   }
@@ -122,7 +94,7 @@ void json_map(const Value& value, std::string& out) {
     if (!first) out += ',';
     first = false;
     if (keyed) {
-      json_string(duckdb::StringValue::Get(pair[0]), out);
+      append_json_string(duckdb::StringValue::Get(pair[0]), out);
       out += ':';
       json_value(pair[1], out);
     } else {
@@ -158,19 +130,19 @@ void json_scalar(const Value& value, std::string& out) {
     case LogicalTypeId::BLOB: {
       std::string hex;
       text_bytea(duckdb::StringValue::Get(value), hex);
-      return json_string(hex, out);
+      return append_json_string(hex, out);
     }
     case LogicalTypeId::VARCHAR:
       if (value.type().IsJSONType()) {
         out += duckdb::StringValue::Get(value);
         return;
       }
-      return json_string(duckdb::StringValue::Get(value), out);
+      return append_json_string(duckdb::StringValue::Get(value), out);
     default:
       if (value.type().IsNumeric()) {
         out += value.ToString();
       } else {
-        json_string(value.ToString(), out);
+        append_json_string(value.ToString(), out);
       }
   }
 }

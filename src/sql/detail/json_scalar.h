@@ -30,8 +30,6 @@ bool read_time(std::string_view text, int64_t* us);
 bool read_base64(std::string_view text, std::string* bytes);
 bool read_uuid(std::string_view text, unsigned __int128* bits);
 
-/// A JSON string with its quotes. `text` is valid UTF-8.
-void write_string(std::string_view text, std::string& out);
 void write_integer(int64_t value, std::string& out);
 void write_unsigned(uint64_t value, std::string& out);
 void write_scaled(bool negative, unsigned __int128 magnitude, unsigned scale, std::string& out);

@@ -2,6 +2,8 @@
 #include <variant>
 
 #include "sql/detail/json_scalar.h"
+
+#include "base/json.h"
 #include "sql/detail/json_shape.h"
 #include "sql/format.h"
 
@@ -76,7 +78,7 @@ void write_enum(const Shape& shape, const RecursiveUnifiedVectorFormat& v, size_
       position = at<uint32_t>(v, index);
   }
   const auto text = duckdb::EnumType::GetString(shape.type, position);
-  write_string({text.GetData(), text.GetSize()}, out);
+  append_json_string({text.GetData(), text.GetSize()}, out);
 }
 
 /// Times of other units: what microseconds can say is written as a timestamp; the digits below a
@@ -114,7 +116,7 @@ void write_json(std::string_view text, std::string& out) {
   if (parser.parse(text.data(), text.size()).get(element) == simdjson::SUCCESS) {
     out += text;
   } else {
-    write_string(text, out);
+    append_json_string(text, out);
   }
 }
 
@@ -127,7 +129,7 @@ void write_cast(const Shape& shape, const RecursiveUnifiedVectorFormat& v, size_
   duckdb::Vector one(shape.type, 1);
   duckdb::FlatVector::GetDataUnsafe<duckdb::string_t>(one)[0] = at<duckdb::string_t>(v, index);
   const duckdb::Value value = one.GetValue(0);
-  write_string(value.ToString(), out);
+  append_json_string(value.ToString(), out);
 }
 
 void write_value(const Shape& shape, const RecursiveUnifiedVectorFormat& v, size_t row,
@@ -138,7 +140,7 @@ void write_struct(const Shape& shape, const RecursiveUnifiedVectorFormat& v, siz
   out.push_back('{');
   for (size_t i = 0; i < shape.children.size(); ++i) {
     if (i > 0) out.push_back(',');
-    write_string(shape.names[i], out);
+    append_json_string(shape.names[i], out);
     out.push_back(':');
     write_value(shape.children[i], v.children[i], index, out);
   }
@@ -177,7 +179,7 @@ void write_text_like(const Shape& shape, const RecursiveUnifiedVectorFormat& v, 
                      std::string& out) {
   switch (shape.form) {
     case Form::kText:
-      return write_string(text_at(v, index), out);
+      return append_json_string(text_at(v, index), out);
     case Form::kJson:
       return write_json(text_at(v, index), out);
     case Form::kBlob:
@@ -187,7 +189,7 @@ void write_text_like(const Shape& shape, const RecursiveUnifiedVectorFormat& v, 
     case Form::kTime:
       return write_time(at<int64_t>(v, index), out);
     case Form::kInterval:
-      return write_string(duckdb::Interval::ToString(at<duckdb::interval_t>(v, index)), out);
+      return append_json_string(duckdb::Interval::ToString(at<duckdb::interval_t>(v, index)), out);
     case Form::kUuid:
       return write_uuid(at<duckdb::hugeint_t>(v, index), out);
     case Form::kEnum:
@@ -264,7 +266,7 @@ class Writer final : public JsonWriter {
       : shapes_(std::move(shapes)) {
     for (const std::string& name : names) {
       std::string head(heads_.empty() ? "{" : ",");
-      write_string(name, head);
+      append_json_string(name, head);
       head.push_back(':');
       heads_.push_back(std::move(head));
     }
