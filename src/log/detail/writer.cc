@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kGroupBytesMax = 8u << 20;
 constexpr int32_t kLeaderEpoch = 0;
 /// How long a sync is put off at the most for the sake of more appends.
-constexpr auto kGatherMax = std::chrono::milliseconds(1);
+constexpr auto kGatherMax = std::chrono::milliseconds(2);
 }  // namespace
 
 struct PartitionLogImpl::Enqueue {
@@ -275,10 +275,10 @@ Result<bool> PartitionLogImpl::take_sequences(Pending& pending, Producers::Undo&
 
 /// Those whom the last sync answered are likely to send again at once. A sync that begins with the
 /// first of them leaves the others to the next: half as many appends a sync, and a sync costs more
-/// CPU than an append. So it waits until as many are there, for less time than a sync takes.
+/// CPU than an append. So it waits until as many are there, for a few times what a sync takes.
 io::Task<void> PartitionLogImpl::gather() {
   const auto deadline = std::chrono::steady_clock::now() +
-                        std::min<std::chrono::steady_clock::duration>(sync_time_, kGatherMax);
+                        std::min<std::chrono::steady_clock::duration>(3 * sync_time_, kGatherMax);
   auto waiting = [this] {
     size_t n = 0;
     for (const auto& group : unsynced_) n += group.waiting.size();
