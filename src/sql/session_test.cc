@@ -344,6 +344,33 @@ TEST_F(Sessions, ComputesInUtc) {
               ElementsAre(row({"2024-07-01 10:00:00"})));
 }
 
+TEST_F(Sessions, SetsWhatIsItsOwnAndNothingOfTheNode) {
+  const std::string limit = run("SELECT current_setting('memory_limit')").rows.at(0).at(0);
+  for (const char* sql :
+       {"SET memory_limit = '1KiB'", "SET GLOBAL memory_limit = '1KiB'", "SET threads = 1",
+        "SET SESSION max_expression_depth = 100000000", "SET enable_external_access = false",
+        "SET errors_as_json = false", "SET GLOBAL default_null_order = 'nulls_first'",
+        "SET GLOBAL TimeZone = 'Europe/Berlin'", "RESET memory_limit", "RESET GLOBAL threads",
+        "PRAGMA memory_limit = '1KiB'", "PRAGMA threads = 1", "PRAGMA enable_profiling",
+        "PRAGMA disable_optimizer", "EXPLAIN ANALYZE SET threads = 1"}) {
+    const auto error = error_of(sql);
+    EXPECT_EQ(error.code, ErrorCode::kNotSupported) << sql << ": " << error.text;
+    EXPECT_THAT(error.hint, HasSubstr("search_path")) << sql;
+  }
+  EXPECT_EQ(run("SELECT current_setting('memory_limit')").rows.at(0).at(0), limit);
+  EXPECT_EQ(run("SET search_path = 'public'").tag, "SET");
+  EXPECT_EQ(run("RESET search_path").tag, "RESET");
+  EXPECT_EQ(run("SET TimeZone = 'UTC'").tag, "SET");
+  run("SET VARIABLE x = 7");
+  EXPECT_THAT(run("SELECT getvariable('x')").rows, ElementsAre(row({"7"})));
+  EXPECT_THAT(run("PRAGMA database_list").rows, SizeIs(::testing::Gt(0u)));
+  run("SET default_null_order = 'nulls_first'");
+  const char* ordered = "SELECT * FROM (VALUES (1), (NULL)) v(x) ORDER BY x";
+  EXPECT_THAT(run(ordered).rows, ElementsAre(row({"NULL"}), row({"1"})));
+  session = engine->connect("ben", "millrace").value();
+  EXPECT_THAT(run(ordered).rows, ElementsAre(row({"1"}), row({"NULL"})));
+}
+
 TEST_F(Sessions, ListsObjectsInDuckDbsCatalogViews) {
   run("CREATE TABLE t (id INTEGER PRIMARY KEY)");
   run("CREATE VIEW v AS SELECT id FROM t");

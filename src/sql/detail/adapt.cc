@@ -11,10 +11,13 @@
 #include <duckdb/parser/expression/parameter_expression.hpp>
 #include <duckdb/parser/statement/explain_statement.hpp>
 #include <duckdb/parser/statement/insert_statement.hpp>
+#include <duckdb/parser/statement/pragma_statement.hpp>
+#include <duckdb/parser/statement/set_statement.hpp>
 #include <duckdb/parser/statement/update_statement.hpp>
 #include <duckdb/parser/tableref/table_function_ref.hpp>
 #include <set>
 
+#include "sql/detail/errors.h"
 #include "sql/detail/storage.h"
 #include "sql/detail/tree.h"
 #include "sql/detail/windows.h"
@@ -81,7 +84,42 @@ class Adapter : public TreeRewriter {
   const std::vector<duckdb::LogicalType>& types_;
 };
 
-void refuse_what_reaches_outside(const duckdb::SQLStatement& statement) {
+// What a session may set: each changes its own queries' meaning and nothing of the node.
+constexpr std::string_view kSessionSettings[] = {
+    "calendar",
+    "default_collation",
+    "default_null_order",
+    "default_order",
+    "explain_output",
+    "ieee_floating_point_ops",
+    "integer_division",
+    "null_order",
+    "order_by_non_integer_literal",
+    "scalar_subquery_error_on_multiple_rows",
+    "schema",
+    "search_path",
+    "timezone",
+};
+
+CarriedError not_for_sessions(std::string_view what) {
+  return CarriedError(Error{ErrorCode::kNotSupported,
+                            fmt::format("{} cannot be changed by a session", what), std::nullopt,
+                            fmt::format("A session sets {}.", fmt::join(kSessionSettings, ", "))});
+}
+
+/// The engine is shared: what a session sets holds for the session, or is refused.
+void keep_in_session(duckdb::SetStatement& set) {
+  if (set.scope == duckdb::SetScope::VARIABLE) return;
+  const auto name = duckdb::StringUtil::Lower(set.name);
+  if (set.scope == duckdb::SetScope::GLOBAL ||
+      std::ranges::find(kSessionSettings, name) == std::end(kSessionSettings)) {
+    throw not_for_sessions(fmt::format("the setting \"{}\"", set.name));
+  }
+  set.scope = duckdb::SetScope::SESSION;
+}
+
+/// Refuses what reaches outside or changes the node for others.
+void keep_inside(duckdb::SQLStatement& statement) {
   using Type = duckdb::StatementType;
   switch (statement.type) {
     case Type::ATTACH_STATEMENT:
@@ -90,8 +128,17 @@ void refuse_what_reaches_outside(const duckdb::SQLStatement& statement) {
     case Type::EXPORT_STATEMENT:
     case Type::COPY_DATABASE_STATEMENT:
     case Type::EXTENSION_STATEMENT:
+    case Type::UPDATE_EXTENSIONS_STATEMENT:
       throw duckdb::NotImplementedException("%s statements are not supported",
                                             duckdb::StatementTypeToString(statement.type));
+    case Type::SET_STATEMENT:
+      return keep_in_session(statement.Cast<duckdb::SetStatement>());
+    case Type::PRAGMA_STATEMENT:
+      // Those that only show something have become queries by now.
+      throw not_for_sessions(
+          fmt::format("PRAGMA {}", statement.Cast<duckdb::PragmaStatement>().info->name));
+    case Type::EXPLAIN_STATEMENT:
+      return keep_inside(*statement.Cast<duckdb::ExplainStatement>().stmt);
     default:
       return;
   }
@@ -187,7 +234,7 @@ Result<Change::Kind> kind_of(duckdb::InsertStatement& insert, const catalog::Obj
 
 void adapt(duckdb::SQLStatement& statement, const SessionFacts& facts,
            const std::vector<duckdb::LogicalType>& parameter_types) {
-  refuse_what_reaches_outside(statement);
+  keep_inside(statement);
   rewrite_windows(statement);
   Adapter(facts, parameter_types).statement(statement);
 }
