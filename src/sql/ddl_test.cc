@@ -135,6 +135,22 @@ TEST_F(Ddl, ChecksAMaterializedViewBeforeItExists) {
   EXPECT_EQ(view.query, "SELECT k, sum(v) AS s FROM e GROUP BY k");
 }
 
+TEST_F(Ddl, RefusesParametersInAView) {
+  run("CREATE TOPIC e (k INTEGER, v INTEGER)");
+  const std::string create = "CREATE VIEW v AS ";
+  for (const std::string query :
+       {"SELECT $1", "SELECT k FROM e WHERE v > ?", "SELECT k FROM (SELECT * FROM e) LIMIT $1",
+        "WITH c AS (SELECT $2 AS x) SELECT x FROM c", "SELECT * FROM range($n)",
+        "SELECT k FROM e WHERE k IN (SELECT $1::INTEGER)", "VALUES ($1)"}) {
+    const auto error = error_of(create + query);
+    EXPECT_EQ(error.code, ErrorCode::kNotSupported) << query << ": " << error.text;
+    EXPECT_THAT(error.text, HasSubstr("parameters")) << query;
+  }
+  EXPECT_EQ(error_of("CREATE MATERIALIZED VIEW v AS SELECT k + $1 AS x FROM e").code,
+            ErrorCode::kNotSupported);
+  EXPECT_EQ(catalog.snapshot()->find("v"), nullptr);
+}
+
 TEST_F(Ddl, UndoesACreationThatTheHostCannotServe) {
   host.fail_created = Error{ErrorCode::kDiskFull, "no room"};
   EXPECT_EQ(error_of("CREATE TABLE t (a INTEGER PRIMARY KEY)").code, ErrorCode::kDiskFull);

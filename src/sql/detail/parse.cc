@@ -4,6 +4,7 @@
 #include <duckdb/parser/parser.hpp>
 #include <duckdb/parser/tableref/basetableref.hpp>
 
+#include "sql/detail/errors.h"
 #include "sql/detail/tree.h"
 #include "sql/detail/windows.h"
 
@@ -22,6 +23,17 @@ class TableNames : public TreeRewriter {
   }
 };
 
+class ParameterRefuser : public TreeRewriter {
+ protected:
+  void on_expression(ExpressionPtr& at) override {
+    if (at->GetExpressionClass() != duckdb::ExpressionClass::PARAMETER) return;
+    // DuckDB does not say where it stands.
+    throw CarriedError(Error{ErrorCode::kNotSupported, "a view's query cannot have parameters",
+                             std::nullopt,
+                             "Write the value, or ask the view with WHERE and a parameter."});
+  }
+};
+
 }  // namespace
 
 duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query) {
@@ -35,6 +47,10 @@ duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& quer
       std::move(parser.statements[0]));
   rewrite_windows(*select);
   return select;
+}
+
+void refuse_parameters(duckdb::SelectStatement& statement) {
+  ParameterRefuser().statement(statement);
 }
 
 std::set<std::string> table_names(duckdb::SelectStatement& statement) {

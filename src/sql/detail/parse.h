@@ -10,6 +10,9 @@ namespace millrace::sql {
 /// Parses `query`, which must be one SELECT, and rewrites its windows. Throws as DuckDB does.
 duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query);
 
+/// Refuses parameters in a view's query: it is asked without values for them. Throws CarriedError.
+void refuse_parameters(duckdb::SelectStatement& statement);
+
 /// The names of tables that the parse tree of `statement` holds, as written, unqualified.
 std::set<std::string> table_names(duckdb::SelectStatement& statement);
 

@@ -145,6 +145,7 @@ Result<ViewPlanner::Checked> ViewPlanner::check(const std::string& query) {
     PlanSession session(used);
     auto& context = *session.connection.context;
     auto select = parse_select(query);
+    refuse_parameters(*select);
     const auto named = table_names(*select);
     session.planner = std::make_unique<duckdb::Planner>(context);
     auto& planner = *session.planner;
