@@ -151,6 +151,17 @@ TEST_F(Ddl, RefusesParametersInAView) {
   EXPECT_EQ(catalog.snapshot()->find("v"), nullptr);
 }
 
+TEST_F(Ddl, LeavesRoomForTheNameOfATopicsDeadLetters) {
+  const std::string fits(237, 'x'), longer(238, 'x');
+  run("CREATE TOPIC " + fits + " (k INTEGER)");
+  const auto error = error_of("CREATE TOPIC " + longer + " (k INTEGER)");
+  EXPECT_EQ(error.code, ErrorCode::kInvalidName);
+  EXPECT_THAT(error.hint, HasSubstr("on_error = 'reject'"));
+  EXPECT_EQ(catalog.snapshot()->find(longer), nullptr);
+  run("CREATE TOPIC " + longer + " (k INTEGER) WITH (on_error = 'skip')");
+  run("CREATE TOPIC " + longer + "raw");
+}
+
 TEST_F(Ddl, UndoesACreationThatTheHostCannotServe) {
   host.fail_created = Error{ErrorCode::kDiskFull, "no room"};
   EXPECT_EQ(error_of("CREATE TABLE t (a INTEGER PRIMARY KEY)").code, ErrorCode::kDiskFull);

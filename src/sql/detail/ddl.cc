@@ -115,6 +115,25 @@ Result<> check_keeps_rows(const Object& old, const Object& next) {
   return {};
 }
 
+/// A topic's dead letters go to a topic, whose name must be one as well.
+Result<> check_dead_letter_name(const Object& topic) {
+  constexpr std::string_view kSuffix = ".dead_letter";
+  if (topic.kind != Kind::kTopic || topic.columns.empty() || topic.name.ends_with(kSuffix) ||
+      !broker::check_topic_name(topic.name)) {
+    return {};
+  }
+  const auto options = broker::effective_options(topic);
+  const auto on_error = options.find("on_error");
+  if (on_error != options.end() && on_error->second != "dead_letter") return {};
+  if (broker::check_topic_name(topic.name + std::string(kSuffix))) return {};
+  return Error{
+      ErrorCode::kInvalidName,
+      fmt::format("the topic's name leaves no room for \"{}\", where records go that do not "
+                  "fit its columns",
+                  kSuffix),
+      std::nullopt, "Choose a shorter name, or say WITH (on_error = 'reject') or 'skip'."};
+}
+
 bool has_log(const Object& object) { return object.kind != Kind::kView; }
 
 }  // namespace
@@ -251,6 +270,7 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
   }
   if (old) object.name = old->name;
   object.sql = canonical_sql(object);
+  MR_TRY(check_dead_letter_name(object));
   MR_TRY(check_watermark(create, sql));
   if (object.kind == Kind::kView || object.kind == Kind::kMaterializedView) {
     auto completed = complete_view(object, create, sql);
