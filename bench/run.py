@@ -130,15 +130,17 @@ CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], default=list(CASES))
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="start, flights, produce, paced; all by default")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
+    if unknown := set(arguments.cases) - set(CASES):
+        parser.error(f"no case is called {', '.join(sorted(unknown))}")
     libraries = ROOT / "build" / "deps" / "java"
     subprocess.run([ROOT / "test" / "java" / "setup.sh", libraries], check=True)
     os.environ["KAFKA_LIBS"] = str(libraries / "kafka")
     results = {}
-    for name in arguments.cases:
+    for name in arguments.cases or CASES:
         print(f"== {name}: {CASES[name].__doc__}", flush=True)
         with tempfile.TemporaryDirectory(prefix="millrace-bench-", dir=ROOT / "build") as folder:
             results[name] = CASES[name](pathlib.Path(folder), arguments.runs)
