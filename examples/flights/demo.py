@@ -48,7 +48,7 @@ class Replay(threading.Thread):
         self.acked, self.failed, self.moment = 0, [], None
         self.producer = confluent_kafka.Producer({
             "bootstrap.servers": address, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
-            "queue.buffering.max.messages": 200_000, "batch.size": 262_144})
+            "queue.buffering.max.messages": 200_000, "batch.size": 262_144, "log_level": 2})
 
     def on_delivery(self, error, _message):
         if error:
