@@ -18,8 +18,12 @@ def run(name, command, count, **environment):
     """Runs one part; `count` finds (passed, failed) in its output."""
     began = time.monotonic()
     print(f"== {name}", flush=True)
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                          env=os.environ | environment)
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              env=os.environ | environment, timeout=20 * 60)
+    except subprocess.TimeoutExpired as late:
+        print((late.stdout or b"").decode(errors="replace"), f"\n   {name}: not done after 20 minutes", flush=True)
+        return 0, 1
     passed, failed = count(done.stdout)
     if done.returncode != 0 and failed == 0:
         failed = 1  # it died, or a runner counted nothing
@@ -53,7 +57,7 @@ def java_environment():
 
 def main():
     parts = [
-        run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2"], count_ctest),
+        run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2", "--timeout", "300"], count_ctest),
         run("house rules", [sys.executable, "-m", "pytest", "-q", "test/house_rules_test.py"], count_pytest),
         run("real clients", [sys.executable, "-m", "pytest", "-q", "-x", "test/clients"] if "-x" in sys.argv else
             [sys.executable, "-m", "pytest", "-q", "test/clients"], count_pytest, **java_environment()),

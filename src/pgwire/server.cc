@@ -120,6 +120,10 @@ io::Task<void> ServerImpl::serve(io::Socket socket) {
     logging::warn("PostgreSQL connection ended",
                   {{"peer", socket.peer()}, {"reason", connection->close_reason()}});
   }
+  // A CancelRequest's client waits for the end of its connection, which must not wait for the pool:
+  // the statements that it would cancel may hold every thread there.
+  if (!connection->has_session()) co_return;
+  socket.shutdown();
   // To end a session rolls back and may wait: not here.
   auto end = [&] { connection.reset(); };
   co_await runtime_.blocking(end);
