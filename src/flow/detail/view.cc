@@ -214,12 +214,12 @@ Result<> View::show_durable() {
   if (computed_.empty() || !computed_.front().durable) return {};
   while (!computed_.empty() && computed_.front().durable) {
     MR_TRY(rows_.apply(computed_.front().rows));
+    report();  // before who waits for these rows may look at it
     std::lock_guard lock(mutex_);
     shown_ = std::move(computed_.front().positions);
     computed_.pop_front();
   }
   changed_.notify_all();
-  report();
   return {};
 }
 
