@@ -150,8 +150,16 @@ TEST(Flows, AViewOfNothingHasItsRowsFromTheStart) {
       "CREATE MATERIALIZED VIEW how_many AS SELECT count(*) AS n, sum(amount) AS a FROM sales");
   node.run("CREATE MATERIALIZED VIEW answer AS SELECT 42 AS answer");
   oracle.run("CREATE TABLE sales (id INTEGER, shop VARCHAR, amount INTEGER)");
-  EXPECT_EQ(node.view("how_many"), oracle.run("SELECT count(*) AS n, sum(amount) AS a FROM sales"));
-  EXPECT_EQ(node.view("answer"), oracle.run("SELECT 42 AS answer"));
+  // They take in nothing, so there is no input to be caught up with: their first epoch is waited
+  // for.
+  const auto eventually = [&](const std::string& view, const TextRows& rows) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (node.view(view) != rows && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(node.view(view), rows);
+  };
+  eventually("how_many", oracle.run("SELECT count(*) AS n, sum(amount) AS a FROM sales"));
+  eventually("answer", oracle.run("SELECT 42 AS answer"));
 }
 
 TEST(Flows, AJoinThatWouldTakeAllMemoryStopsItsViewAlone) {
