@@ -1,6 +1,5 @@
 """Unmodified Kafka clients against a node: kcat and confluent-kafka (librdkafka), and Apache Kafka's own tools (Java)."""
 import itertools
-import shutil
 import socket
 import struct
 import subprocess
@@ -29,8 +28,6 @@ def admin(node):
 
 
 def kcat(node, *arguments, stdin=None):
-    if shutil.which("kcat") is None:
-        pytest.skip("kcat is not installed")
     return subprocess.run(["kcat", "-b", node.kafka, *arguments], input=stdin, text=True, capture_output=True, timeout=60,
                           check=True).stdout
 

@@ -9,7 +9,7 @@
 
 namespace millrace::kafka {
 
-/// Kafka's authorized operations, as bits: everyone may do everything for now.
+/// Kafka's authorized operations, as bits: everyone may do everything, as there are no grants.
 inline constexpr int32_t kTopicOperations = 0xdf8;  // read .. describe, describe and alter configs
 inline constexpr int32_t kClusterOperations =
     0x1fa0;  // create, alter, describe .. idempotent write
