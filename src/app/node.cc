@@ -11,7 +11,10 @@
 #include "app/version.h"
 #include "base/io/env.h"
 #include "base/logging.h"
-#include "broker/broker.h"
+#include "broker/groups.h"
+#include "broker/quotas.h"
+#include "broker/share_groups.h"
+#include "broker/transactions.h"
 #include "catalog/catalog.h"
 #include "flow/flows.h"
 #include "http/server.h"
@@ -92,6 +95,10 @@ struct Node::Parts {
   std::unique_ptr<io::Runtime> runtime;
   std::unique_ptr<catalog::Catalog> catalog;
   std::unique_ptr<broker::Broker> broker;
+  std::unique_ptr<broker::Groups> groups;
+  std::unique_ptr<broker::Transactions> transactions;
+  std::unique_ptr<broker::ShareGroups> share_groups;
+  std::unique_ptr<broker::Quotas> quotas;
   std::unique_ptr<sql::Engine> engine;
   std::unique_ptr<table::Tables> tables;
   std::unique_ptr<flow::Flows> flows;
@@ -102,6 +109,7 @@ struct Node::Parts {
   bool stopped = false;
 
   Result<> open_state();
+  Result<> open_coordinators();
   Result<> serve_objects();
   Result<> listen();
   Result<std::unique_ptr<pgwire::Server>> listen_pg();
@@ -131,6 +139,16 @@ Result<> Node::Parts::open_state() {
   return {};
 }
 
+Result<> Node::Parts::open_coordinators() {
+  auto& shard = runtime->shard(0);
+  MR_TRY(quotas, shard.block_on(broker::Quotas::open(*runtime, *env, *broker)));
+  MR_TRY(groups, shard.block_on(broker::Groups::open(*runtime, *env, *broker)));
+  MR_TRY(transactions,
+         shard.block_on(broker::Transactions::open(*runtime, *env, *broker, *groups)));
+  MR_TRY(share_groups, shard.block_on(broker::ShareGroups::open(*runtime, *env, *broker)));
+  return {};
+}
+
 Result<> Node::Parts::serve_objects() {
   tables = table::Tables::make(*runtime, *env, *broker);
   flow::Flows::Options flow_options;
@@ -156,8 +174,9 @@ Result<std::unique_ptr<pgwire::Server>> Node::Parts::listen_pg() {
 }
 
 Result<> Node::Parts::listen() {
-  MR_TRY(kafka,
-         kafka::Server::listen(*runtime, *env, *broker, options.kafka, options.kafka_advertised));
+  MR_TRY(kafka, kafka::Server::listen(*runtime, *env, *broker,
+                                      {*groups, *transactions, *share_groups, *quotas},
+                                      options.kafka, options.kafka_advertised));
   MR_TRY(pg, listen_pg());
   MR_TRY(http,
          http::Server::listen(*runtime, *env, options.http, {.health = [] { return Result<>(); }}));
@@ -180,6 +199,7 @@ Result<std::unique_ptr<Node>> Node::start(const NodeOptions& options) {
   if (!lock) return std::move(lock).error();
   parts.lock.emplace(std::move(*lock));
   MR_TRY(parts.open_state());
+  MR_TRY(parts.open_coordinators());
   MR_TRY(parts.serve_objects());
   MR_TRY(parts.listen());
   return node;
@@ -198,6 +218,11 @@ Result<> Node::stop() {
   if (p.http) p.runtime->shard(0).block_on(p.http->close(kGrace));
   if (p.pg) p.runtime->shard(0).block_on(p.pg->close(kGrace));
   if (p.kafka) p.runtime->shard(0).block_on(p.kafka->close(kGrace));
+  auto& shard = p.runtime->shard(0);
+  if (p.share_groups) shard.block_on(p.share_groups->close());
+  if (p.transactions) shard.block_on(p.transactions->close());
+  if (p.groups) shard.block_on(p.groups->close());
+  if (p.quotas) shard.block_on(p.quotas->close());
   if (p.flows) p.flows->stop();
   if (p.tables) p.tables->stop();
   if (p.broker) keep_first(p.runtime->shard(0).block_on(p.broker->close()));

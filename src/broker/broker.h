@@ -25,7 +25,11 @@ class Partition {
   /// Validates `batches` (bytes from outside), runs the topic's checks, appends. See
   /// log::PartitionLog::append().
   virtual io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) = 0;
-  virtual io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max) = 0;
+  virtual io::Task<Result<log::ReadResult>> read(
+      Offset from, size_t bytes_max, log::Isolation isolation = log::Isolation::kUncommitted) = 0;
+  virtual io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker marker) = 0;
+  /// What the partition knows of idempotent and transactional producers.
+  virtual io::Task<Result<std::vector<log::ProducerEntry>>> producers() = 0;
   virtual io::Task<bool> wait_past(Offset offset,
                                    std::chrono::steady_clock::time_point deadline) = 0;
   virtual io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) = 0;
@@ -43,6 +47,7 @@ class Partition {
   /// Read without crossing: as of the last append or retention that this thread has seen.
   virtual Offset start_offset() const = 0;
   virtual Offset high_watermark() const = 0;
+  virtual Offset last_stable_offset() const = 0;
   virtual uint64_t size_bytes() const = 0;
 };
 

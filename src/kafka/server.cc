@@ -70,9 +70,9 @@ Result<std::string> cluster_id(io::Env& env, const std::string& log_path) {
 
 class ServerImpl final : public Server {
  public:
-  ServerImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
+  ServerImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker, Coordinators coordinators,
              std::unique_ptr<io::Listener> listener)
-      : services_{.runtime = runtime, .env = env, .broker = broker},
+      : services_{.runtime = runtime, .env = env, .broker = broker, .coordinators = coordinators},
         listener_(std::move(listener)),
         connections_(runtime.shard_count()) {
     auto& metrics = env.metrics();
@@ -142,12 +142,14 @@ class ServerImpl final : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(io::Runtime& runtime, io::Env& env,
-                                               broker::Broker& broker, std::string_view address,
+                                               broker::Broker& broker, Coordinators coordinators,
+                                               std::string_view address,
                                                std::string_view advertised) {
   MR_TRY(auto id, cluster_id(env, broker.options().path));
   MR_TRY(auto listener, io::Listener::listen(runtime, address));
   MR_TRY(auto told, split_address(advertised.empty() ? listener->address() : advertised));
-  auto server = std::make_unique<ServerImpl>(runtime, env, broker, std::move(listener));
+  auto server =
+      std::make_unique<ServerImpl>(runtime, env, broker, coordinators, std::move(listener));
   server->services().host = reachable(std::move(told.first));
   server->services().port = told.second;
   server->services().cluster_id = std::move(id);

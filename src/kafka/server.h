@@ -4,9 +4,20 @@
 #include <string>
 
 #include "base/io/socket.h"
-#include "broker/broker.h"
+#include "broker/groups.h"
+#include "broker/quotas.h"
+#include "broker/share_groups.h"
+#include "broker/transactions.h"
 
 namespace millrace::kafka {
+
+/// What stands beside the broker for clients; all of it outlives the server.
+struct Coordinators {
+  broker::Groups& groups;
+  broker::Transactions& transactions;
+  broker::ShareGroups& share_groups;
+  broker::Quotas& quotas;
+};
 
 /// The Kafka protocol over the broker; docs/kafka.md says which requests are answered, and how.
 /// A connection lives on one shard; its requests are answered in the order in which they came.
@@ -16,7 +27,8 @@ class Server {
   /// `advertised` (host:port); empty: the address in use, or this machine's name when that is every
   /// interface. Errors: kInvalidArgument, kIo.
   static Result<std::unique_ptr<Server>> listen(io::Runtime& runtime, io::Env& env,
-                                                broker::Broker& broker, std::string_view address,
+                                                broker::Broker& broker, Coordinators coordinators,
+                                                std::string_view address,
                                                 std::string_view advertised = {});
   virtual ~Server() = default;
   virtual const std::string& address() const = 0;

@@ -34,13 +34,27 @@ class ServerTest : public testing::Test {
   void SetUp() override { start(); }
   void TearDown() override { stop(); }
   void start() {
-    auto server = Server::listen(runtime_, env_, broker_, "127.0.0.1:0");
+    auto& shard = runtime_.shard(0);
+    groups_ = *shard.block_on(broker::Groups::open(runtime_, env_, broker_));
+    transactions_ = *shard.block_on(broker::Transactions::open(runtime_, env_, broker_, *groups_));
+    share_groups_ = *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_));
+    quotas_ = *shard.block_on(broker::Quotas::open(runtime_, env_, broker_));
+    auto server =
+        Server::listen(runtime_, env_, broker_,
+                       {*groups_, *transactions_, *share_groups_, *quotas_}, "127.0.0.1:0");
     ASSERT_TRUE(server) << server.error().text;
     server_ = std::move(*server);
   }
   void stop() {
     if (server_) runtime_.shard(0).block_on(server_->close(std::chrono::seconds(10)));
     server_.reset();
+    if (!groups_) return;
+    auto& shard = runtime_.shard(0);
+    shard.block_on(share_groups_->close());
+    shard.block_on(transactions_->close());
+    shard.block_on(groups_->close());
+    shard.block_on(quotas_->close());
+    groups_.reset();
   }
   std::shared_ptr<const broker::Topic> make_topic(const std::string& name, int32_t partitions = 1,
                                                   catalog::Kind kind = catalog::Kind::kTopic) {
@@ -75,6 +89,10 @@ class ServerTest : public testing::Test {
   io::Runtime runtime_{2, 1};
   TestEnv env_;
   FakeBroker broker_{runtime_};
+  std::unique_ptr<broker::Groups> groups_;
+  std::unique_ptr<broker::Transactions> transactions_;
+  std::unique_ptr<broker::ShareGroups> share_groups_;
+  std::unique_ptr<broker::Quotas> quotas_;
   std::unique_ptr<Server> server_;
 };
 

@@ -109,7 +109,7 @@ uint64_t PartitionLogImpl::visible(const Segment& segment) const {
   return &segment == segments_.back().get() ? visible_position_ : segment.size();
 }
 
-io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_max) {
+io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_max, Isolation) {
   if (from < start_offset_ || from > end_offset_) {
     co_return Error{ErrorCode::kOffsetOutOfRange,
                     fmt::format("offset {} is outside of {}: it holds {} to {}", from, path_,
@@ -128,6 +128,7 @@ io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_ma
     }
   }
   out.high_watermark = high_watermark_;
+  out.last_stable_offset = high_watermark_;
   out.start_offset = start_offset_;
   co_return std::move(out);
 }
@@ -170,6 +171,12 @@ io::Task<Result<bool>> PartitionLogImpl::read_segment(Segment& segment, Offset f
   keep = {picked.next, segment.base(), position + picked.skip + picked.bytes};
   co_return true;
 }
+
+io::Task<Result<AppendResult>> PartitionLogImpl::append_marker(TransactionMarker) {
+  co_return Error{ErrorCode::kNotSupported, "transaction markers"};
+}
+
+io::Task<Result<>> PartitionLogImpl::compact() { co_return Result<>(); }
 
 /// Keeps the files and indexes of a few sealed segments only.
 void PartitionLogImpl::unload_others(const Segment& keep) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,11 +10,22 @@
 #include "base/ids.h"
 #include "base/io/env.h"
 #include "base/io/shard.h"
+#include "log/record_batch.h"
 
 namespace millrace::log {
 
 enum class Durability { kFsync, kOs };
 enum class TimestampType { kCreateTime, kLogAppendTime };
+
+/// Broker-side deduplication: a record whose key (or whose header `header`) was appended within the
+/// last `count` records and the last `age_ms` is left out.
+struct DedupConfig {
+  bool enabled = false;
+  std::string header;  // empty: the record's key
+  uint64_t count = 0;  // how many distinct keys are remembered
+  int64_t age_ms = 0;  // for how long
+  bool operator==(const DedupConfig&) const = default;
+};
 
 struct LogConfig {
   uint64_t segment_bytes = 256u << 20;
@@ -24,6 +36,15 @@ struct LogConfig {
   uint32_t index_interval_bytes = 4096;
   TimestampType timestamp_type = TimestampType::kCreateTime;
   Durability durability = Durability::kFsync;
+  bool cleanup_delete = true;    // old segments go by time and size
+  bool cleanup_compact = false;  // the last record of each key is kept
+  int64_t min_compaction_lag_ms = 0;
+  int64_t max_compaction_lag_ms = std::numeric_limits<int64_t>::max();
+  int64_t delete_retention_ms = 24LL * 3600 * 1000;  // of tombstones and transaction markers
+  double min_cleanable_dirty_ratio = 0.5;
+  std::optional<Compression> compression;  // nullopt: as the producer sent them
+  int compression_level = 0;               // of `compression`; 0: its default
+  DedupConfig dedup;
 };
 
 struct AppendResult {
@@ -41,6 +62,27 @@ enum class Ack {
   kWritten,  // handed to the operating system
 };
 
+/// Which records a reader wants (Kafka's isolation.level).
+enum class Isolation {
+  kUncommitted,
+  kCommitted,  // nothing at or past the last stable offset; aborted ones are named, not left out
+};
+
+/// A transaction that was aborted: the records of `producer_id` from `first_offset` up to its next
+/// abort marker are to be passed over by who reads committed ones (KIP-98).
+struct AbortedTransaction {
+  int64_t producer_id = -1;
+  Offset first_offset = -1;
+};
+
+/// The control record that ends a producer's transaction in one partition.
+struct TransactionMarker {
+  int64_t producer_id = -1;
+  int16_t producer_epoch = -1;
+  bool commit = false;
+  int32_t coordinator_epoch = 0;
+};
+
 /// Bytes of whole RecordBatch v2, back to back. The first may begin before the offset asked for, as
 /// Kafka's fetch does.
 struct ReadResult {
@@ -48,7 +90,9 @@ struct ReadResult {
   Offset next_offset =
       0;  // where to read on: one past the last record in `batches`, or the offset asked for
   Offset high_watermark = 0;
+  Offset last_stable_offset = 0;
   Offset start_offset = 0;
+  std::vector<AbortedTransaction> aborted;  // that touch `batches`; only for kCommitted
 };
 
 struct TimeOffset {
@@ -64,6 +108,8 @@ struct ProducerEntry {
   int32_t last_sequence = -1;
   Offset last_offset = -1;
   TimestampMs last_timestamp = -1;
+  Offset transaction_first_offset = -1;  // of the open transaction; -1: none
+  int32_t coordinator_epoch = -1;        // of its last marker
 };
 
 /// One partition: a folder of segments, each with a sparse offset index and time index beside it,
@@ -89,7 +135,14 @@ class PartitionLog {
   /// Reads whole batches from the one that holds `from`, up to the high watermark; at least one
   /// batch when there is one, else until `bytes_max`. Errors: kOffsetOutOfRange, kCorruptRecord
   /// (says where), kIo.
-  virtual io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max) = 0;
+  virtual io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max,
+                                            Isolation isolation = Isolation::kUncommitted) = 0;
+
+  /// Ends the producer's open transaction here with a control batch, durably; also raises the
+  /// producer's epoch to the marker's, so that a zombie of the epoch before is refused. Without an
+  /// open transaction the marker is written all the same (KIP-890: the epoch must be fenced).
+  /// Errors: kInvalidProducerEpoch (the partition has seen a newer epoch), those of append().
+  virtual io::Task<Result<AppendResult>> append_marker(TransactionMarker marker) = 0;
 
   /// Continues when the high watermark is past `offset` (true), or at `deadline` or close (false).
   virtual io::Task<bool> wait_past(Offset offset,
@@ -97,6 +150,8 @@ class PartitionLog {
 
   virtual Offset start_offset() const = 0;
   virtual Offset high_watermark() const = 0;
+  /// The first offset of the earliest open transaction, or the high watermark.
+  virtual Offset last_stable_offset() const = 0;
   /// One past the last record written, visible or not.
   virtual Offset end_offset() const = 0;
   virtual uint64_t size_bytes() const = 0;
@@ -108,6 +163,10 @@ class PartitionLog {
 
   /// Deletes whole old segments by time and size, never one that holds an offset at or past a hold.
   virtual io::Task<Result<>> enforce_retention() = 0;
+  /// With cleanup_compact: one pass over the closed segments if enough of them is dirty, keeping
+  /// the last record of each key; appends and reads go on meanwhile. Null-key records are kept (the
+  /// broker refuses them on compacted topics; changelogs hold epochs in them). Never past a hold.
+  virtual io::Task<Result<>> compact() = 0;
   /// Forgets records before `offset` (KIP-107).
   virtual io::Task<Result<>> delete_records(Offset offset) = 0;
   /// Cuts everything from `offset` on. For logs with a single writer of ours (changelogs) at start,

@@ -196,18 +196,44 @@ io::Task<void> PartitionImpl::follow() {
 void PartitionImpl::mirror() {
   start_offset_.store(log_->start_offset(), std::memory_order_release);
   size_bytes_.store(log_->size_bytes(), std::memory_order_relaxed);
+  // A marker moves both; those who wait for either are woken by what changed.
+  const Offset stable = log_->last_stable_offset();
+  const bool stable_moved =
+      last_stable_offset_.exchange(stable, std::memory_order_acq_rel) != stable;
   const Offset now = log_->high_watermark();
-  if (high_watermark_.exchange(now, std::memory_order_acq_rel) == now) return;
+  const bool moved = high_watermark_.exchange(now, std::memory_order_acq_rel) != now;
+  if (!moved && !stable_moved) return;
   advanced_.notify_all();
   for (const auto& [who, f] : listeners_) f();
 }
 
-io::Task<Result<log::ReadResult>> PartitionImpl::read(Offset from, size_t bytes_max) {
-  return shard_.call(guarded(read_here(from, bytes_max)));
+io::Task<Result<log::ReadResult>> PartitionImpl::read(Offset from, size_t bytes_max,
+                                                      log::Isolation isolation) {
+  return shard_.call(guarded(read_here(from, bytes_max, isolation)));
 }
 
-io::Task<Result<log::ReadResult>> PartitionImpl::read_here(Offset from, size_t bytes_max) {
-  auto result = co_await log_->read(from, bytes_max);
+io::Task<Result<log::AppendResult>> PartitionImpl::append_marker(log::TransactionMarker marker) {
+  return shard_.call(guarded(append_marker_here(marker)));
+}
+
+io::Task<Result<log::AppendResult>> PartitionImpl::append_marker_here(
+    log::TransactionMarker marker) {
+  auto result = co_await log_->append_marker(marker);
+  mirror();
+  co_return result;
+}
+
+io::Task<Result<std::vector<log::ProducerEntry>>> PartitionImpl::producers() {
+  return shard_.call(guarded(producers_here()));
+}
+
+io::Task<Result<std::vector<log::ProducerEntry>>> PartitionImpl::producers_here() {
+  co_return log_->producers();
+}
+
+io::Task<Result<log::ReadResult>> PartitionImpl::read_here(Offset from, size_t bytes_max,
+                                                           log::Isolation isolation) {
+  auto result = co_await log_->read(from, bytes_max, isolation);
   if (result) counters_.bytes_out.add(static_cast<double>(result->batches.size()));
   co_return result;
 }

@@ -64,7 +64,10 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Shard& shard() override { return shard_; }
 
   io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) override;
-  io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max) override;
+  io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max,
+                                         log::Isolation isolation) override;
+  io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker marker) override;
+  io::Task<Result<std::vector<log::ProducerEntry>>> producers() override;
   io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline) override;
   io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) override;
   io::Task<Result<log::TimeOffset>> max_timestamp() override;
@@ -75,6 +78,9 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
 
   Offset start_offset() const override { return start_offset_.load(std::memory_order_acquire); }
   Offset high_watermark() const override { return high_watermark_.load(std::memory_order_acquire); }
+  Offset last_stable_offset() const override {
+    return last_stable_offset_.load(std::memory_order_acquire);
+  }
   uint64_t size_bytes() const override { return size_bytes_.load(std::memory_order_relaxed); }
 
  private:
@@ -84,7 +90,10 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<log::AppendResult>> append_valid(std::string batches, log::Ack ack);
   io::Task<Result<log::AppendResult>> append_here(std::string batches, log::Ack ack,
                                                   std::vector<log::BatchHeader> headers);
-  io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max);
+  io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max,
+                                              log::Isolation isolation);
+  io::Task<Result<log::AppendResult>> append_marker_here(log::TransactionMarker marker);
+  io::Task<Result<std::vector<log::ProducerEntry>>> producers_here();
   io::Task<bool> wait_here(Offset offset, std::chrono::steady_clock::time_point deadline);
   io::Task<Result<log::TimeOffset>> offset_for_time_here(TimestampMs timestamp);
   io::Task<Result<log::TimeOffset>> max_timestamp_here();
@@ -110,6 +119,7 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   // Any thread.
   std::atomic<Offset> start_offset_{0};
   std::atomic<Offset> high_watermark_{0};
+  std::atomic<Offset> last_stable_offset_{0};
   std::atomic<uint64_t> size_bytes_{0};
   std::atomic<bool> check_records_{false};  // of rules_
 

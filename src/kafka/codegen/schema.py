@@ -12,8 +12,10 @@ PRIMITIVES = {
     "bool": ("bool", "boolean", 1),
     "int8": ("int8_t", "int8", 1),
     "int16": ("int16_t", "int16", 2),
+    "uint16": ("uint16_t", "uint16", 2),
     "int32": ("int32_t", "int32", 4),
     "int64": ("int64_t", "int64", 8),
+    "float64": ("double", "float64", 8),
     "uuid": ("Uuid", "uuid", 16),
 }
 # Types with a length in front.
@@ -179,6 +181,14 @@ def load(path):
             struct=struct,
         )
 
+    # Common structs may name each other in any order.
+    common = raw.get("commonStructs", [])
+    while common:
+        waiting = {item["name"] for item in common}
+        ready = [c for c in common if not any(f["type"].removeprefix("[]") in waiting for f in c["fields"])]
+        for item in ready:
+            structs.append(Struct(item["name"], build_fields(item["fields"], parse_range(item["versions"]) & valid)))
+        common = [item for item in common if item not in ready]
     fields = build_fields(raw["fields"], valid)
     return Message(
         name=raw["name"],

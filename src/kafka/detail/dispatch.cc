@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
@@ -26,13 +28,26 @@ Result<Request> decode(const Context& context, Reader& in) {
   return request;
 }
 
-template <typename Request, typename Response>
-io::Task<Answer> run(Context& context, Reader in,
-                     io::Task<Response> (*handler)(Context&, Request)) {
+template <typename Request, typename Response, io::Task<Response> (*kHandler)(Context&, Request)>
+io::Task<Answer> run_as(Context& context, Reader in) {
   MR_CO_TRY(Request request, decode<Request>(context, in));
-  Response response = co_await handler(context, std::move(request));
+  Response response = co_await kHandler(context, std::move(request));
   MR_CO_TRY(Encoded bytes, encode(context, std::move(response), context.version()));
   co_return Answer(std::move(bytes));
+}
+
+template <typename>
+struct Signature;
+template <typename Res, typename Req>
+struct Signature<io::Task<Res> (*)(Context&, Req)> {
+  using Response = Res;
+  using Request = Req;
+};
+/// Decodes, handles, encodes.
+template <auto kHandler>
+io::Task<Answer> run(Context& context, Reader in) {
+  using S = Signature<decltype(kHandler)>;
+  return run_as<typename S::Request, typename S::Response, kHandler>(context, in);
 }
 
 io::Task<Answer> run_produce(Context& context, Reader in) {
@@ -43,13 +58,42 @@ io::Task<Answer> run_produce(Context& context, Reader in) {
   co_return Answer(std::move(bytes));
 }
 
+struct Route {
+  ApiKey key;
+  io::Task<Answer> (*run)(Context&, Reader);
+};
+
+/// What is answered, in the order of the keys.
+constexpr Route kRoutes[] = {
+    {ApiKey::kProduce, run_produce},
+    {ApiKey::kFetch, run<fetch>},
+    {ApiKey::kListOffsets, run<list_offsets>},
+    {ApiKey::kMetadata, run<metadata>},
+    {ApiKey::kApiVersions, run<api_versions>},
+    {ApiKey::kCreateTopics, run<create_topics>},
+    {ApiKey::kDeleteTopics, run<delete_topics>},
+    {ApiKey::kDeleteRecords, run<delete_records>},
+    {ApiKey::kInitProducerId, run<init_producer_id>},
+    {ApiKey::kOffsetForLeaderEpoch, run<offset_for_leader_epoch>},
+    {ApiKey::kDescribeConfigs, run<describe_configs>},
+    {ApiKey::kCreatePartitions, run<create_partitions>},
+    {ApiKey::kIncrementalAlterConfigs, run<incremental_alter_configs>},
+    {ApiKey::kDescribeCluster, run<describe_cluster>},
+    {ApiKey::kDescribeTopicPartitions, run<describe_topic_partitions>},
+};
+
+const Route* find_route(int16_t key) {
+  const auto* at = std::ranges::lower_bound(kRoutes, static_cast<ApiKey>(key), {}, &Route::key);
+  return at != std::end(kRoutes) && at->key == static_cast<ApiKey>(key) ? at : nullptr;
+}
+
 io::Task<Answer> refuse(Context& context) {
   const RequestHeader& header = context.header;
   if (header.api_key == static_cast<int16_t>(ApiKey::kApiVersions)) {
     MR_CO_TRY(Encoded bytes, encode(context, api_versions_unsupported(), 0));
     co_return Answer(std::move(bytes));
   }
-  if (header.api == nullptr) {
+  if (!is_answered(header.api_key)) {
     co_return Error{ErrorCode::kUnsupportedVersion,
                     fmt::format("API key {} is not answered", header.api_key)};
   }
@@ -61,42 +105,13 @@ io::Task<Answer> refuse(Context& context) {
 
 }  // namespace
 
+bool is_answered(int16_t api_key) { return find_route(api_key) != nullptr; }
+
 io::Task<Answer> dispatch(Context& context, Reader in) {
-  if (!context.header.version_supported) return refuse(context);
+  const Route* route = find_route(context.header.api_key);
+  if (!route || !context.header.version_supported) return refuse(context);
   context.services.requests[static_cast<size_t>(context.header.api - kApis)]->add();
-  switch (static_cast<ApiKey>(context.header.api_key)) {
-    case ApiKey::kProduce:
-      return run_produce(context, in);
-    case ApiKey::kFetch:
-      return run(context, in, fetch);
-    case ApiKey::kListOffsets:
-      return run(context, in, list_offsets);
-    case ApiKey::kMetadata:
-      return run(context, in, metadata);
-    case ApiKey::kApiVersions:
-      return run(context, in, api_versions);
-    case ApiKey::kCreateTopics:
-      return run(context, in, create_topics);
-    case ApiKey::kDeleteTopics:
-      return run(context, in, delete_topics);
-    case ApiKey::kDeleteRecords:
-      return run(context, in, delete_records);
-    case ApiKey::kInitProducerId:
-      return run(context, in, init_producer_id);
-    case ApiKey::kOffsetForLeaderEpoch:
-      return run(context, in, offset_for_leader_epoch);
-    case ApiKey::kCreatePartitions:
-      return run(context, in, create_partitions);
-    case ApiKey::kDescribeConfigs:
-      return run(context, in, describe_configs);
-    case ApiKey::kIncrementalAlterConfigs:
-      return run(context, in, incremental_alter_configs);
-    case ApiKey::kDescribeCluster:
-      return run(context, in, describe_cluster);
-    case ApiKey::kDescribeTopicPartitions:
-      return run(context, in, describe_topic_partitions);
-  }
-  return refuse(context);
+  return route->run(context, in);
 }
 
 }  // namespace millrace::kafka

@@ -23,7 +23,7 @@ class FakePartition final : public broker::Partition {
   io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) override {
     return shard_.call(append_here(std::move(batches), ack));
   }
-  io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max) override {
+  io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max, log::Isolation) override {
     return shard_.call(read_here(from, bytes_max));
   }
   io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point until) override {
@@ -54,10 +54,18 @@ class FakePartition final : public broker::Partition {
   io::Task<Result<>> truncate_to(Offset) override { co_return Result<>(); }
   io::Task<Result<>> hold(std::string, std::optional<Offset>) override { co_return Result<>(); }
 
+  io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker) override {
+    co_return Error{ErrorCode::kNotSupported, "no transactions"};
+  }
+  io::Task<Result<std::vector<log::ProducerEntry>>> producers() override {
+    co_return std::vector<log::ProducerEntry>();
+  }
+
   void on_advance(std::string, std::function<void()>) override {}
 
   Offset start_offset() const override { return start_; }
   Offset high_watermark() const override { return end_; }
+  Offset last_stable_offset() const override { return end_; }
   uint64_t size_bytes() const override { return 0; }
 
   // What tests steer, and see.

@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "kafka/detail/header.h"
 #include "kafka/detail/watcher.h"
+#include "kafka/server.h"
 
 namespace millrace::kafka {
 
@@ -27,6 +28,7 @@ struct Services {
   io::Runtime& runtime;
   io::Env& env;
   broker::Broker& broker;
+  Coordinators coordinators;
   std::string host = {};  // what clients are told
   int32_t port = 0;
   std::string cluster_id = {};
@@ -48,6 +50,10 @@ struct Context {
   RequestHeader header;
 
   broker::Broker& broker() const { return services.broker; }
+  broker::Groups& groups() const { return services.coordinators.groups; }
+  broker::Transactions& transactions() const { return services.coordinators.transactions; }
+  broker::ShareGroups& share_groups() const { return services.coordinators.share_groups; }
+  broker::Quotas& quotas() const { return services.coordinators.quotas; }
   int16_t version() const { return header.api_version; }
 };
 

@@ -28,6 +28,7 @@ class Filler {
          : choice == 1 ? std::numeric_limits<T>::max()
                        : static_cast<T>(below(choice == 2 ? 100 : UINT64_MAX));
   }
+  void fill(double& to, int16_t, bool) { to = static_cast<double>(below(1000)) / 8; }
   void fill(Uuid& to, int16_t, bool) {
     for (auto& byte : to.bytes) byte = static_cast<uint8_t>(below(256));
   }

@@ -52,6 +52,7 @@ T Reader::integer() {
 }
 template int8_t Reader::integer();
 template int16_t Reader::integer();
+template uint16_t Reader::integer();
 template int32_t Reader::integer();
 template int64_t Reader::integer();
 
@@ -184,6 +185,7 @@ void Writer::integer(T v) {
   out_.small_.append(reinterpret_cast<const char*>(&v), sizeof(v));
 }
 template void Writer::integer(int16_t);
+template void Writer::integer(uint16_t);
 template void Writer::integer(int32_t);
 template void Writer::integer(int64_t);
 

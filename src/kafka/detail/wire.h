@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -52,6 +53,8 @@ class Reader {
   int16_t int16() { return integer<int16_t>(); }
   int32_t int32() { return integer<int32_t>(); }
   int64_t int64() { return integer<int64_t>(); }
+  uint16_t uint16() { return integer<uint16_t>(); }
+  double float64() { return std::bit_cast<double>(integer<int64_t>()); }
   uint32_t varint();
   Uuid uuid();
 
@@ -123,6 +126,8 @@ class Writer {
   void int16(int16_t v) { integer(v); }
   void int32(int32_t v) { integer(v); }
   void int64(int64_t v) { integer(v); }
+  void uint16(uint16_t v) { integer(v); }
+  void float64(double v) { integer(std::bit_cast<int64_t>(v)); }
   void varint(uint32_t v);
   void uuid(const Uuid& v);
 

@@ -1,3 +1,4 @@
+#include "kafka/detail/dispatch.h"
 #include "kafka/detail/error_codes.h"
 #include "kafka/handlers/handlers.h"
 
@@ -40,7 +41,9 @@ io::Task<ApiVersionsResponse> api_versions(Context& context, ApiVersionsRequest 
     response.error_code = wire::kInvalidRequest;
     co_return response;
   }
-  for (const ApiInfo& api : kApis) response.api_keys.push_back(range_of(api));
+  for (const ApiInfo& api : kApis) {
+    if (is_answered(api.key)) response.api_keys.push_back(range_of(api));
+  }
   co_return response;
 }
 

@@ -29,15 +29,18 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<>> load();
 
   io::Task<Result<AppendResult>> append(std::string batches, Ack ack) override;
-  io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max) override;
+  io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max, Isolation isolation) override;
+  io::Task<Result<AppendResult>> append_marker(TransactionMarker marker) override;
   io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline) override;
   Offset start_offset() const override { return start_offset_; }
   Offset high_watermark() const override { return high_watermark_; }
+  Offset last_stable_offset() const override { return high_watermark_; }
   Offset end_offset() const override { return end_offset_; }
   uint64_t size_bytes() const override;
   io::Task<Result<TimeOffset>> offset_for_time(TimestampMs timestamp) override;
   io::Task<Result<TimeOffset>> max_timestamp() override;
   io::Task<Result<>> enforce_retention() override;
+  io::Task<Result<>> compact() override;
   io::Task<Result<>> delete_records(Offset offset) override;
   io::Task<Result<>> truncate_to(Offset offset) override;
   void hold(const std::string& who, std::optional<Offset> from) override;

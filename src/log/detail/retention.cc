@@ -129,7 +129,7 @@ io::Task<Result<TimeOffset>> PartitionLogImpl::find_timestamp(Offset from, Times
   TimeOffset found;
   while (from < high_watermark_ && found.offset < 0) {
     from = std::max(from, start_offset_);
-    MR_CO_TRY(const auto chunk, co_await read(from, kScanBytes));
+    MR_CO_TRY(const auto chunk, co_await read(from, kScanBytes, Isolation::kUncommitted));
     if (chunk.batches.empty()) break;
     std::string_view rest = chunk.batches;
     while (!rest.empty() && found.offset < 0) {
@@ -166,7 +166,7 @@ io::Task<Result<TimeOffset>> PartitionLogImpl::max_timestamp() {
 io::Task<Result<TimeOffset>> PartitionLogImpl::scan_max_timestamp() {
   TimeOffset best;
   for (Offset from = start_offset_; from < high_watermark_;) {
-    MR_CO_TRY(const auto chunk, co_await read(from, kScanBytes));
+    MR_CO_TRY(const auto chunk, co_await read(from, kScanBytes, Isolation::kUncommitted));
     if (chunk.batches.empty()) break;
     const auto each = [&](const RecordView& record) {
       if (record.offset < from || record.timestamp <= best.timestamp) return;

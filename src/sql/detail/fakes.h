@@ -114,7 +114,7 @@ class FakePartition : public broker::Partition {
     result.next_offset = next_;
     co_return result;
   }
-  io::Task<Result<log::ReadResult>> read(Offset from, size_t) override {
+  io::Task<Result<log::ReadResult>> read(Offset from, size_t, log::Isolation) override {
     std::lock_guard lock(mutex_);
     log::ReadResult result;
     result.next_offset = from;
@@ -128,6 +128,12 @@ class FakePartition : public broker::Partition {
       break;
     }
     co_return result;
+  }
+  io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker) override {
+    co_return Error{ErrorCode::kNotSupported, "no transactions"};
+  }
+  io::Task<Result<std::vector<log::ProducerEntry>>> producers() override {
+    co_return std::vector<log::ProducerEntry>();
   }
   io::Task<bool> wait_past(Offset, std::chrono::steady_clock::time_point) override {
     co_return false;
@@ -151,6 +157,7 @@ class FakePartition : public broker::Partition {
   io::Task<Result<>> hold(std::string, std::optional<Offset>) override { co_return Result<>{}; }
   void on_advance(std::string, std::function<void()>) override {}
   Offset start_offset() const override { return 0; }
+  Offset last_stable_offset() const override { return high_watermark(); }
   Offset high_watermark() const override {
     std::lock_guard lock(mutex_);
     return next_;
