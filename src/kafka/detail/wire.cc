@@ -101,6 +101,11 @@ void Reader::string(std::optional<std::string>& to, bool compact, bool null_allo
   to = n ? std::optional<std::string>(take(*n)) : std::nullopt;
 }
 
+void Reader::bytes(std::string& to, bool compact) {
+  auto n = length(compact, true, false);
+  to = n ? take(*n) : std::string_view();
+}
+
 void Reader::records(Records& to, bool compact) {
   auto n = length(compact, true, false);
   to = {};
@@ -215,6 +220,11 @@ void Writer::string(const std::optional<std::string>& v, bool compact, bool null
                     const char* field) {
   if (v) return string(*v, compact);
   null_length(compact, false, null_allowed, field);
+}
+
+void Writer::bytes(std::string_view v, bool compact) {
+  array(v.size(), compact);
+  out_.small_ += v;
 }
 
 void Writer::records(Records& v, bool compact) {

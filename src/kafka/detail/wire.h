@@ -60,6 +60,7 @@ class Reader {
 
   void string(std::string& to, bool compact);
   void string(std::optional<std::string>& to, bool compact, bool null_allowed);
+  void bytes(std::string& to, bool compact);
   void records(Records& to, bool compact);
   void records(std::optional<Records>& to, bool compact, bool null_allowed);
   /// The count of an array whose elements take at least `element_bytes`; nullopt for null and after
@@ -134,6 +135,7 @@ class Writer {
   void string(std::string_view v, bool compact);
   void string(const std::optional<std::string>& v, bool compact, bool null_allowed,
               const char* field);
+  void bytes(std::string_view v, bool compact);
   /// Takes the owned bytes of `v` when they are many.
   void records(Records& v, bool compact);
   void records(std::optional<Records>& v, bool compact, bool null_allowed, const char* field);
