@@ -7,9 +7,11 @@ find_package(GTest REQUIRED)
 find_package(absl REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
-foreach(lib liburing libzstd liblz4 snappy zlib libxxhash openssl rdkafka libpq simdjson)
+foreach(lib liburing libzstd liblz4 snappy zlib libxxhash openssl rdkafka libpq re2 simdjson)
   pkg_check_modules(${lib} QUIET IMPORTED_TARGET ${lib})
 endforeach()
+# Its -pthread would not fit the precompiled headers; threads come from Threads::Threads.
+set_property(TARGET PkgConfig::re2 PROPERTY INTERFACE_COMPILE_OPTIONS "")
 find_package(prometheus-cpp REQUIRED COMPONENTS core)
 
 set(DUCKDB_ROOT ${CMAKE_SOURCE_DIR}/build/deps/duckdb CACHE PATH "Where tools/setup.sh put DuckDB")

@@ -11,7 +11,7 @@ deps=build/deps
 mkdir -p "$deps"
 
 build_packages="build-essential ca-certificates ccache clang-19 clang-format-19 clang-tidy-19 cmake libabsl-dev libboost1.81-dev
-  libcli11-dev libclang-rt-19-dev libfmt-dev libgmock-dev libgtest-dev libbenchmark-dev liblz4-dev libpq-dev librdkafka-dev libsimdjson-dev
+  libcli11-dev libclang-rt-19-dev libfmt-dev libgmock-dev libgtest-dev libbenchmark-dev liblz4-dev libpq-dev libre2-dev librdkafka-dev libsimdjson-dev
   libsnappy-dev libspdlog-dev libssl-dev liburing-dev libxxhash-dev libzstd-dev lld-19 llvm-19 ninja-build pkg-config
   prometheus-cpp-dev python3 python3-venv zlib1g-dev zstd"
 test_packages="curl kcat maven openjdk-17-jdk-headless postgresql-client"

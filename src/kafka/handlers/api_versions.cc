@@ -6,6 +6,32 @@ namespace millrace::kafka {
 
 namespace {
 
+/// What clients may use beyond the versions of requests: by its feature level a client decides
+/// whether it speaks the newer of two protocols. Source: KIP-584.
+struct Feature {
+  const char* name;
+  int16_t version_max;  // 0 is "off"; in force is always the newest
+};
+constexpr Feature kFeatures[] = {
+    {"group.version", 1},  // consumer groups of KIP-848
+};
+
+void add_features(ApiVersionsResponse& response, int16_t version) {
+  response.finalized_features_epoch = 0;
+  for (const Feature& feature : kFeatures) {
+    auto& finalized = response.finalized_features.emplace_back();
+    finalized.name = feature.name;
+    finalized.min_version_level = feature.version_max;
+    finalized.max_version_level = feature.version_max;
+    // Clients before version 4 of the request fail on a range that begins at 0 (KAFKA-17011).
+    if (version < 4) continue;
+    auto& supported = response.supported_features.emplace_back();
+    supported.name = feature.name;
+    supported.min_version = 0;
+    supported.max_version = feature.version_max;
+  }
+}
+
 ApiVersionsResponse::ApiVersion range_of(const ApiInfo& api) {
   ApiVersionsResponse::ApiVersion range;
   range.api_key = api.key;
@@ -44,6 +70,7 @@ io::Task<ApiVersionsResponse> api_versions(Context& context, ApiVersionsRequest 
   for (const ApiInfo& api : kApis) {
     if (is_answered(api.key)) response.api_keys.push_back(range_of(api));
   }
+  if (context.version() >= 3) add_features(response, context.version());
   co_return response;
 }
 
