@@ -7,7 +7,7 @@ find_package(GTest REQUIRED)
 find_package(absl REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
-foreach(lib liburing libzstd liblz4 snappy zlib libxxhash openssl rdkafka libpq re2 simdjson)
+foreach(lib liburing libzstd liblz4 snappy zlib libxxhash openssl rdkafka libpq simdjson)
   pkg_check_modules(${lib} QUIET IMPORTED_TARGET ${lib})
 endforeach()
 # Its -pthread would not fit the precompiled headers; threads come from Threads::Threads.
