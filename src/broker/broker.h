@@ -30,18 +30,21 @@ class Partition {
   virtual io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker marker) = 0;
   /// What the partition knows of idempotent and transactional producers.
   virtual io::Task<Result<std::vector<log::ProducerEntry>>> producers() = 0;
-  virtual io::Task<bool> wait_past(Offset offset,
-                                   std::chrono::steady_clock::time_point deadline) = 0;
+  /// Continues when the high watermark (for kCommitted: the last stable offset) is past `offset`
+  /// (true), or at `deadline` or close (false).
+  virtual io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline,
+                                   log::Isolation isolation = log::Isolation::kUncommitted) = 0;
   virtual io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) = 0;
   virtual io::Task<Result<log::TimeOffset>> max_timestamp() = 0;
   virtual io::Task<Result<>> delete_records(Offset offset) = 0;
   virtual io::Task<Result<>> truncate_to(Offset offset) = 0;
   virtual io::Task<Result<>> hold(std::string who, std::optional<Offset> from) = 0;
 
-  /// Calls `f` on the partition's shard whenever the high watermark has moved (several moves may be
-  /// one call; never after the partition is closed); `f` must not block, and finds the new mark by
-  /// high_watermark(). `who` names the listener: one `f` each, null removes it. Any thread: takes
-  /// effect when the shard gets to it, and a listener that is added is called once at once.
+  /// Calls `f` on the partition's shard whenever the high watermark or the last stable offset has
+  /// moved (several moves may be one call; never after the partition is closed); `f` must not
+  /// block, and finds the new mark by high_watermark(). `who` names the listener: one `f` each,
+  /// null removes it. Any thread: takes effect when the shard gets to it, and a listener that is
+  /// added is called once at once.
   virtual void on_advance(std::string who, std::function<void()> f) = 0;
 
   /// Read without crossing: as of the last append or retention that this thread has seen.

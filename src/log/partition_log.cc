@@ -188,15 +188,16 @@ void PartitionLogImpl::unload_others(const Segment& keep) {
 }
 
 io::Task<bool> PartitionLogImpl::wait_past(Offset offset,
-                                           std::chrono::steady_clock::time_point deadline) {
-  while (high_watermark_ <= offset && !closing_ && gate_.try_enter()) {
+                                           std::chrono::steady_clock::time_point deadline,
+                                           Isolation isolation) {
+  while (readable(isolation) <= offset && !closing_ && gate_.try_enter()) {
     const bool notified = co_await moved_.wait_until(deadline);
-    const bool reached = high_watermark_ > offset;
+    const bool reached = readable(isolation) > offset;
     gate_.leave();
     if (reached) co_return true;
     if (!notified) co_return false;
   }
-  co_return high_watermark_ > offset;
+  co_return readable(isolation) > offset;
 }
 
 void PartitionLogImpl::hold(const std::string& who, std::optional<Offset> from) {

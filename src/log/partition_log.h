@@ -144,9 +144,10 @@ class PartitionLog {
   /// Errors: kInvalidProducerEpoch (the partition has seen a newer epoch), those of append().
   virtual io::Task<Result<AppendResult>> append_marker(TransactionMarker marker) = 0;
 
-  /// Continues when the high watermark is past `offset` (true), or at `deadline` or close (false).
-  virtual io::Task<bool> wait_past(Offset offset,
-                                   std::chrono::steady_clock::time_point deadline) = 0;
+  /// Continues when the high watermark (for kCommitted: the last stable offset) is past `offset`
+  /// (true), or at `deadline` or close (false).
+  virtual io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline,
+                                   Isolation isolation = Isolation::kUncommitted) = 0;
 
   virtual Offset start_offset() const = 0;
   virtual Offset high_watermark() const = 0;

@@ -187,7 +187,8 @@ io::Task<void> PartitionImpl::follow() {
   // In steps, since the log may have lost what it was to make visible.
   while (!gate_.closed() && log_->high_watermark() < log_->end_offset()) {
     const Offset last_seen = log_->high_watermark();
-    co_await log_->wait_past(last_seen, std::chrono::steady_clock::now() + kFollowStep);
+    const auto deadline = std::chrono::steady_clock::now() + kFollowStep;
+    co_await log_->wait_past(last_seen, deadline, log::Isolation::kUncommitted);
     mirror();
   }
   following_ = false;
@@ -239,18 +240,20 @@ io::Task<Result<log::ReadResult>> PartitionImpl::read_here(Offset from, size_t b
 }
 
 io::Task<bool> PartitionImpl::wait_past(Offset offset,
-                                        std::chrono::steady_clock::time_point deadline) {
-  if (high_watermark() > offset) co_return true;
-  co_return co_await shard_.call(wait_here(offset, deadline));
+                                        std::chrono::steady_clock::time_point deadline,
+                                        log::Isolation isolation) {
+  if (readable(isolation) > offset) co_return true;
+  co_return co_await shard_.call(wait_here(offset, deadline, isolation));
 }
 
 io::Task<bool> PartitionImpl::wait_here(Offset offset,
-                                        std::chrono::steady_clock::time_point deadline) {
+                                        std::chrono::steady_clock::time_point deadline,
+                                        log::Isolation isolation) {
   if (!log_ || !gate_.try_enter()) co_return false;
-  while (!gate_.closed() && high_watermark() <= offset) {
+  while (!gate_.closed() && readable(isolation) <= offset) {
     if (!co_await advanced_.wait_until(deadline)) break;
   }
-  const bool past = high_watermark() > offset && !gate_.closed();
+  const bool past = readable(isolation) > offset && !gate_.closed();
   gate_.leave();
   co_return past;
 }

@@ -68,7 +68,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
                                          log::Isolation isolation) override;
   io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker marker) override;
   io::Task<Result<std::vector<log::ProducerEntry>>> producers() override;
-  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline) override;
+  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline,
+                           log::Isolation isolation) override;
   io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) override;
   io::Task<Result<log::TimeOffset>> max_timestamp() override;
   io::Task<Result<>> delete_records(Offset offset) override;
@@ -94,7 +95,12 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
                                               log::Isolation isolation);
   io::Task<Result<log::AppendResult>> append_marker_here(log::TransactionMarker marker);
   io::Task<Result<std::vector<log::ProducerEntry>>> producers_here();
-  io::Task<bool> wait_here(Offset offset, std::chrono::steady_clock::time_point deadline);
+  io::Task<bool> wait_here(Offset offset, std::chrono::steady_clock::time_point deadline,
+                           log::Isolation isolation);
+  /// How far a reader may read.
+  Offset readable(log::Isolation isolation) const {
+    return isolation == log::Isolation::kCommitted ? last_stable_offset() : high_watermark();
+  }
   io::Task<Result<log::TimeOffset>> offset_for_time_here(TimestampMs timestamp);
   io::Task<Result<log::TimeOffset>> max_timestamp_here();
   io::Task<Result<>> delete_records_here(Offset offset);

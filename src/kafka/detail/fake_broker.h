@@ -26,7 +26,8 @@ class FakePartition final : public broker::Partition {
   io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max, log::Isolation) override {
     return shard_.call(read_here(from, bytes_max));
   }
-  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point until) override {
+  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point until,
+                           log::Isolation) override {
     return shard_.call(wait_here(offset, until));
   }
   io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) override {

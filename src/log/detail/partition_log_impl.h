@@ -31,10 +31,15 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<AppendResult>> append(std::string batches, Ack ack) override;
   io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max, Isolation isolation) override;
   io::Task<Result<AppendResult>> append_marker(TransactionMarker marker) override;
-  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline) override;
+  io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline,
+                           Isolation isolation) override;
   Offset start_offset() const override { return start_offset_; }
   Offset high_watermark() const override { return high_watermark_; }
   Offset last_stable_offset() const override { return high_watermark_; }
+  /// How far a reader may read.
+  Offset readable(Isolation isolation) const {
+    return isolation == Isolation::kCommitted ? last_stable_offset() : high_watermark_;
+  }
   Offset end_offset() const override { return end_offset_; }
   uint64_t size_bytes() const override;
   io::Task<Result<TimeOffset>> offset_for_time(TimestampMs timestamp) override;

@@ -135,7 +135,7 @@ class FakePartition : public broker::Partition {
   io::Task<Result<std::vector<log::ProducerEntry>>> producers() override {
     co_return std::vector<log::ProducerEntry>();
   }
-  io::Task<bool> wait_past(Offset, std::chrono::steady_clock::time_point) override {
+  io::Task<bool> wait_past(Offset, std::chrono::steady_clock::time_point, log::Isolation) override {
     co_return false;
   }
   io::Task<Result<log::TimeOffset>> offset_for_time(TimestampMs timestamp) override {
