@@ -10,8 +10,6 @@ find_package(spdlog REQUIRED)
 foreach(lib liburing libzstd liblz4 snappy zlib libxxhash openssl rdkafka libpq simdjson)
   pkg_check_modules(${lib} QUIET IMPORTED_TARGET ${lib})
 endforeach()
-# Its -pthread would not fit the precompiled headers; threads come from Threads::Threads.
-set_property(TARGET PkgConfig::re2 PROPERTY INTERFACE_COMPILE_OPTIONS "")
 find_package(prometheus-cpp REQUIRED COMPONENTS core)
 
 set(DUCKDB_ROOT ${CMAKE_SOURCE_DIR}/build/deps/duckdb CACHE PATH "Where tools/setup.sh put DuckDB")
