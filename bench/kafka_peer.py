@@ -40,9 +40,9 @@ def perf_produce(address, topic, records, size, throughput=-1, acks="all"):
 
 
 class Kafka:
-    """Apache Kafka 4.3.1 in KRaft mode over the folder `data`."""
+    """Apache Kafka 4.3.1 in KRaft mode over the folder `data`; `more` are further lines of server.properties, with _ for a dot."""
 
-    def __init__(self, data):
+    def __init__(self, data, **more):
         data = pathlib.Path(data)
         data.mkdir(parents=True)
         port, controller = free_port(), free_port()
@@ -59,8 +59,10 @@ log.dirs={data}/log
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-""")
+""" + "".join(f"{k.replace('_', '.')}={v}\n" for k, v in more.items()))
         identity = tool("kafka.tools.StorageTool", "random-uuid").stdout.split()[-1]
         tool("kafka.tools.StorageTool", "format", "-t", identity, "-c", properties)
         began = time.monotonic()
