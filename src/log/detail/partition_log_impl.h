@@ -81,7 +81,7 @@ class PartitionLogImpl final : public PartitionLog {
     uint64_t position = 0;
   };
 
-  // partition_log.cc
+  // read.cc
   Segment& active() { return *segments_.back(); }
   Segment& segment_of(Offset offset);
   /// How far `segment` may be read.
