@@ -1,0 +1,143 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "base/io/gate.h"
+#include "base/io/signal.h"
+#include "broker/detail/group.h"
+#include "broker/detail/group_offsets.h"
+
+namespace millrace::broker::detail {
+
+/// The registry of groups, at home on one shard. Every public call crosses to it; what ends with
+/// _here runs on it.
+class GroupsImpl final : public Groups {
+ public:
+  GroupsImpl(io::Runtime& runtime, io::Env& env, Broker& broker, GroupOptions options);
+
+  /// Reads the journal, starts the timers. Once, on home, before anything else.
+  io::Task<Result<>> start();
+
+  io::Task<void> close() override;
+  io::Task<Result<std::vector<Result<>>>> commit(std::string group, GroupCaller caller,
+                                                 std::vector<OffsetToCommit> offsets) override;
+  io::Task<Result<std::vector<FetchedOffset>>> fetch(
+      std::string group, GroupCaller caller, std::optional<std::vector<TopicPartition>> wanted,
+      bool require_stable) override;
+  io::Task<Result<std::vector<Result<>>>> delete_offsets(
+      std::string group, std::vector<TopicPartition> offsets) override;
+  io::Task<Result<std::vector<Result<>>>> stage_offsets(
+      int64_t producer_id, int16_t producer_epoch, std::string group, GroupCaller caller,
+      std::vector<OffsetToCommit> offsets) override;
+  io::Task<Result<>> finish_transaction(int64_t producer_id, bool commit) override;
+  io::Task<JoinAnswer> join(JoinRequest request, std::stop_token gone) override;
+  io::Task<SyncAnswer> sync(SyncRequest request, std::stop_token gone) override;
+  io::Task<Result<>> heartbeat(std::string group, GroupCaller caller) override;
+  io::Task<Result<std::vector<Result<>>>> leave(std::string group,
+                                                std::vector<LeavingMember> members) override;
+  io::Task<std::vector<GroupInfo>> list() override;
+  io::Task<Result<GroupInfo>> describe(std::string group) override;
+  io::Task<Result<>> remove(std::string group) override;
+
+ private:
+  /// One group id: what coordinates its members, and its offsets, which outlive any change of type.
+  struct Entry {
+    std::shared_ptr<Group> group;  // never null; shared with its writes under way
+    GroupOffsets offsets;
+    size_t writes = 0;                           // of offsets, under way: the entry stays
+    std::optional<Clock::time_point> next = {};  // when timers_ has it, at the latest
+  };
+  using Entries = std::map<std::string, Entry, std::less<>>;
+  struct Timer {
+    Clock::time_point at;
+    std::string group;
+    bool operator>(const Timer& other) const { return at > other.at; }
+  };
+
+  // ---- what is common to all types of groups
+
+  Entry* find(std::string_view group);
+  /// The entry of `group`; a new one is an empty classic group.
+  Entry& find_or_make(std::string_view group);
+  /// Puts `group` in place of an empty group of another type, keeping the offsets. The caller
+  /// writes the old one's tombstones and the new one's entries in one write().
+  void replace(Entry& entry, std::shared_ptr<Group> group);
+  /// To be called after any call of a Group that is not const: starts what it wants written, and
+  /// sees to its next deadline.
+  void after(std::string_view id, Entry& entry);
+  /// One durable batch; continues in the order of the calls, so that memory changes as the journal
+  /// does. Whoever changes memory does so at once after it, on success.
+  io::Task<Result<>> write(std::vector<Journal::Entry> entries);
+  io::Task<void> write_for(std::shared_ptr<Group> group, Group::Write write);
+  /// Drops `id` when it has neither members nor offsets nor a generation worth keeping.
+  void forget_if_idle(const std::string& id);
+
+  // ---- loading
+
+  Result<> load_entry(std::string_view key, std::optional<std::string_view> value);
+
+  // ---- offsets: detail/group_offset_calls.cc
+
+  using Outcomes = std::vector<Result<>>;
+  struct Checked;
+  io::Task<Result<Outcomes>> commit_here(std::string group, GroupCaller caller,
+                                         std::vector<OffsetToCommit> offsets);
+  io::Task<Result<std::vector<FetchedOffset>>> fetch_here(
+      std::string group, GroupCaller caller, std::optional<std::vector<TopicPartition>> wanted,
+      bool require_stable);
+  io::Task<Result<Outcomes>> delete_offsets_here(std::string group,
+                                                 std::vector<TopicPartition> offsets);
+  io::Task<Result<Outcomes>> stage_offsets_here(int64_t producer_id, int16_t producer_epoch,
+                                                std::string group, GroupCaller caller,
+                                                std::vector<OffsetToCommit> offsets);
+  io::Task<Result<>> finish_transaction_here(int64_t producer_id, bool commit);
+  /// Finds or makes the group and asks it whether `caller` may commit.
+  Result<Entry*> check_commit(const std::string& group, const GroupCaller& caller,
+                              bool transactional);
+  /// Which of `offsets` can be kept, and as what; one outcome each.
+  Checked check_offsets(std::vector<OffsetToCommit> offsets);
+  io::Task<void> keep_retention();
+  io::Task<void> expire_offsets();
+  /// The offsets of `entry` that have outlived their retention or their topic.
+  std::vector<TopicPartition> expired(const Entry& entry) const;
+  io::Task<Result<>> forget_offsets(std::string group, std::vector<TopicPartition> which,
+                                    bool group_too);
+
+  // ---- the classic protocol: detail/group_classic_calls.cc
+
+  io::Task<JoinAnswer> join_here(JoinRequest request, std::stop_token gone);
+  io::Task<SyncAnswer> sync_here(SyncRequest request, std::stop_token gone);
+  io::Task<Result<>> heartbeat_here(std::string group, GroupCaller caller);
+  io::Task<Result<Outcomes>> leave_here(std::string group, std::vector<LeavingMember> members);
+
+  // ---- the consumer protocol
+
+  // ---- admin and time
+
+  io::Task<std::vector<GroupInfo>> list_here();
+  io::Task<Result<GroupInfo>> describe_here(std::string group);
+  io::Task<Result<>> remove_here(std::string group);
+  io::Task<void> close_here();
+  GroupInfo info_of(const std::string& id, const Entry& entry) const;
+  io::Task<void> keep_time();
+
+  io::Env& env_;
+  Broker& broker_;
+  const GroupOptions options_;
+  io::Shard& home_;
+  const std::unique_ptr<Journal> journal_;
+  io::Gate gate_;  // timers, writes, and calls that wait
+  Entries entries_;
+  std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
+  io::Signal timers_changed_;
+  uint64_t writes_begun_ = 0;  // numbers write() calls; also KeptOffset::order
+  uint64_t writes_ended_ = 0;
+  io::Signal write_ended_;
+  bool stopping_ = false;
+};
+
+}  // namespace millrace::broker::detail
