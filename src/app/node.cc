@@ -11,6 +11,7 @@
 #include "app/version.h"
 #include "base/io/env.h"
 #include "base/logging.h"
+#include "broker/group_configs.h"
 #include "broker/groups.h"
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
@@ -99,6 +100,7 @@ struct Node::Parts {
   std::unique_ptr<broker::Transactions> transactions;
   std::unique_ptr<broker::ShareGroups> share_groups;
   std::unique_ptr<broker::Quotas> quotas;
+  std::unique_ptr<broker::GroupConfigs> group_configs;
   std::unique_ptr<sql::Engine> engine;
   std::unique_ptr<table::Tables> tables;
   std::unique_ptr<flow::Flows> flows;
@@ -142,10 +144,12 @@ Result<> Node::Parts::open_state() {
 Result<> Node::Parts::open_coordinators() {
   auto& shard = runtime->shard(0);
   MR_TRY(quotas, shard.block_on(broker::Quotas::open(*runtime, *env, *broker)));
+  MR_TRY(group_configs, shard.block_on(broker::GroupConfigs::open(*runtime, *env, *broker)));
   MR_TRY(groups, shard.block_on(broker::Groups::open(*runtime, *env, *broker)));
   MR_TRY(transactions,
          shard.block_on(broker::Transactions::open(*runtime, *env, *broker, *groups)));
-  MR_TRY(share_groups, shard.block_on(broker::ShareGroups::open(*runtime, *env, *broker)));
+  MR_TRY(share_groups,
+         shard.block_on(broker::ShareGroups::open(*runtime, *env, *broker, *group_configs)));
   return {};
 }
 
@@ -174,9 +178,10 @@ Result<std::unique_ptr<pgwire::Server>> Node::Parts::listen_pg() {
 }
 
 Result<> Node::Parts::listen() {
-  MR_TRY(kafka, kafka::Server::listen(*runtime, *env, *broker,
-                                      {*groups, *transactions, *share_groups, *quotas},
-                                      options.kafka, options.kafka_advertised));
+  MR_TRY(kafka,
+         kafka::Server::listen(*runtime, *env, *broker,
+                               {*groups, *transactions, *share_groups, *quotas, *group_configs},
+                               options.kafka, options.kafka_advertised));
   MR_TRY(pg, listen_pg());
   MR_TRY(http,
          http::Server::listen(*runtime, *env, options.http, {.health = [] { return Result<>(); }}));

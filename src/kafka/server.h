@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/io/socket.h"
+#include "broker/group_configs.h"
 #include "broker/groups.h"
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
@@ -17,6 +18,7 @@ struct Coordinators {
   broker::Transactions& transactions;
   broker::ShareGroups& share_groups;
   broker::Quotas& quotas;
+  broker::GroupConfigs& group_configs;
 };
 
 /// The Kafka protocol over the broker; docs/kafka.md says which requests are answered, and how.

@@ -37,11 +37,13 @@ class ServerTest : public testing::Test {
     auto& shard = runtime_.shard(0);
     groups_ = *shard.block_on(broker::Groups::open(runtime_, env_, broker_));
     transactions_ = *shard.block_on(broker::Transactions::open(runtime_, env_, broker_, *groups_));
-    share_groups_ = *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_));
+    group_configs_ = *shard.block_on(broker::GroupConfigs::open(runtime_, env_, broker_));
+    share_groups_ =
+        *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_, *group_configs_));
     quotas_ = *shard.block_on(broker::Quotas::open(runtime_, env_, broker_));
-    auto server =
-        Server::listen(runtime_, env_, broker_,
-                       {*groups_, *transactions_, *share_groups_, *quotas_}, "127.0.0.1:0");
+    auto server = Server::listen(
+        runtime_, env_, broker_,
+        {*groups_, *transactions_, *share_groups_, *quotas_, *group_configs_}, "127.0.0.1:0");
     ASSERT_TRUE(server) << server.error().text;
     server_ = std::move(*server);
   }
@@ -93,6 +95,7 @@ class ServerTest : public testing::Test {
   std::unique_ptr<broker::Transactions> transactions_;
   std::unique_ptr<broker::ShareGroups> share_groups_;
   std::unique_ptr<broker::Quotas> quotas_;
+  std::unique_ptr<broker::GroupConfigs> group_configs_;
   std::unique_ptr<Server> server_;
 };
 

@@ -76,11 +76,24 @@ constexpr Route kRoutes[] = {
     {ApiKey::kInitProducerId, run<init_producer_id>},
     {ApiKey::kOffsetForLeaderEpoch, run<offset_for_leader_epoch>},
     {ApiKey::kDescribeConfigs, run<describe_configs>},
+    {ApiKey::kAlterConfigs, run<alter_configs>},
+    {ApiKey::kAlterReplicaLogDirs, run<alter_replica_log_dirs>},
+    {ApiKey::kDescribeLogDirs, run<describe_log_dirs>},
     {ApiKey::kCreatePartitions, run<create_partitions>},
+    {ApiKey::kElectLeaders, run<elect_leaders>},
     {ApiKey::kIncrementalAlterConfigs, run<incremental_alter_configs>},
+    {ApiKey::kAlterPartitionReassignments, run<alter_partition_reassignments>},
+    {ApiKey::kListPartitionReassignments, run<list_partition_reassignments>},
+    {ApiKey::kDescribeClientQuotas, run<describe_client_quotas>},
+    {ApiKey::kAlterClientQuotas, run<alter_client_quotas>},
+    {ApiKey::kDescribeQuorum, run<describe_quorum>},
+    {ApiKey::kUpdateFeatures, run<update_features>},
     {ApiKey::kDescribeCluster, run<describe_cluster>},
+    {ApiKey::kListConfigResources, run<list_config_resources>},
     {ApiKey::kDescribeTopicPartitions, run<describe_topic_partitions>},
 };
+
+static_assert(std::ranges::is_sorted(kRoutes, {}, &Route::key));
 
 const Route* find_route(int16_t key) {
   const auto* at = std::ranges::lower_bound(kRoutes, static_cast<ApiKey>(key), {}, &Route::key);

@@ -54,6 +54,7 @@ struct Context {
   broker::Transactions& transactions() const { return services.coordinators.transactions; }
   broker::ShareGroups& share_groups() const { return services.coordinators.share_groups; }
   broker::Quotas& quotas() const { return services.coordinators.quotas; }
+  broker::GroupConfigs& group_configs() const { return services.coordinators.group_configs; }
   int16_t version() const { return header.api_version; }
 };
 

@@ -30,23 +30,25 @@ bool wanted_key(const Wanted& wanted, std::string_view name) {
          std::ranges::find(*wanted.configuration_keys, name) != wanted.configuration_keys->end();
 }
 
-/// `value` is in force: the topic's own when `set`, else the default.
-Config describe(const broker::TopicOption& option, std::string value, bool set, Detail detail) {
+/// `value` is in force: the resource's own (from `source`) when set, else the default.
+Config describe(const broker::TopicOption& option, std::string value, int8_t source,
+                Detail detail) {
+  const bool set = source != kDefaultSource;
   Config config;
   config.name = option.name;
   config.value = value;
-  config.config_source = set ? kTopicSource : kDefaultSource;
+  config.config_source = source;
   config.config_type = type_number(option.type);
   config.documentation = std::nullopt;
   if (detail.documentation) config.documentation = std::string(option.doc);
   if (!detail.synonyms) return config;
-  const auto add = [&](std::string text, int8_t source) {
+  const auto add = [&](std::string text, int8_t from) {
     auto& synonym = config.synonyms.emplace_back();
     synonym.name = option.name;
     synonym.value = std::move(text);
-    synonym.source = source;
+    synonym.source = from;
   };
-  if (set) add(value, kTopicSource);
+  if (set) add(value, source);
   add(set ? std::string(option.default_value) : value, kDefaultSource);
   return config;
 }
@@ -63,8 +65,20 @@ void describe_topic(const broker::Broker& broker, const Wanted& wanted, Detail d
   for (const auto& option : broker::topic_options()) {
     if (!wanted_key(wanted, option.name)) continue;
     const std::string name(option.name);
+    const bool set = topic->object.options.contains(name);
     answer.configs.push_back(
-        describe(option, values[name], topic->object.options.contains(name), detail));
+        describe(option, values[name], set ? kTopicSource : kDefaultSource, detail));
+  }
+}
+
+void describe_group(const broker::GroupConfigs& configs, const Wanted& wanted, Detail detail,
+                    Answer& answer) {
+  const auto own = configs.own(wanted.resource_name);
+  for (const auto& option : broker::group_options()) {
+    if (!wanted_key(wanted, option.name)) continue;
+    const bool set = own.contains(std::string(option.name));
+    answer.configs.push_back(describe(option, configs.text(wanted.resource_name, option.name),
+                                      set ? kGroupSource : kDefaultSource, detail));
   }
 }
 
@@ -98,7 +112,7 @@ void describe_node(const Context& context, const Wanted& wanted, Detail detail, 
   };
   for (const Row& row : rows) {
     if (!wanted_key(wanted, row.name)) continue;
-    Config config = describe({row.name, {}, row.type, row.doc}, row.value, false, detail);
+    Config config = describe({row.name, {}, row.type, row.doc}, row.value, kDefaultSource, detail);
     config.config_source = kStaticBrokerSource;
     config.read_only = true;
     for (auto& synonym : config.synonyms) synonym.source = kStaticBrokerSource;
@@ -121,6 +135,8 @@ io::Task<DescribeConfigsResponse> describe_configs(Context& context,
       describe_topic(context.broker(), wanted, detail, answer);
     } else if (wanted.resource_type == kBrokerResource) {
       describe_node(context, wanted, detail, answer);
+    } else if (wanted.resource_type == kGroupResource) {
+      describe_group(context.group_configs(), wanted, detail, answer);
     } else {
       answer.error_code = wire::kInvalidRequest;
       answer.error_message =

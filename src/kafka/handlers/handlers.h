@@ -21,6 +21,24 @@ io::Task<DescribeConfigsResponse> describe_configs(Context& context,
                                                    DescribeConfigsRequest request);
 io::Task<IncrementalAlterConfigsResponse> incremental_alter_configs(
     Context& context, IncrementalAlterConfigsRequest request);
+io::Task<AlterConfigsResponse> alter_configs(Context& context, AlterConfigsRequest request);
+io::Task<DescribeLogDirsResponse> describe_log_dirs(Context& context,
+                                                    DescribeLogDirsRequest request);
+io::Task<AlterReplicaLogDirsResponse> alter_replica_log_dirs(Context& context,
+                                                             AlterReplicaLogDirsRequest request);
+io::Task<ElectLeadersResponse> elect_leaders(Context& context, ElectLeadersRequest request);
+io::Task<AlterPartitionReassignmentsResponse> alter_partition_reassignments(
+    Context& context, AlterPartitionReassignmentsRequest request);
+io::Task<ListPartitionReassignmentsResponse> list_partition_reassignments(
+    Context& context, ListPartitionReassignmentsRequest request);
+io::Task<DescribeClientQuotasResponse> describe_client_quotas(Context& context,
+                                                              DescribeClientQuotasRequest request);
+io::Task<AlterClientQuotasResponse> alter_client_quotas(Context& context,
+                                                        AlterClientQuotasRequest request);
+io::Task<DescribeQuorumResponse> describe_quorum(Context& context, DescribeQuorumRequest request);
+io::Task<UpdateFeaturesResponse> update_features(Context& context, UpdateFeaturesRequest request);
+io::Task<ListConfigResourcesResponse> list_config_resources(Context& context,
+                                                            ListConfigResourcesRequest request);
 io::Task<DescribeClusterResponse> describe_cluster(Context& context,
                                                    DescribeClusterRequest request);
 io::Task<DescribeTopicPartitionsResponse> describe_topic_partitions(
