@@ -33,6 +33,7 @@ PartitionLogImpl::PartitionLogImpl(io::Env& env, io::Shard& shard, std::string p
       shard_(shard),
       path_(std::move(path)),
       config_(config),
+      cleaning_(shard),
       moved_(shard),
       idle_(shard),
       written_(shard),
@@ -41,7 +42,12 @@ PartitionLogImpl::PartitionLogImpl(io::Env& env, io::Shard& shard, std::string p
       appended_records_(
           env.metrics().counter("millrace_log_appended_records_total", "Records appended")),
       writes_(env.metrics().counter("millrace_log_writes_total", "Writes to segment files")),
-      sync_seconds_(sync_histogram(env.metrics())) {}
+      sync_seconds_(sync_histogram(env.metrics())),
+      compactions_(env.metrics().counter("millrace_log_compactions_total", "Compactions")),
+      compaction_bytes_before_(env.metrics().counter("millrace_log_compaction_bytes_before_total",
+                                                     "Bytes that compactions have read")),
+      compaction_bytes_after_(env.metrics().counter("millrace_log_compaction_bytes_after_total",
+                                                    "Bytes that compactions have left of them")) {}
 
 PartitionLogImpl::~PartitionLogImpl() = default;
 
@@ -50,12 +56,6 @@ uint64_t PartitionLogImpl::size_bytes() const {
   for (const auto& segment : segments_) bytes += segment->size();
   return bytes;
 }
-
-io::Task<Result<AppendResult>> PartitionLogImpl::append_marker(TransactionMarker) {
-  co_return Error{ErrorCode::kNotSupported, "transaction markers"};
-}
-
-io::Task<Result<>> PartitionLogImpl::compact() { co_return Result<>(); }
 
 io::Task<bool> PartitionLogImpl::wait_past(Offset offset,
                                            std::chrono::steady_clock::time_point deadline,
@@ -85,12 +85,20 @@ io::Task<Result<>> PartitionLogImpl::close() {
   moved_.notify_all();
   co_await until_idle();
   co_await gate_.close();
+  retired_.clear();
+  // A swap that could not be finished is finished at the next open, from what is on disk.
+  const bool swapping = swap_.has_value();
+  swap_.reset();
   if (clean_on_disk_ || segments_.empty()) co_return Result<>();
   if (sync_failed_ || tail_dirty_) MR_CO_TRY(co_await ready_to_write());
   MR_CO_TRY(auto* file, active().file());
   MR_CO_TRY(co_await file->sync());
   MR_CO_TRY(co_await active().save_index());
-  MR_CO_TRY(co_await save_clean());
+  if (active().aborted.loaded()) {
+    auto aborted_path = file_name(path_, active().base(), kAbortedSuffix);
+    MR_CO_TRY(co_await active().aborted.save(env_.files(), std::move(aborted_path)));
+  }
+  if (!swapping) MR_CO_TRY(co_await save_clean());
   for (auto& segment : segments_) segment->unload();
   co_return Result<>();
 }

@@ -5,11 +5,15 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/io/gate.h"
 #include "base/io/signal.h"
+#include "base/io/turn.h"
+#include "log/detail/cleaner.h"
+#include "log/detail/compaction.h"
 #include "log/detail/producers.h"
 #include "log/detail/segment.h"
 #include "log/partition_log.h"
@@ -35,7 +39,7 @@ class PartitionLogImpl final : public PartitionLog {
                            Isolation isolation) override;
   Offset start_offset() const override { return start_offset_; }
   Offset high_watermark() const override { return high_watermark_; }
-  Offset last_stable_offset() const override { return high_watermark_; }
+  Offset last_stable_offset() const override;
   /// How far a reader may read.
   Offset readable(Isolation isolation) const {
     return isolation == Isolation::kCommitted ? last_stable_offset() : high_watermark_;
@@ -45,7 +49,7 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<TimeOffset>> offset_for_time(TimestampMs timestamp) override;
   io::Task<Result<TimeOffset>> max_timestamp() override;
   io::Task<Result<>> enforce_retention() override;
-  io::Task<Result<>> compact() override;
+  io::Task<Result<>> compact(CompactionContext context) override;
   io::Task<Result<>> delete_records(Offset offset) override;
   io::Task<Result<>> truncate_to(Offset offset) override;
   void hold(const std::string& who, std::optional<Offset> from) override;
@@ -58,6 +62,8 @@ class PartitionLogImpl final : public PartitionLog {
   struct Pending {
     std::string batches;
     std::vector<BatchHeader> headers;  // empty: a roll is asked for, nothing is appended
+    std::optional<TransactionMarker> marker;
+    std::vector<bool> repeated;  // headers that were appended before; empty: none
     Ack ack = Ack::kDurable;
     AppendResult answer;
     std::optional<Result<AppendResult>> result;
@@ -73,6 +79,11 @@ class PartitionLogImpl final : public PartitionLog {
     Offset end_before = 0;
     Segment::Mark mark;
     Producers::Undo producers;
+  };
+  /// A transaction whose marker is not visible yet.
+  struct Ended {
+    Offset first_offset = -1;
+    Offset marker = -1;
   };
   /// Where a reader that reads on will go on.
   struct Cursor {
@@ -90,7 +101,17 @@ class PartitionLogImpl final : public PartitionLog {
                                       ReadResult& out);
   void unload_others(const Segment& keep);
 
+  // transactions.cc
+  Result<> end_transaction(const TransactionMarker& marker, Offset offset, Producers::Undo& undo);
+  static void replay(const BatchHeader& header, std::string_view batch, TimestampMs now,
+                     Producers& producers, AbortedIndex* aborted);
+  io::Task<Result<Producers>> producers_at(Offset base);
+  io::Task<Result<>> load_aborted(Segment& segment);
+  io::Task<Result<std::vector<AbortedTransaction>>> find_aborted(Offset from, Offset upper);
+  io::Task<Result<>> keep_committed(Offset from, Offset upper, ReadResult& out);
+
   // writer.cc
+  io::Task<Result<AppendResult>> queued(Pending& pending);
   void wake_writer();
   io::Task<void> write_queued();
   io::Task<Result<>> ready_to_write();
@@ -99,8 +120,9 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<void> write_group(std::vector<Pending*> taken);
   void settle(Group group);
   Group assign(const std::vector<Pending*>& taken, std::vector<std::string_view>& parts);
-  Result<bool> place(Pending& pending, Group& group);
-  Result<bool> take_sequences(Pending& pending, Producers::Undo& undo);
+  void stamp(Pending& pending, std::vector<std::string_view>& parts);
+  Result<> place(Pending& pending, Group& group, std::vector<std::string_view>& parts);
+  Result<> take_sequences(Pending& pending, Producers::Undo& undo);
   void undo(const Group& group);
   io::Task<void> sync_written();
   io::Task<void> gather();
@@ -115,7 +137,7 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<>> roll();
   Result<> add_segment(Offset base);
   io::Task<Result<>> save_producers();
-  io::Task<Result<>> load_producers();
+  io::Task<bool> read_producers(Offset base, Producers& producers);
   io::Task<Result<>> save_clean();
   io::Task<Result<bool>> load_clean(const std::vector<std::string>& names);
   io::Task<Result<>> recover();
@@ -129,6 +151,21 @@ class PartitionLogImpl final : public PartitionLog {
   Offset keep_from() const;
   io::Task<Result<TimeOffset>> find_timestamp(Offset from, TimestampMs timestamp);
   io::Task<Result<TimeOffset>> scan_max_timestamp();
+
+  // compaction.cc
+  struct Pass;
+  io::Task<Result<>> compact_in_turn(const CompactionContext& context);
+  Dirty find_dirty() const;
+  io::Task<Result<Cleaner>> make_cleaner(Dirty dirty);
+  io::Task<Result<>> clean_segments(Dirty dirty, const CompactionContext& context);
+  io::Task<Result<bool>> note_dirty(Pass& pass, std::span<Segment* const> sources);
+  io::Task<Result<bool>> clean_group(Pass& pass, std::span<Segment* const> group, Offset end);
+  io::Task<Result<bool>> clean_segment(Pass& pass, Segment& source, io::File& file, Segment& fresh);
+  io::Task<Result<>> begin_swap(std::span<Segment* const> group, std::unique_ptr<Segment> fresh,
+                                Offset end);
+  io::Task<Result<>> finish_swap();
+  Result<> save_compacted(Offset clean_to, Offset gaps_to);
+  Result<> load_compacted();
 
   io::Env& env_;
   io::Shard& shard_;
@@ -146,6 +183,7 @@ class PartitionLogImpl final : public PartitionLog {
 
   std::deque<Pending*> queue_;
   std::deque<Group> unsynced_;
+  std::deque<Ended> ended_;  // in the order of the markers
   bool writing_ = false;
   bool syncing_ = false;
   size_t synced_together_ = 0;                       // appends that the last sync served
@@ -155,6 +193,15 @@ class PartitionLogImpl final : public PartitionLog {
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth
   bool closing_ = false;
+
+  // Compaction.
+  io::Turn cleaning_;
+  Offset clean_to_ = 0;                            // what is before it was compacted
+  Offset gaps_to_ = 0;                             // before it, offsets may be missing
+  std::optional<Swap> swap_;                       // begun, and not finished
+  std::vector<std::unique_ptr<Segment>> retired_;  // made way, and are still read
+  bool uncleanable_ = false;                       // a damaged batch: left as it is
+
   io::Gate gate_;
   io::Signal moved_;    // the high watermark
   io::Signal idle_;     // the writer or the syncer has ended
@@ -164,6 +211,9 @@ class PartitionLogImpl final : public PartitionLog {
   Metrics::Counter& appended_records_;
   Metrics::Counter& writes_;
   Metrics::Histogram& sync_seconds_;
+  Metrics::Counter& compactions_;
+  Metrics::Counter& compaction_bytes_before_;
+  Metrics::Counter& compaction_bytes_after_;
 };
 
 }  // namespace millrace::log::detail

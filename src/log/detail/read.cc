@@ -66,7 +66,8 @@ uint64_t PartitionLogImpl::visible(const Segment& segment) const {
   return &segment == segments_.back().get() ? visible_position_ : segment.size();
 }
 
-io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_max, Isolation) {
+io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_max,
+                                                    Isolation isolation) {
   if (from < start_offset_ || from > end_offset_) {
     co_return Error{ErrorCode::kOffsetOutOfRange,
                     fmt::format("offset {} is outside of {}: it holds {} to {}", from, path_,
@@ -74,18 +75,29 @@ io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_ma
   }
   ReadResult out;
   out.next_offset = from;
-  if (from < high_watermark_) {
-    Segment& segment = segment_of(from);
-    const Reading reading(segment);
-    MR_CO_TRY(const bool found, co_await read_segment(segment, from, bytes_max, out));
-    if (!found) {
-      co_return Error{
-          ErrorCode::kCorruptRecord,
-          fmt::format("{} should hold offset {}, and ends before", segment.path(), from)};
+  const Offset upper = readable(isolation);
+  if (from < upper) {
+    Offset at = from;  // where to look: compaction leaves gaps, also at the end of a segment
+    for (bool found = false; !found;) {
+      Segment& segment = segment_of(at);
+      const Reading reading(segment);
+      MR_CO_TRY(found, co_await read_segment(segment, from, bytes_max, out));
+      if (found) break;
+      const auto after = std::ranges::upper_bound(segments_, segment.base(), {},
+                                                  [](const auto& s) { return s->base(); });
+      if (from >= gaps_to_ || after == segments_.end()) {
+        co_return Error{
+            ErrorCode::kCorruptRecord,
+            fmt::format("{} should hold offset {}, and ends before", segment.path(), from)};
+      }
+      at = (*after)->base();
     }
   }
+  if (isolation == Isolation::kCommitted && !out.batches.empty()) {
+    MR_CO_TRY(co_await keep_committed(from, upper, out));
+  }
   out.high_watermark = high_watermark_;
-  out.last_stable_offset = high_watermark_;
+  out.last_stable_offset = last_stable_offset();
   out.start_offset = start_offset_;
   co_return std::move(out);
 }
@@ -124,6 +136,7 @@ io::Task<Result<bool>> PartitionLogImpl::read_segment(Segment& segment, Offset f
   bytes.erase(0, picked.skip);
   out.batches = std::move(bytes);
   out.next_offset = picked.next;
+  if (segment.retired) co_return true;
   Cursor& keep = exact ? *cursor : cursors_[next_cursor_++ % cursors_.size()];
   keep = {picked.next, segment.base(), position + picked.skip + picked.bytes};
   co_return true;

@@ -30,7 +30,7 @@ Result<> PartitionLogImpl::drop_oldest() {
 io::Task<Result<>> PartitionLogImpl::enforce_retention() {
   if (segments_.empty() || closing_) co_return Result<>();
   const auto expired = [this](const Segment& segment) {
-    return config_.retention_ms >= 0 && segment.size() > 0 &&
+    return config_.cleanup_delete && config_.retention_ms >= 0 && segment.size() > 0 &&
            segment.max_timestamp() < env_.now_ms() - config_.retention_ms;
   };
   // When all has expired, the last segment too must make way.
@@ -39,7 +39,7 @@ io::Task<Result<>> PartitionLogImpl::enforce_retention() {
   while (segments_.size() > 1) {
     Segment& oldest = *segments_.front();
     const bool needless = segments_[1]->base() <= start_offset_;
-    const bool too_much = config_.retention_bytes >= 0 &&
+    const bool too_much = config_.cleanup_delete && config_.retention_bytes >= 0 &&
                           bytes - oldest.size() >= static_cast<uint64_t>(config_.retention_bytes);
     if (!needless && !too_much && !expired(oldest)) break;
     // What is being read goes the next time.
@@ -67,6 +67,8 @@ io::Task<Result<>> PartitionLogImpl::delete_records(Offset offset) {
 }
 
 io::Task<Result<>> PartitionLogImpl::truncate_to(Offset offset) {
+  auto turn = co_await cleaning_.take();
+  if (swap_) MR_CO_TRY(co_await finish_swap());
   co_await until_idle();
   if (offset >= end_offset_) co_return Result<>();
   if (offset < start_offset_) {
@@ -76,6 +78,7 @@ io::Task<Result<>> PartitionLogImpl::truncate_to(Offset offset) {
   }
   if (roll_begun_) MR_CO_TRY(co_await request_roll());
   MR_CO_TRY(co_await ready_to_write());
+  MR_CO_TRY(save_compacted(std::min(clean_to_, offset), std::min(gaps_to_, offset)));
   Segment& last = segment_of(offset);
   // Where the cut falls; it must be between two batches.
   Segment::Mark cut;
@@ -97,9 +100,9 @@ io::Task<Result<>> PartitionLogImpl::truncate_to(Offset offset) {
   MR_CO_TRY(env_.files().sync_folder(path_));
   MR_CO_TRY(auto* file, last.file());
   MR_CO_TRY(co_await file->truncate(cut.size));
-  producers_.clear();
   cursors_ = {};
-  MR_CO_TRY(co_await load_producers());
+  ended_.clear();
+  MR_CO_TRY(producers_, co_await producers_at(last.base()));
   MR_CO_TRY(co_await recover_tail());
   high_watermark_ = end_offset_;
   visible_position_ = last.size();

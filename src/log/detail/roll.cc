@@ -10,8 +10,8 @@
 namespace millrace::log::detail {
 
 namespace {
-constexpr std::string_view kCleanMagic = "MRCLEAN1";
-constexpr std::string_view kProducersMagic = "MRPROD01";
+constexpr std::string_view kCleanMagic = "MRCLEAN2";
+constexpr std::string_view kProducersMagic = "MRPROD02";
 constexpr uint64_t kSegmentBytesMax = 1u << 30;  // positions are 32 bits
 constexpr int64_t kSegmentRecordsMax = INT32_MAX;
 constexpr int64_t kProducerExpiryMs = 24LL * 3600 * 1000;  // Kafka's producer.id.expiration.ms
@@ -22,6 +22,10 @@ Offset base_of(std::string_view name, std::string_view suffix) {
   if (name.size() != 20 + suffix.size() || !name.ends_with(suffix)) return -1;
   const auto [end, failed] = std::from_chars(name.data(), name.data() + 20, base);
   return failed == std::errc() && end == name.data() + 20 ? base : -1;
+}
+
+std::string name_of(Offset base, std::string_view suffix) {
+  return fmt::format("{:020}{}", base, suffix);
 }
 
 std::vector<Offset> bases_of(const std::vector<std::string>& names, std::string_view suffix) {
@@ -52,7 +56,10 @@ io::Task<Result<>> PartitionLogImpl::roll() {
   MR_CHECK(unsynced_.empty());
   MR_CO_TRY(auto* file, active().file());
   MR_CO_TRY(co_await file->sync());
-  // Both can be made anew, only slower; a full disk must not stop the roll.
+  // What no scan of the segment alone can tell is durable before the next begins.
+  auto aborted_path = file_name(path_, active().base(), kAbortedSuffix);
+  MR_CO_TRY(co_await active().aborted.save(env_.files(), std::move(aborted_path)));
+  // The others can be made anew, only slower; a full disk must not stop the roll.
   auto indexed = co_await active().save_index();
   if (!indexed) logging::warn("an index is not kept", {{"reason", indexed.error().text}});
   auto kept = co_await save_producers();
@@ -86,30 +93,17 @@ io::Task<Result<>> PartitionLogImpl::save_producers() {
   co_return co_await write_checked(env_.files(), std::move(name), std::move(bytes));
 }
 
-/// The producers as they were at the active segment's begin: from the newest snapshot that can be
-/// read, and the sealed segments after it.
-io::Task<Result<>> PartitionLogImpl::load_producers() {
-  const TimestampMs now = env_.now_ms();
-  size_t from = segments_.size() - 1;
-  for (;; --from) {
-    auto name = file_name(path_, segments_[from]->base(), ".producers");
-    auto bytes = co_await read_checked(env_.files(), std::move(name));
-    std::string_view rest = bytes ? std::string_view(*bytes) : std::string_view();
-    if (rest.starts_with(kProducersMagic) && rest.size() >= 16) {
-      rest.remove_prefix(16);
-      if (producers_.decode(rest)) break;
-    }
-    producers_.clear();
-    if (from == 0) break;
+/// False when the snapshot of `base` cannot be read; `producers` is then empty.
+io::Task<bool> PartitionLogImpl::read_producers(Offset base, Producers& producers) {
+  auto name = file_name(path_, base, ".producers");
+  auto bytes = co_await read_checked(env_.files(), std::move(name));
+  std::string_view rest = bytes ? std::string_view(*bytes) : std::string_view();
+  if (rest.starts_with(kProducersMagic) && rest.size() >= 16) {
+    rest.remove_prefix(16);
+    if (producers.decode(rest)) co_return true;
   }
-  for (; from + 1 < segments_.size(); ++from) {
-    Segment sealed(env_.files(), path_, segments_[from]->base());
-    Segment::Each each = [this, now](const BatchHeader& header) {
-      if (header.producer_id >= 0 && !header.control()) producers_.apply(header, now, nullptr);
-    };
-    MR_CO_TRY(co_await sealed.scan(false, config_.index_interval_bytes, std::move(each)));
-  }
-  co_return Result<>();
+  producers.clear();
+  co_return false;
 }
 
 io::Task<Result<>> PartitionLogImpl::save_clean() {
@@ -148,6 +142,9 @@ io::Task<Result<bool>> PartitionLogImpl::load_clean(const std::vector<std::strin
     const auto max_timestamp = from.big_endian<int64_t>();
     segment->set_known(size, max_timestamp, from.big_endian<int64_t>());
     segment->first_append_ms = from.big_endian<int64_t>();
+    if (std::ranges::binary_search(names, name_of(base, kAbortedSuffix))) {
+      segment->aborted.set_on_disk();
+    }
     segments.push_back(std::move(segment));
   }
   std::string_view rest = std::string_view(*bytes).substr(bytes->size() - from.left());
@@ -165,11 +162,14 @@ io::Task<Result<bool>> PartitionLogImpl::load_clean(const std::vector<std::strin
 io::Task<Result<>> PartitionLogImpl::load() {
   auto& files = env_.files();
   if (!files.exists(path_)) MR_CO_TRY(files.make_folder(path_));
+  MR_CO_TRY(recover_swaps(files, path_));
   MR_CO_TRY(const auto names, files.list(path_));
   MR_CO_TRY(clean_on_disk_, co_await load_clean(names));
   if (!clean_on_disk_) {
     for (const Offset base : bases_of(names, ".log")) {
       segments_.push_back(std::make_unique<Segment>(files, path_, base));
+      if (!std::ranges::binary_search(names, name_of(base, kAbortedSuffix))) continue;
+      segments_.back()->aborted.set_on_disk();
     }
     sweep(names);
     if (!segments_.empty()) MR_CO_TRY(co_await recover());
@@ -177,6 +177,7 @@ io::Task<Result<>> PartitionLogImpl::load() {
   high_watermark_ = end_offset_;
   visible_position_ = segments_.empty() ? 0 : active().size();
   start_offset_ = segments_.empty() ? 0 : segments_.front()->base();
+  MR_CO_TRY(load_compacted());
   co_return load_start();
 }
 
@@ -184,7 +185,8 @@ io::Task<Result<>> PartitionLogImpl::load() {
 void PartitionLogImpl::sweep(const std::vector<std::string>& names) {
   const auto bases = bases_of(names, ".log");
   for (const auto& name : names) {
-    for (const std::string_view suffix : {".index", ".timeindex", ".producers"}) {
+    for (const std::string_view suffix :
+         {".index", ".timeindex", ".producers", kAbortedSuffix.data()}) {
       const Offset base = base_of(name, suffix);
       if (base < 0 || std::ranges::binary_search(bases, base)) continue;
       // Harmless if it stays.
@@ -204,7 +206,7 @@ io::Task<Result<>> PartitionLogImpl::recover() {
     MR_CO_TRY(co_await sealed.load_index());
     sealed.unload();
   }
-  MR_CO_TRY(co_await load_producers());
+  MR_CO_TRY(producers_, co_await producers_at(active().base()));
   co_return co_await recover_tail();
 }
 
@@ -214,10 +216,12 @@ io::Task<Result<>> PartitionLogImpl::recover_tail() {
   Segment& last = active();
   const TimestampMs now = env_.now_ms();
   last.first_append_ms = now;
-  Segment::Each each = [this, now](const BatchHeader& header) {
-    if (header.producer_id >= 0 && !header.control()) producers_.apply(header, now, nullptr);
+  last.aborted.clear();
+  Segment::EachBatch each = [&](const BatchHeader& header, std::string_view batch) {
+    replay(header, batch, now, producers_, &last.aborted);
   };
-  MR_CO_TRY(end_offset_, co_await last.scan(true, config_.index_interval_bytes, std::move(each)));
+  MR_CO_TRY(end_offset_,
+            co_await last.scan_batches(true, config_.index_interval_bytes, std::move(each)));
   MR_CO_TRY(auto* file, last.file());
   if (file->size() > last.size()) {
     logging::warn("a torn tail is cut off", {{"segment", last.path()},

@@ -157,6 +157,7 @@ void Segment::unload() {
   offsets_ = {};
   times_ = {};
   next_entry_at_ = 0;
+  aborted.unload();
 }
 
 Result<> Segment::remove() {
@@ -164,7 +165,8 @@ Result<> Segment::remove() {
   file_.reset();
   MR_TRY(files_.remove(path()));
   // What stays beside it is swept at the next open.
-  for (const std::string_view suffix : {".index", ".timeindex", ".producers"}) {
+  for (const std::string_view suffix :
+       {".index", ".timeindex", ".producers", kAbortedSuffix.data()}) {
     const auto beside = file_name(folder_, base_, suffix);
     if (!files_.exists(beside)) continue;
     if (auto gone = files_.remove(beside); !gone) {
@@ -206,6 +208,16 @@ void Segment::cut(const Mark& mark) {
 }
 
 io::Task<Result<Offset>> Segment::scan(bool check_crc, uint32_t interval, Each each) {
+  EachBatch each_batch;
+  if (each) {
+    each_batch = [each = std::move(each)](const BatchHeader& header, std::string_view) {
+      each(header);
+    };
+  }
+  co_return co_await scan_batches(check_crc, interval, std::move(each_batch));
+}
+
+io::Task<Result<Offset>> Segment::scan_batches(bool check_crc, uint32_t interval, EachBatch each) {
   size_ = 0;
   max_timestamp_ = max_timestamp_offset_ = -1;
   offsets_.clear();
@@ -239,7 +251,7 @@ io::Task<Result<Offset>> Segment::scan(bool check_crc, uint32_t interval, Each e
     if (check_crc && !crc_matches(batch.substr(0, wanted))) break;
     next = header->last_offset() + 1;
     note(*header, interval);
-    if (each) each(*header);
+    if (each) each(*header, batch.substr(0, wanted));
     wanted = BatchHeader::kBytes;
   }
   co_return next;

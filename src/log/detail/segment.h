@@ -7,6 +7,7 @@
 
 #include "base/ids.h"
 #include "base/io/env.h"
+#include "log/detail/aborted.h"
 #include "log/record_batch.h"
 
 namespace millrace::log::detail {
@@ -67,6 +68,9 @@ class Segment {
   /// Gives the offset after the last batch.
   using Each = std::function<void(const BatchHeader&)>;
   io::Task<Result<Offset>> scan(bool check_crc, uint32_t interval, Each each);
+  /// The same; `each` sees the bytes too, for the call.
+  using EachBatch = std::function<void(const BatchHeader&, std::string_view)>;
+  io::Task<Result<Offset>> scan_batches(bool check_crc, uint32_t interval, EachBatch each);
 
   /// A position at or before the batch that holds `offset`.
   uint64_t position_of(Offset offset) const;
@@ -77,6 +81,9 @@ class Segment {
   size_t readers = 0;
   /// When its first batch came, by the node's clock; rolling by age counts from here.
   int64_t first_append_ms = -1;
+  AbortedIndex aborted;
+  /// Another has taken its place and its name; only those that read it already still do.
+  bool retired = false;
 
  private:
   struct OffsetEntry {
@@ -109,6 +116,8 @@ class Reading {
   ~Reading() { --segment_.readers; }
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;
+
+  Segment& segment() const { return segment_; }
 
  private:
   Segment& segment_;

@@ -48,17 +48,20 @@ io::Task<Result<AppendResult>> PartitionLogImpl::append(std::string batches, Ack
     at += header->total_bytes();
   }
   if (pending.headers.empty()) co_return Error{ErrorCode::kCorruptRecord, "no record batch"};
-  auto queued = Enqueue{*this, pending};
-  co_await queued;
-  co_return std::move(*pending.result);
+  co_return co_await queued(pending);
 }
 
 io::Task<Result<>> PartitionLogImpl::request_roll() {
   Pending pending;
-  auto queued = Enqueue{*this, pending};
-  co_await queued;
-  if (!*pending.result) co_return std::move(*pending.result).error();
+  MR_CO_TRY(co_await queued(pending));
   co_return Result<>();
+}
+
+/// Waits in the queue until `pending` is answered.
+io::Task<Result<AppendResult>> PartitionLogImpl::queued(Pending& pending) {
+  auto enqueue = Enqueue{*this, pending};
+  co_await enqueue;
+  co_return std::move(*pending.result);
 }
 
 void PartitionLogImpl::wake_writer() {
@@ -94,6 +97,7 @@ io::Task<Result<>> PartitionLogImpl::ready_to_write() {
     clean_on_disk_ = false;
   }
   MR_CO_TRY(co_await active().load_index());
+  MR_CO_TRY(co_await load_aborted(active()));
   if (tail_dirty_) {
     MR_CO_TRY(auto* file, active().file());
     MR_CO_TRY(co_await file->truncate(active().size()));
@@ -123,6 +127,8 @@ void PartitionLogImpl::undo(const Group& group) {
   end_offset_ = group.end_before;
   active().cut(group.mark);
   producers_.restore(group.producers);
+  active().aborted.cut(end_offset_);
+  while (!ended_.empty() && ended_.back().marker >= end_offset_) ended_.pop_back();
 }
 
 std::vector<PartitionLogImpl::Pending*> PartitionLogImpl::take_queued() {
@@ -204,73 +210,87 @@ PartitionLogImpl::Group PartitionLogImpl::assign(const std::vector<Pending*>& ta
   group.mark = active().mark();
   if (active().size() == 0) active().first_append_ms = env_.now_ms();
   for (auto* pending : taken) {
-    auto placed = place(*pending, group);
-    if (!placed) {
+    auto placed = place(*pending, group, parts);
+    if (placed) {
+      group.waiting.push_back(pending);
+    } else {
       finish(*pending, std::move(placed).error());
-      continue;
     }
-    if (*placed) parts.push_back(pending->batches);
-    group.waiting.push_back(pending);
   }
   group.end = end_offset_;
   group.position = active().size();
   return group;
 }
 
-/// False: there is nothing to write, `pending.answer` is that of an earlier append.
-Result<bool> PartitionLogImpl::place(Pending& pending, Group& group) {
+/// Adds to `parts` what of `pending` is to be written: nothing when it is a retry, whose answer is
+/// that of the first time.
+Result<> PartitionLogImpl::place(Pending& pending, Group& group,
+                                 std::vector<std::string_view>& parts) {
   pending.answer.start_offset = start_offset_;
-  if (pending.headers.empty()) return false;
+  if (pending.headers.empty()) return {};
   Producers::Undo undo;
-  auto fresh = take_sequences(pending, undo);
-  if (!fresh || !*fresh) {
+  if (auto taken = take_sequences(pending, undo); !taken) {
     producers_.restore(undo);
-    return fresh;
+    return taken;
   }
   std::ranges::move(undo, std::back_inserter(group.producers));
-  std::optional<TimestampMs> stamp;
-  if (config_.timestamp_type == TimestampType::kLogAppendTime) stamp = env_.now_ms();
-  pending.answer.base_offset = end_offset_;
-  pending.answer.append_time_ms = stamp.value_or(-1);
-  char* at = pending.batches.data();
-  size_t records = 0;
-  for (auto& header : pending.headers) {
-    patch_batch(at, header.base_offset, kLeaderEpoch, stamp);
-    if (stamp) header.max_timestamp = *stamp;
-    active().note(header, config_.index_interval_bytes);
-    end_offset_ = header.last_offset() + 1;
-    at += header.total_bytes();
-    records += static_cast<size_t>(std::max(header.record_count, 0));
-  }
-  pending.answer.next_offset = end_offset_;
-  appended_bytes_.add(static_cast<double>(pending.batches.size()));
-  appended_records_.add(static_cast<double>(records));
-  return true;
+  stamp(pending, parts);
+  pending.answer.base_offset = pending.headers.front().base_offset;
+  pending.answer.next_offset = pending.headers.back().last_offset() + 1;
+  return {};
 }
 
-/// Gives the headers their offsets and takes their producers' sequences as appended. False when
-/// `pending` is a retry; its answer is then complete.
-Result<bool> PartitionLogImpl::take_sequences(Pending& pending, Producers::Undo& undo) {
+/// Gives the headers their offsets and takes their producers' sequences as appended. A retry of a
+/// batch keeps the offsets of the first time.
+Result<> PartitionLogImpl::take_sequences(Pending& pending, Producers::Undo& undo) {
   Offset next = end_offset_;
-  for (auto& header : pending.headers) {
+  for (size_t i = 0; i < pending.headers.size(); ++i) {
+    BatchHeader& header = pending.headers[i];
     header.base_offset = next;
-    next = header.last_offset() + 1;
-    if (header.producer_id < 0 || header.control()) continue;
-    MR_TRY(const auto earlier, producers_.check(header));
-    if (!earlier) {
+    if (pending.marker) MR_TRY(end_transaction(*pending.marker, next, undo));
+    if (header.producer_id >= 0 && !header.control()) {
+      MR_TRY(const auto earlier, producers_.check(header));
+      if (earlier) {
+        pending.repeated.resize(pending.headers.size());
+        pending.repeated[i] = true;
+        header.base_offset = earlier->base_offset();
+        continue;
+      }
       producers_.apply(header, env_.now_ms(), &undo);
-      continue;
     }
-    pending.answer.base_offset = earlier->base_offset;
-    pending.answer.next_offset = earlier->last_offset + 1;
-    pending.answer.duplicate = true;
-    // A client sends an idempotent batch alone: a retry among others is none of ours.
-    if (pending.headers.size() == 1) return false;
-    return Error{ErrorCode::kOutOfOrderSequence,
-                 fmt::format("producer {} sent sequence {} again, among other batches",
-                             header.producer_id, header.base_sequence)};
+    next = header.last_offset() + 1;
   }
-  return true;
+  return {};
+}
+
+/// Writes the offsets into the batches and notes them in the active segment.
+void PartitionLogImpl::stamp(Pending& pending, std::vector<std::string_view>& parts) {
+  std::optional<TimestampMs> time;
+  if (config_.timestamp_type == TimestampType::kLogAppendTime) time = env_.now_ms();
+  char* at = pending.batches.data();
+  size_t records = 0;
+  size_t bytes = 0;
+  for (size_t i = 0; i < pending.headers.size(); ++i) {
+    BatchHeader& header = pending.headers[i];
+    const std::string_view batch(at, header.total_bytes());
+    at += batch.size();
+    if (!pending.repeated.empty() && pending.repeated[i]) continue;
+    patch_batch(at - batch.size(), header.base_offset, kLeaderEpoch, time);
+    if (time) header.max_timestamp = *time;
+    active().note(header, config_.index_interval_bytes);
+    end_offset_ = header.last_offset() + 1;
+    if (pending.repeated.empty() && i > 0) {
+      parts.back() = {parts.back().data(), parts.back().size() + batch.size()};
+    } else {
+      parts.push_back(batch);
+    }
+    bytes += batch.size();
+    records += static_cast<size_t>(std::max(header.record_count, 0));
+  }
+  pending.answer.duplicate = bytes == 0;
+  if (bytes > 0) pending.answer.append_time_ms = time.value_or(-1);
+  appended_bytes_.add(static_cast<double>(bytes));
+  appended_records_.add(static_cast<double>(records));
 }
 
 /// Those whom the last sync answered are likely to send again at once. A sync that begins with the
@@ -330,6 +350,7 @@ void PartitionLogImpl::advance(Offset high_watermark, uint64_t position) {
   visible_position_ = position;
   if (high_watermark == high_watermark_) return;
   high_watermark_ = high_watermark;
+  while (!ended_.empty() && ended_.front().marker < high_watermark_) ended_.pop_front();
   moved_.notify_all();
 }
 
