@@ -32,10 +32,10 @@ size_t grow(std::string& out, size_t used, size_t bytes_max) {
   return out.size() - used;
 }
 
-std::string gzip(std::string_view bytes) {
+std::string gzip(std::string_view bytes, int level) {
   z_stream z{};
-  MR_CHECK(::deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) ==
-           Z_OK);
+  MR_CHECK(::deflateInit2(&z, level == 0 ? Z_DEFAULT_COMPRESSION : level, Z_DEFLATED, 15 + 16, 8,
+                          Z_DEFAULT_STRATEGY) == Z_OK);
   std::string out(::deflateBound(&z, bytes.size()), '\0');
   z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
   z.avail_in = static_cast<uInt>(bytes.size());
@@ -116,8 +116,9 @@ Result<std::string> unsnap(std::string_view bytes, size_t bytes_max) {
   return out;
 }
 
-std::string lz4(std::string_view bytes) {
+std::string lz4(std::string_view bytes, int level) {
   LZ4F_preferences_t preferences{};
+  preferences.compressionLevel = level;
   preferences.frameInfo.blockMode = LZ4F_blockIndependent;  // what the Java client reads
   std::string out(::LZ4F_compressFrameBound(bytes.size(), &preferences), '\0');
   const size_t n =
@@ -151,10 +152,10 @@ Result<std::string> unlz4(std::string_view bytes, size_t bytes_max) {
   return out;
 }
 
-std::string zstd(std::string_view bytes) {
+std::string zstd(std::string_view bytes, int level) {
   std::string out(::ZSTD_compressBound(bytes.size()), '\0');
-  const size_t n =
-      ::ZSTD_compress(out.data(), out.size(), bytes.data(), bytes.size(), ZSTD_CLEVEL_DEFAULT);
+  const size_t n = ::ZSTD_compress(out.data(), out.size(), bytes.data(), bytes.size(),
+                                   level == 0 ? ZSTD_CLEVEL_DEFAULT : level);
   MR_CHECK(!::ZSTD_isError(n));
   out.resize(n);
   return out;
@@ -184,19 +185,19 @@ Result<std::string> unzstd(std::string_view bytes, size_t bytes_max) {
 }
 }  // namespace
 
-std::string compress(Codec codec, std::string_view bytes) {
+std::string compress(Codec codec, std::string_view bytes, int level) {
   switch (codec) {
     case Codec::kGzip:
-      return gzip(bytes);
+      return gzip(bytes, level);
     case Codec::kSnappy: {
       std::string out;
       snappy::Compress(bytes.data(), bytes.size(), &out);
       return out;
     }
     case Codec::kLz4:
-      return lz4(bytes);
+      return lz4(bytes, level);
     case Codec::kZstd:
-      return zstd(bytes);
+      return zstd(bytes, level);
   }
   MR_CHECK(false);
   return {};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -45,6 +46,15 @@ struct LogConfig {
   std::optional<Compression> compression;  // nullopt: as the producer sent them
   int compression_level = 0;               // of `compression`; 0: its default
   DedupConfig dedup;
+  /// How many keys one pass of compaction remembers, at some 32 bytes each; with more it takes
+  /// several passes.
+  size_t compaction_keys_max = 1u << 19;
+};
+
+/// What a compaction may use, and when it is to give up.
+struct CompactionContext {
+  io::Runtime* pool = nullptr;           // decompresses and compresses there; null: on the shard
+  std::function<bool()> stop = nullptr;  // asked on the shard, some times a second
 };
 
 struct AppendResult {
@@ -166,8 +176,10 @@ class PartitionLog {
   virtual io::Task<Result<>> enforce_retention() = 0;
   /// With cleanup_compact: one pass over the closed segments if enough of them is dirty, keeping
   /// the last record of each key; appends and reads go on meanwhile. Null-key records are kept (the
-  /// broker refuses them on compacted topics; changelogs hold epochs in them). Never past a hold.
-  virtual io::Task<Result<>> compact() = 0;
+  /// broker refuses them on compacted topics; changelogs hold epochs in them). Never past a hold,
+  /// nor past an open transaction. Errors: kDiskFull, kIo (what was begun goes on the next time),
+  /// kCorruptRecord (once; the partition is then left as it is).
+  virtual io::Task<Result<>> compact(CompactionContext context = {}) = 0;
   /// Forgets records before `offset` (KIP-107).
   virtual io::Task<Result<>> delete_records(Offset offset) = 0;
   /// Cuts everything from `offset` on. For logs with a single writer of ours (changelogs) at start,
