@@ -16,7 +16,7 @@ ROOMS = {
     "base/io": (["base"], r"boost/asio|liburing\.h"),
     "log": (["base/io"], r"librdkafka/"),
     "catalog": (["log"], r"boost/json"),
-    "broker": (["log", "catalog"], r"boost/json"),
+    "broker": (["log", "catalog"], r"boost/json|re2/"),
     "kafka": (["broker"], r"boost/"),
     "sql": (["catalog", "broker"], r"duckdb|simdjson"),
     "table": (["log", "sql"], r"duckdb|boost/unordered"),
