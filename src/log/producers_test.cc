@@ -40,6 +40,49 @@ TEST_F(LogTest, RefusesAGapAndAZombie) {
   EXPECT_EQ(values(), (std::vector<std::string>{"a-0", "b-0", "c-0"}));
 }
 
+TEST_F(LogTest, TakesWhatIsNewAmongRetries) {
+  open();
+  const auto a = produced(batch_of("a", 2), kId, 0, 0);
+  const auto b = produced(batch_of("b"), kId, 0, 2);
+  const auto c = produced(batch_of("c"), kId, 0, 3);
+  const auto other = batch_of("other");
+  ASSERT_TRUE(append(a + b));
+  ASSERT_TRUE(append(batch_of("between")));
+  const auto some = append(a + other + b + c);
+  ASSERT_TRUE(some) << some.error().text;
+  EXPECT_FALSE(some->duplicate);
+  EXPECT_EQ(some->base_offset, 0);
+  EXPECT_EQ(some->next_offset, 6);
+  const auto all = append(b + c);
+  EXPECT_TRUE(all->duplicate);
+  EXPECT_EQ(all->base_offset, 2);
+  EXPECT_EQ(all->next_offset, 6);
+  // A gap among them refuses them all.
+  EXPECT_EQ(append(c + produced(batch_of("d"), kId, 0, 4) + produced(batch_of("f"), kId, 0, 6))
+                .error()
+                .code,
+            ErrorCode::kOutOfOrderSequence);
+  EXPECT_TRUE(append(produced(batch_of("d"), kId, 0, 4)));
+  const std::vector<std::string> expected = {"a-0",     "a-1", "b-0", "between-0",
+                                             "other-0", "c-0", "d-0"};
+  EXPECT_EQ(values(), expected);
+  crash();
+  open();
+  EXPECT_EQ(values(), expected);
+}
+
+TEST_F(LogTest, ManyProducersAreSmall) {
+  open();
+  for (int64_t id = 0; id < 10'000; ++id) {
+    ASSERT_TRUE(append(produced(batch_of("x"), id, 0, 0), Ack::kWritten));
+  }
+  EXPECT_EQ(log->producers().size(), 10'000u);
+  EXPECT_LE(sizeof(detail::Producers::State), 112u);
+  reopen();
+  EXPECT_EQ(log->producers().size(), 10'000u);
+  EXPECT_TRUE(append(produced(batch_of("x"), 9'999, 0, 0))->duplicate);
+}
+
 TEST_F(LogTest, WrapsSequencesAtTheirEnd) {
   open();
   ASSERT_TRUE(append(produced(batch_of("a", 3), kId, 0, INT32_MAX - 2)));

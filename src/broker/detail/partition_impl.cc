@@ -97,6 +97,7 @@ io::Task<Result<>> PartitionImpl::close_here(Error why) {
   co_await gate_.close();
   auto result = co_await log_->close();
   mirror();
+  closed_.store(true, std::memory_order_release);
   listeners_.clear();
   log_.reset();
   co_return result;
@@ -167,6 +168,12 @@ Result<> PartitionImpl::check(const std::vector<log::BatchHeader>& headers) cons
     if (header.control()) {
       return Error{ErrorCode::kInvalidRecord,
                    fmt::format("a control batch for \"{}\" does not come from a producer", topic_)};
+    }
+    if (header.producer_id >= 0 ? header.base_sequence < 0 : header.transactional()) {
+      return Error{ErrorCode::kInvalidRecord,
+                   fmt::format("a batch of producer {} for \"{}\" has the sequence {}{}",
+                               header.producer_id, topic_, header.base_sequence,
+                               header.transactional() ? " in a transaction" : "")};
     }
     if (rules_->log.timestamp_type == log::TimestampType::kLogAppendTime) continue;
     const bool after =
