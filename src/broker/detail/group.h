@@ -17,13 +17,16 @@ using Clock = std::chrono::steady_clock;
 /// A step machine: events and the time in; answers and what to write out. No I/O. Lives on the home
 /// shard, held by the registry and by what is being written for it.
 ///
-/// After every call that is not const the registry asks take_writes() and deadline().
+/// After every call that is not const, but check_commit(), the registry asks take_writes() and
+/// deadline().
 class Group {
  public:
   virtual ~Group() = default;
   virtual GroupType type() const = 0;
   /// Whether it has no members: then it may be removed, or become of another type.
   virtual bool empty() const = 0;
+  /// Whether nothing would be lost with it: no members, and nothing in the journal but offsets.
+  virtual bool idle() const { return false; }
 
   /// Whether `caller` may commit offsets, and tells the group that it lives. `transactional`: as
   /// part of a transaction, where an older client says nothing of its membership.

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -28,11 +27,9 @@ struct GroupOffsets {
   };
   Map committed;
   std::map<int64_t, Staged> staged;  // by producer id
-  // Producers whose staged offsets are being written.
-  std::multiset<int64_t> staging;
 
   bool is_pending(const TopicPartition& at) const;
-  bool has_transactions() const { return !staged.empty() || !staging.empty(); }
+  bool empty() const { return committed.empty() && staged.empty(); }
 };
 
 // ---- how offsets stand in the journal: docs/kafka.md, "What is kept"

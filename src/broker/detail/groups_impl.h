@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <queue>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,27 +64,36 @@ class GroupsImpl final : public Groups {
   Entry* find(std::string_view group);
   /// The entry of `group`; a new one is an empty classic group.
   Entry& find_or_make(std::string_view group);
-  /// Puts `group` in place of an empty group of another type, keeping the offsets. The caller
-  /// writes the old one's tombstones and the new one's entries in one write().
-  void replace(Entry& entry, std::shared_ptr<Group> group);
+  /// Puts `group` in place of an empty group of another type, keeping the offsets; the old one's
+  /// tombstones are written before anything that is written after this call.
+  void replace(const std::string& id, Entry& entry, std::shared_ptr<Group> group);
   /// To be called after any call of a Group that is not const: starts what it wants written, and
   /// sees to its next deadline.
   void after(std::string_view id, Entry& entry);
   /// One durable batch; continues in the order of the calls, so that memory changes as the journal
   /// does. Whoever changes memory does so at once after it, on success.
   io::Task<Result<>> write(std::vector<Journal::Entry> entries);
-  io::Task<void> write_for(std::shared_ptr<Group> group, Group::Write write);
-  /// Drops `id` when it has neither members nor offsets nor a generation worth keeping.
+  io::Task<void> write_for(std::string id, std::shared_ptr<Group> group, Group::Write write);
+  /// Drops `id` when nothing is lost with it.
   void forget_if_idle(const std::string& id);
+  /// Continues when what is being written now is written and in memory.
+  io::Task<void> settle();
+  class Inside;
+  static Error stopping();
 
   // ---- loading
 
-  Result<> load_entry(std::string_view key, std::optional<std::string_view> value);
+  /// What the journal's last records say, before groups are made of them.
+  struct Loaded;
+  Result<> load_entry(std::string_view key, std::optional<std::string_view> value, Loaded& loaded);
 
   // ---- offsets: detail/group_offset_calls.cc
 
   using Outcomes = std::vector<Result<>>;
-  struct Checked;
+  struct Checked {
+    Outcomes outcomes;
+    std::vector<std::pair<TopicPartition, KeptOffset>> kept;
+  };
   io::Task<Result<Outcomes>> commit_here(std::string group, GroupCaller caller,
                                          std::vector<OffsetToCommit> offsets);
   io::Task<Result<std::vector<FetchedOffset>>> fetch_here(
@@ -104,8 +114,13 @@ class GroupsImpl final : public Groups {
   io::Task<void> expire_offsets();
   /// The offsets of `entry` that have outlived their retention or their topic.
   std::vector<TopicPartition> expired(const Entry& entry) const;
+  /// Durably, then in memory; `group_too`: the group as well, if it is still empty by then.
   io::Task<Result<>> forget_offsets(std::string group, std::vector<TopicPartition> which,
                                     bool group_too);
+  /// Whether the topic is still the one that the offset is of.
+  bool is_current(const TopicPartition& at, const KeptOffset& kept) const;
+  void stage(int64_t producer_id, int16_t epoch, const std::string& group, TopicPartition at,
+             KeptOffset kept);
 
   // ---- the classic protocol: detail/group_classic_calls.cc
 
@@ -132,12 +147,30 @@ class GroupsImpl final : public Groups {
   const std::unique_ptr<Journal> journal_;
   io::Gate gate_;  // timers, writes, and calls that wait
   Entries entries_;
+  // Groups in which a producer's transaction has staged offsets.
+  std::map<int64_t, std::set<std::string>> staged_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   io::Signal timers_changed_;
   uint64_t writes_begun_ = 0;  // numbers write() calls; also KeptOffset::order
   uint64_t writes_ended_ = 0;
   io::Signal write_ended_;
   bool stopping_ = false;
+};
+
+/// A call that is under way: the registry's close waits for it. False: the registry is closing.
+class GroupsImpl::Inside {
+ public:
+  explicit Inside(io::Gate& gate) : gate_(gate), entered_(gate.try_enter()) {}
+  ~Inside() {
+    if (entered_) gate_.leave();
+  }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  explicit operator bool() const { return entered_; }
+
+ private:
+  io::Gate& gate_;
+  const bool entered_;
 };
 
 }  // namespace millrace::broker::detail
