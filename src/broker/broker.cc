@@ -11,7 +11,6 @@ namespace detail {
 
 namespace {
 
-constexpr auto kRetentionInterval = std::chrono::seconds(30);
 constexpr size_t kOpenAtOnce = 16;  // partitions of one shard: their reads overlap
 
 bool has_log(const catalog::Object& object) { return object.kind != catalog::Kind::kView; }
@@ -43,7 +42,7 @@ BrokerImpl::BrokerImpl(io::Runtime& runtime, io::Env& env, catalog::Catalog& cat
       catalog_(catalog),
       options_(std::move(options)),
       home_(runtime.shard(0)),
-      shared_(std::make_shared<PartitionShared>(env)),
+      shared_(std::make_shared<PartitionShared>(env, runtime)),
       topics_(std::make_shared<Topics>()),
       turns_(home_) {
   for (size_t i = 0; i < runtime.shard_count(); ++i) {
@@ -68,6 +67,7 @@ io::Task<Result<>> BrokerImpl::start() {
   for (size_t i = 0; i < runtime_.shard_count(); ++i) {
     auto& shard = runtime_.shard(i);
     shard.spawn(*retention_gates_[i], keep_retention(shard, *retention_gates_[i]));
+    shard.spawn(*retention_gates_[i], keep_compacting(shard, *retention_gates_[i]));
   }
   report();
   co_return Result<>{};
@@ -199,7 +199,7 @@ std::string BrokerImpl::folder(std::string_view topic, int32_t partition) const 
 
 io::Task<void> BrokerImpl::keep_retention(io::Shard& shard, io::Gate& gate) {
   for (;;) {
-    co_await shard.sleep(kRetentionInterval, &gate);
+    co_await shard.sleep(options_.cleanup_interval, &gate);
     for (const auto& topic : topics_->list()) {
       for (const auto& partition : topic->partitions) {
         if (gate.closed()) co_return;
@@ -209,6 +209,26 @@ io::Task<void> BrokerImpl::keep_retention(io::Shard& shard, io::Gate& gate) {
         logging::warn("retention failed", {{"topic", partition->topic()},
                                            {"partition", partition->index()},
                                            {"reason", result.error().text}});
+      }
+    }
+    if (gate.closed()) co_return;
+  }
+}
+
+/// Apart from retention, which must not wait for a long compaction; one partition of a shard at a
+/// time, so that their memory is bounded.
+io::Task<void> BrokerImpl::keep_compacting(io::Shard& shard, io::Gate& gate) {
+  for (;;) {
+    co_await shard.sleep(options_.cleanup_interval, &gate);
+    for (const auto& topic : topics_->list()) {
+      for (const auto& partition : topic->partitions) {
+        if (gate.closed()) co_return;
+        if (&partition->shard() != &shard) continue;
+        auto result = co_await impl(partition).compact(gate);
+        if (result || result.error().code == ErrorCode::kUnknownPartition) continue;
+        logging::warn("compaction failed", {{"topic", partition->topic()},
+                                            {"partition", partition->index()},
+                                            {"reason", result.error().text}});
       }
     }
     if (gate.closed()) co_return;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -46,6 +47,8 @@ class Partition {
   /// null removes it. Any thread: takes effect when the shard gets to it, and a listener that is
   /// added is called once at once.
   virtual void on_advance(std::string who, std::function<void()> f) = 0;
+  /// Whether it serves no more: its topic was dropped, or the node stops. Any thread.
+  virtual bool closed() const { return false; }
 
   /// Read without crossing: as of the last append or retention that this thread has seen.
   virtual Offset start_offset() const = 0;
@@ -99,6 +102,7 @@ class Broker {
     std::string path;  // DIR/log: partition p of topic t is the folder t-p
     int32_t partitions_default = 1;
     bool auto_create_topics = true;
+    std::chrono::milliseconds cleanup_interval{15'000};  // of retention and of compaction
   };
   /// Opens the partitions of everything in the catalog. Errors: kIo.
   static io::Task<Result<std::unique_ptr<Broker>>> open(io::Runtime& runtime, io::Env& env,

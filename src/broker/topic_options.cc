@@ -34,21 +34,38 @@ const std::vector<Rule>& rules() {
        0,
        0,
        {"delete", "compact"}},
-      {{"compression.gzip.level", "-1", "INT", "Accepted; batches stay as the producer sent them"},
+      {{"compression.gzip.level", "-1", "INT", "How hard compression.type=gzip tries; -1: 6"},
        -1,
        9},
-      {{"compression.lz4.level", "9", "INT", "Accepted; batches stay as the producer sent them"},
+      {{"compression.lz4.level", "9", "INT",
+        "How hard compression.type=lz4 tries; 9, the default, is the fast compressor, as in Kafka"},
        1,
        17},
       {{"compression.type", "producer", "STRING",
-        "Accepted; batches stay as the producer sent them"},
+        "The codec that batches are kept in; those of another are compressed anew when they come. "
+        "producer: as they were sent"},
        0,
        0,
        {"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}},
-      {{"compression.zstd.level", "3", "INT", "Accepted; batches stay as the producer sent them"},
-       -131072,
-       22},
-      {{"delete.retention.ms", "86400000", "LONG", "How long compaction keeps tombstones"},
+      {{"compression.zstd.level", "3", "INT", "How hard compression.type=zstd tries"}, -131072, 22},
+      {{"deduplication", "none", "STRING",
+        "key: a record whose key was appended within deduplication.count records and "
+        "deduplication.age.ms is left out; header:<name>: the same by the value of that header. "
+        "Records of transactions, and those without the key or header, are always kept"}},
+      {{"deduplication.age.ms", "3600000", "LONG", "How long deduplication remembers a record"},
+       1,
+       kLong},
+      {{"deduplication.count", "65536", "INT",
+        "How many records deduplication remembers, at some 100 bytes of memory each"},
+       1,
+       10'000'000},
+      {{"delayed.delivery", "false", "BOOLEAN",
+        "Share groups wait for the time that a record's header deliver_at says"},
+       0,
+       0,
+       {"true", "false"}},
+      {{"delete.retention.ms", "86400000", "LONG",
+        "How long compaction keeps tombstones and the markers of transactions"},
        0,
        kLong},
       {{"durability", "fsync", "STRING",
@@ -75,7 +92,10 @@ const std::vector<Rule>& rules() {
       {{"leader.replication.throttled.replicas", "", "LIST", "Accepted; there are no followers"}},
       {{"local.retention.bytes", "-2", "LONG", "Accepted; there is no remote storage"}, -2, kLong},
       {{"local.retention.ms", "-2", "LONG", "Accepted; there is no remote storage"}, -2, kLong},
-      {{"max.compaction.lag.ms", kLongText, "LONG", "After this a record is compacted"}, 1, kLong},
+      {{"max.compaction.lag.ms", kLongText, "LONG",
+        "After this a segment is closed and compacted, however little is dirty"},
+       1,
+       kLong},
       {{"max.message.bytes", "1048588", "INT", "The largest record batch that is taken"}, 0, kInt},
       {{"message.timestamp.after.max.ms", "3600000", "LONG",
         "How far a record's timestamp may be in the future"},
@@ -90,7 +110,10 @@ const std::vector<Rule>& rules() {
        0,
        0,
        {"CreateTime", "LogAppendTime"}},
-      {{"min.cleanable.dirty.ratio", "0.5", "DOUBLE", "When compaction begins"}, 0, 1},
+      {{"min.cleanable.dirty.ratio", "0.5", "DOUBLE",
+        "Compaction begins when more than this share of the log was never compacted"},
+       0,
+       1},
       {{"min.compaction.lag.ms", "0", "LONG", "Before this no record is compacted"}, 0, kLong},
       {{"min.insync.replicas", "1", "INT", "Accepted; there is one replica"}, 1, kInt},
       {{"on_error", "dead_letter", "STRING",
@@ -214,6 +237,42 @@ std::string_view word(const std::map<std::string, std::string>& options, const s
 
 }  // namespace
 
+namespace {
+
+/// Of a level, Kafka's default is ours: 0.
+void set_compression(const std::map<std::string, std::string>& options, log::LogConfig& config) {
+  const auto type = word(options, "compression.type");
+  if (type == "uncompressed") config.compression = log::Compression::kNone;
+  if (type == "snappy") config.compression = log::Compression::kSnappy;
+  const auto with_level = [&](log::Compression codec, const std::string& option, int64_t standard) {
+    config.compression = codec;
+    const int64_t level = integer(options, option);
+    config.compression_level = level == standard ? 0 : static_cast<int>(level);
+  };
+  if (type == "gzip") with_level(log::Compression::kGzip, "compression.gzip.level", -1);
+  if (type == "lz4") with_level(log::Compression::kLz4, "compression.lz4.level", 9);
+  if (type == "zstd") with_level(log::Compression::kZstd, "compression.zstd.level", 3);
+}
+
+Result<> set_dedup(const std::map<std::string, std::string>& options, log::LogConfig& config) {
+  constexpr std::string_view kHeader = "header:";
+  const auto by = word(options, "deduplication");
+  if (by == "none") return {};
+  if (by != "key" && (!by.starts_with(kHeader) || by.size() == kHeader.size())) {
+    return Error{ErrorCode::kInvalidConfig,
+                 fmt::format("topic option deduplication: \"{}\" is not allowed; allowed: none, "
+                             "key, header:<name>",
+                             by)};
+  }
+  config.dedup.enabled = true;
+  if (by != "key") config.dedup.header = by.substr(kHeader.size());
+  config.dedup.count = static_cast<uint64_t>(integer(options, "deduplication.count"));
+  config.dedup.age_ms = integer(options, "deduplication.age.ms");
+  return {};
+}
+
+}  // namespace
+
 const std::vector<TopicOption>& topic_options() {
   static const std::vector<TopicOption> kOptions = [] {
     std::vector<TopicOption> out;
@@ -237,10 +296,15 @@ Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& o
   }
   if (word(options, "durability") == "os") config.durability = log::Durability::kOs;
   const auto policy = split(word(options, "cleanup.policy"));
-  if (std::ranges::find(policy, "delete") == policy.end()) {
-    config.retention_ms = -1;  // compacted: what is old is not what is out of date
-    config.retention_bytes = -1;
-  }
+  config.cleanup_delete = std::ranges::find(policy, "delete") != policy.end();
+  config.cleanup_compact = std::ranges::find(policy, "compact") != policy.end();
+  config.min_compaction_lag_ms = integer(options, "min.compaction.lag.ms");
+  config.max_compaction_lag_ms = integer(options, "max.compaction.lag.ms");
+  config.delete_retention_ms = integer(options, "delete.retention.ms");
+  const auto ratio = word(options, "min.cleanable.dirty.ratio");
+  std::from_chars(ratio.data(), ratio.data() + ratio.size(), config.min_cleanable_dirty_ratio);
+  set_compression(options, config);
+  MR_TRY(set_dedup(options, config));
   return config;
 }
 

@@ -76,6 +76,7 @@ class BrokerImpl final : public Broker {
   Result<> tidy();
 
   io::Task<void> keep_retention(io::Shard& shard, io::Gate& gate);
+  io::Task<void> keep_compacting(io::Shard& shard, io::Gate& gate);
   void report();
 
   io::Runtime& runtime_;

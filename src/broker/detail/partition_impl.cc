@@ -43,6 +43,9 @@ Result<std::shared_ptr<const PartitionRules>> PartitionRules::make(catalog::Obje
   MR_TRY(rules->log, to_log_config(options));
   rules->check_records = object.kind == catalog::Kind::kTopic && !object.columns.empty() &&
                          options.at("on_error") == "reject";
+  // Only clients' records need a key: a changelog holds its epochs in records without.
+  const bool keys_required = object.kind == catalog::Kind::kTopic && rules->log.cleanup_compact;
+  rules->intake = log::intake_rules(rules->log, keys_required);
   rules->timestamp_before_ms_max = integer(options, "message.timestamp.before.max.ms");
   rules->timestamp_after_ms_max = integer(options, "message.timestamp.after.max.ms");
   rules->object = std::move(object);
@@ -60,7 +63,9 @@ PartitionImpl::PartitionImpl(std::shared_ptr<PartitionShared> shared, io::Shard&
       rules_(std::move(rules)),
       advanced_(shard),
       wake_all_(gate_, [this] { advanced_.notify_all(); }),
-      why_closed_{ErrorCode::kShuttingDown, "the partition is not open"} {}
+      why_closed_{ErrorCode::kShuttingDown, "the partition is not open"} {
+  set_intake();
+}
 
 PartitionImpl::~PartitionImpl() { MR_CHECK(!log_); }
 
@@ -113,6 +118,27 @@ io::Task<Result<>> PartitionImpl::retention_here() {
   co_return result;
 }
 
+io::Task<Result<>> PartitionImpl::compact(const io::Gate& until) {
+  return shard_.call(guarded(compact_here(until)));
+}
+
+io::Task<Result<>> PartitionImpl::compact_here(const io::Gate& until) {
+  log::CompactionContext context;
+  context.pool = &shared_->runtime;
+  context.stop = [this, &until] { return gate_.closed() || until.closed(); };
+  auto result = co_await log_->compact(std::move(context));
+  mirror();
+  co_return result;
+}
+
+void PartitionImpl::set_intake() {
+  const auto now = intake_.load();
+  if (rules_->intake.any() && now && now->rules() == rules_->intake) return;
+  intake_ = rules_->intake.any() ? std::make_shared<Intake>(shared_->runtime, rules_->intake)
+                                 : std::shared_ptr<Intake>();
+  takes_in_ = rules_->intake.any();
+}
+
 io::Task<void> PartitionImpl::apply(std::shared_ptr<const PartitionRules> rules) {
   return shard_.call(apply_here(std::move(rules)));
 }
@@ -120,6 +146,7 @@ io::Task<void> PartitionImpl::apply(std::shared_ptr<const PartitionRules> rules)
 io::Task<void> PartitionImpl::apply_here(std::shared_ptr<const PartitionRules> rules) {
   rules_ = std::move(rules);
   check_records_ = rules_->check_records;
+  set_intake();
   if (log_ && !gate_.closed()) log_->reconfigure(rules_->log);
   co_return;
 }
@@ -133,7 +160,24 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append(std::string batches, l
 io::Task<Result<log::AppendResult>> PartitionImpl::append_valid(std::string batches, log::Ack ack) {
   // Before crossing: the checksums of a hot partition are spread over the shards of its producers.
   MR_CO_TRY(auto headers, log::validate_batches(batches, check_records_.load()));
+  if (auto intake = takes_in_ ? intake_.load() : nullptr) {
+    co_return co_await append_taken_in(std::move(batches), ack, std::move(intake));
+  }
   auto work = guarded(append_here(std::move(batches), ack, std::move(headers)));
+  co_return co_await shard_.call(std::move(work));
+}
+
+io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(std::string batches,
+                                                                   log::Ack ack,
+                                                                   std::shared_ptr<Intake> intake) {
+  auto turn = co_await intake->turns().take();
+  MR_CO_TRY(batches, co_await intake->take_in(std::move(batches)));
+  MR_CO_TRY(auto headers, log::validate_batches(batches, false));
+  auto work = guarded(append_here(std::move(batches), ack, std::move(headers)));
+  {
+    // Those behind continue once this shard gets to it: after this one is on its way.
+    const auto ended = std::move(turn);
+  }
   co_return co_await shard_.call(std::move(work));
 }
 

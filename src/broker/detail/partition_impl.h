@@ -9,6 +9,7 @@
 #include "base/io/gate.h"
 #include "base/io/signal.h"
 #include "broker/broker.h"
+#include "broker/detail/intake.h"
 #include "log/record_batch.h"
 
 namespace millrace::broker::detail {
@@ -28,6 +29,7 @@ struct TopicCounters {
 /// What all partitions of a node share. Any thread.
 struct PartitionShared {
   io::Env& env;
+  io::Runtime& runtime;
   std::atomic<ProduceCheck*> produce_check{nullptr};
 };
 
@@ -39,6 +41,7 @@ struct PartitionRules {
   catalog::Object object;
   log::LogConfig log;
   bool check_records = false;  // on_error='reject', and there are columns to fit
+  log::IntakeRules intake;
   int64_t timestamp_before_ms_max = 0;
   int64_t timestamp_after_ms_max = 0;
 };
@@ -57,6 +60,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   /// Ends waits, lets calls inside finish, closes the log; later calls fail with `why`. Idempotent.
   io::Task<Result<>> close(Error why);
   io::Task<Result<>> enforce_retention();
+  /// Gives up when `until`, a gate of the partition's shard, or the partition closes.
+  io::Task<Result<>> compact(const io::Gate& until);
   io::Task<void> apply(std::shared_ptr<const PartitionRules> rules);
 
   const std::string& topic() const override { return topic_; }
@@ -76,6 +81,7 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<>> truncate_to(Offset offset) override;
   io::Task<Result<>> hold(std::string who, std::optional<Offset> from) override;
   void on_advance(std::string who, std::function<void()> f) override;
+  bool closed() const override { return closed_.load(std::memory_order_acquire); }
 
   Offset start_offset() const override { return start_offset_.load(std::memory_order_acquire); }
   Offset high_watermark() const override { return high_watermark_.load(std::memory_order_acquire); }
@@ -89,6 +95,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   template <typename T>
   io::Task<Result<T>> guarded(io::Task<Result<T>> work);
   io::Task<Result<log::AppendResult>> append_valid(std::string batches, log::Ack ack);
+  io::Task<Result<log::AppendResult>> append_taken_in(std::string batches, log::Ack ack,
+                                                      std::shared_ptr<Intake> intake);
   io::Task<Result<log::AppendResult>> append_here(std::string batches, log::Ack ack,
                                                   std::vector<log::BatchHeader> headers);
   io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max,
@@ -107,6 +115,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<>> truncate_here(Offset offset);
   io::Task<Result<>> hold_here(std::string who, std::optional<Offset> from);
   io::Task<Result<>> retention_here();
+  io::Task<Result<>> compact_here(const io::Gate& until);
+  void set_intake();
   io::Task<Result<>> open_here(std::string path);
   io::Task<Result<>> close_here(Error why);
   io::Task<void> apply_here(std::shared_ptr<const PartitionRules> rules);
@@ -127,7 +137,10 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   std::atomic<Offset> high_watermark_{0};
   std::atomic<Offset> last_stable_offset_{0};
   std::atomic<uint64_t> size_bytes_{0};
+  std::atomic<bool> closed_{false};
   std::atomic<bool> check_records_{false};  // of rules_
+  std::atomic<bool> takes_in_{false};       // there is an intake
+  std::atomic<std::shared_ptr<Intake>> intake_;
 
   // The shard's.
   std::shared_ptr<const PartitionRules> rules_;
