@@ -46,6 +46,8 @@ struct LogConfig {
   std::optional<Compression> compression;  // nullopt: as the producer sent them
   int compression_level = 0;               // of `compression`; 0: its default
   DedupConfig dedup;
+  /// How long a sync is put off at the most for the sake of more appends.
+  std::chrono::microseconds sync_gather_max{2000};
   /// How many keys one pass of compaction remembers, at some 32 bytes each; with more it takes
   /// several passes.
   size_t compaction_keys_max = 1u << 19;

@@ -14,6 +14,7 @@
 #include "base/io/turn.h"
 #include "log/detail/cleaner.h"
 #include "log/detail/compaction.h"
+#include "log/detail/dedup.h"
 #include "log/detail/producers.h"
 #include "log/detail/segment.h"
 #include "log/partition_log.h"
@@ -110,7 +111,12 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<std::vector<AbortedTransaction>>> find_aborted(Offset from, Offset upper);
   io::Task<Result<>> keep_committed(Offset from, Offset upper, ReadResult& out);
 
+  // append_unique.cc
+  io::Task<Result<AppendResult>> append_unique(std::string batches, Ack ack);
+  io::Task<Result<>> recall_dedup();
+
   // writer.cc
+  io::Task<Result<AppendResult>> append_all(std::string batches, Ack ack);
   io::Task<Result<AppendResult>> queued(Pending& pending);
   void wake_writer();
   io::Task<void> write_queued();
@@ -127,6 +133,7 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<void> sync_written();
   io::Task<void> gather();
   void advance(Offset high_watermark, uint64_t position);
+  void refuse(Pending& pending, const Error& why);
   void finish(Pending& pending, Result<AppendResult> result);
   io::Task<void> until_idle();
   /// Begins a new segment unless the last one is empty.
@@ -193,6 +200,11 @@ class PartitionLogImpl final : public PartitionLog {
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth
   bool closing_ = false;
+
+  // Deduplication.
+  io::Turn dedup_turn_;
+  io::Signal dedup_settled_;            // an append's outcome is known
+  std::shared_ptr<DedupWindow> dedup_;  // made by the first append
 
   // Compaction.
   io::Turn cleaning_;

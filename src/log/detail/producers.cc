@@ -27,6 +27,8 @@ Result<std::optional<Producers::Batch>> Producers::check(const BatchHeader& head
   // A producer that is not known (any more) may begin anywhere: its state may have expired.
   if (found == states_.end()) return std::optional<Batch>();
   const State& state = found->second;
+  const bool awaited = state.awaited_sequence >= 0;
+  if (awaited && header.producer_epoch != state.epoch) return std::optional<Batch>();
   if (header.producer_epoch < state.epoch) {
     return old_epoch(header.producer_id, header.producer_epoch, state.epoch);
   }
@@ -39,8 +41,10 @@ Result<std::optional<Producers::Batch>> Producers::check(const BatchHeader& head
     }
   }
   // A new epoch begins at 0, also when only a marker has told of it (KIP-890).
-  const int32_t expected =
-      same_epoch && state.count > 0 ? advance(state.recent[state.count - 1].last_sequence, 1) : 0;
+  int32_t expected = awaited ? state.awaited_sequence : 0;
+  if (same_epoch && state.count > 0) {
+    expected = advance(state.recent[state.count - 1].last_sequence, 1);
+  }
   if (header.base_sequence != expected) {
     return Error{ErrorCode::kOutOfOrderSequence,
                  fmt::format("producer {} sent sequence {}, expected {}", header.producer_id,
@@ -57,7 +61,7 @@ Result<std::optional<Producers::Batch>> Producers::check(const BatchHeader& head
 
 Result<> Producers::check(const TransactionMarker& marker) const {
   const auto found = states_.find(marker.producer_id);
-  if (found == states_.end()) return {};
+  if (found == states_.end() || found->second.awaited_sequence >= 0) return {};
   const State& state = found->second;
   if (marker.producer_epoch < state.epoch) {
     return old_epoch(marker.producer_id, marker.producer_epoch, state.epoch);
@@ -88,6 +92,7 @@ void Producers::apply(const BatchHeader& header, TimestampMs now, Undo* undo) {
   State& state = change(header.producer_id, undo);
   if (header.producer_epoch != state.epoch) state.count = 0;
   state.epoch = header.producer_epoch;
+  state.awaited_sequence = -1;
   state.last_timestamp = now;
   if (state.count == state.recent.size()) {
     std::shift_left(state.recent.begin(), state.recent.end(), 1);
@@ -104,6 +109,7 @@ Offset Producers::apply(const TransactionMarker& marker, TimestampMs now, Undo* 
   State& state = change(marker.producer_id, undo);
   if (marker.producer_epoch != state.epoch) state.count = 0;
   state.epoch = marker.producer_epoch;
+  state.awaited_sequence = -1;
   state.coordinator_epoch = marker.coordinator_epoch;
   state.last_timestamp = now;
   const Offset first = state.transaction_first_offset;
@@ -115,8 +121,14 @@ void Producers::restore(const Undo& undo) {
   for (auto at = undo.rbegin(); at != undo.rend(); ++at) {
     State& state = states_[at->first];
     set_transaction(state, -1);
-    if (!at->second) {
+    if (!at->second && state.count == 0) {
       states_.erase(at->first);
+      continue;
+    }
+    if (!at->second) {
+      const int32_t first = state.recent[0].first_sequence();
+      state.awaited_sequence = first;
+      state.count = 0;
       continue;
     }
     const Offset first = at->second->transaction_first_offset;
@@ -124,6 +136,14 @@ void Producers::restore(const Undo& undo) {
     state.transaction_first_offset = -1;
     set_transaction(state, first);
   }
+}
+
+void Producers::note_failed(const BatchHeader& header, TimestampMs now) {
+  const auto [at, fresh] = states_.try_emplace(header.producer_id);
+  if (!fresh) return;
+  at->second.last_timestamp = now;
+  at->second.epoch = header.producer_epoch;
+  at->second.awaited_sequence = header.base_sequence;
 }
 
 void Producers::expire(TimestampMs before) {
@@ -136,6 +156,7 @@ std::vector<ProducerEntry> Producers::entries() const {
   std::vector<ProducerEntry> entries;
   entries.reserve(states_.size());
   for (const auto& [id, state] : states_) {
+    if (state.awaited_sequence >= 0) continue;
     const Batch last = state.count > 0 ? state.recent[state.count - 1] : Batch();
     entries.push_back({id, state.epoch, last.last_sequence, last.last_offset, state.last_timestamp,
                        state.transaction_first_offset, state.coordinator_epoch});
@@ -150,8 +171,10 @@ void Producers::clear() {
 }
 
 void Producers::encode(std::string& out) const {
-  append_be<uint32_t>(out, static_cast<uint32_t>(states_.size()));
+  const auto known = [](const auto& each) { return each.second.awaited_sequence < 0; };
+  append_be<uint32_t>(out, static_cast<uint32_t>(std::ranges::count_if(states_, known)));
   for (const auto& [id, state] : states_) {
+    if (state.awaited_sequence >= 0) continue;
     append_be<int64_t>(out, id);
     append_be<int16_t>(out, state.epoch);
     append_be<int64_t>(out, state.last_timestamp);

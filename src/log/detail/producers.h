@@ -33,6 +33,9 @@ class Producers {
     TimestampMs last_timestamp = -1;  // by the node's clock: replayed records may be old
     Offset transaction_first_offset = -1;
     int32_t coordinator_epoch = -1;
+    /// Nothing of the producer is in the log, since its first append failed: what it sent behind it
+    /// must not overtake that. The sequence to begin with; -1: the producer is known.
+    int32_t awaited_sequence = -1;
     int16_t epoch = -1;
     uint8_t count = 0;
     std::array<Batch, 5> recent;  // oldest first
@@ -52,6 +55,8 @@ class Producers {
   /// -1 when none was open.
   Offset apply(const TransactionMarker& marker, TimestampMs now, Undo* undo);
   void restore(const Undo& undo);
+  /// The append of `header` failed before it was checked.
+  void note_failed(const BatchHeader& header, TimestampMs now);
   /// Forgets those that appended nothing since `before` and have no open transaction.
   void expire(TimestampMs before);
 

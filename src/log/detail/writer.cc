@@ -11,8 +11,6 @@ namespace {
 /// What one write takes at the most, so that the first in line does not wait for all behind it.
 constexpr size_t kGroupBytesMax = 8u << 20;
 constexpr int32_t kLeaderEpoch = 0;
-/// How long a sync is put off at the most for the sake of more appends.
-constexpr auto kGatherMax = std::chrono::milliseconds(2);
 }  // namespace
 
 struct PartitionLogImpl::Enqueue {
@@ -28,6 +26,11 @@ struct PartitionLogImpl::Enqueue {
 };
 
 io::Task<Result<AppendResult>> PartitionLogImpl::append(std::string batches, Ack ack) {
+  if (config_.dedup.enabled) return append_unique(std::move(batches), ack);
+  return append_all(std::move(batches), ack);
+}
+
+io::Task<Result<AppendResult>> PartitionLogImpl::append_all(std::string batches, Ack ack) {
   if (closing_) co_return Error{ErrorCode::kShuttingDown, path_ + " is closing"};
   Pending pending;
   pending.ack = ack;
@@ -78,7 +81,7 @@ io::Task<void> PartitionLogImpl::write_queued() {
       if (!taken.empty()) co_await write_group(std::move(taken));
       continue;
     }
-    for (auto* pending : taken) finish(*pending, ready.error());
+    for (auto* pending : taken) refuse(*pending, ready.error());
     // The file that cannot be mended now is tried again before the next append; nobody waits for
     // it. A sync may have failed meanwhile: those who wait for it are told in one more round.
     if (queue_.empty() && unsynced_.empty()) break;
@@ -152,7 +155,7 @@ io::Task<void> PartitionLogImpl::write_group(std::vector<Pending*> taken) {
   if (must_roll(bytes) || (roll_asked && active().size() > 0)) {
     auto rolled = co_await roll();
     if (!rolled) {
-      for (auto* pending : taken) finish(*pending, rolled.error());
+      for (auto* pending : taken) refuse(*pending, rolled.error());
       co_return;
     }
   }
@@ -297,8 +300,10 @@ void PartitionLogImpl::stamp(Pending& pending, std::vector<std::string_view>& pa
 /// first of them leaves the others to the next: half as many appends a sync, and a sync costs more
 /// CPU than an append. So it waits until as many are there, for a few times what a sync takes.
 io::Task<void> PartitionLogImpl::gather() {
-  const auto deadline = std::chrono::steady_clock::now() +
-                        std::min<std::chrono::steady_clock::duration>(3 * sync_time_, kGatherMax);
+  const auto wait =
+      std::min<std::chrono::steady_clock::duration>(3 * sync_time_, config_.sync_gather_max);
+  if (wait.count() == 0) co_return;
+  const auto deadline = std::chrono::steady_clock::now() + wait;
   auto waiting = [this] {
     size_t n = 0;
     for (const auto& group : unsynced_) n += group.waiting.size();
@@ -352,6 +357,14 @@ void PartitionLogImpl::advance(Offset high_watermark, uint64_t position) {
   high_watermark_ = high_watermark;
   while (!ended_.empty() && ended_.front().marker < high_watermark_) ended_.pop_front();
   moved_.notify_all();
+}
+
+/// Answers one whose turn never came.
+void PartitionLogImpl::refuse(Pending& pending, const Error& why) {
+  for (const auto& header : pending.headers) {
+    if (header.producer_id >= 0 && !header.control()) producers_.note_failed(header, env_.now_ms());
+  }
+  finish(pending, why);
 }
 
 void PartitionLogImpl::finish(Pending& pending, Result<AppendResult> result) {
