@@ -11,12 +11,21 @@ namespace millrace::kafka {
 namespace wire {
 inline constexpr int16_t kNone = 0;
 inline constexpr int16_t kUnknownTopicOrPartition = 3;
+inline constexpr int16_t kCoordinatorLoadInProgress = 14;
+inline constexpr int16_t kCoordinatorNotAvailable = 15;
+inline constexpr int16_t kNotCoordinator = 16;
 inline constexpr int16_t kInvalidTopic = 17;
+inline constexpr int16_t kNotEnoughReplicas = 19;
 inline constexpr int16_t kInvalidRequiredAcks = 21;
+inline constexpr int16_t kIllegalGeneration = 22;
 inline constexpr int16_t kTopicAuthorizationFailed = 29;
 inline constexpr int16_t kUnsupportedVersion = 35;
 inline constexpr int16_t kInvalidReplicaAssignment = 39;
 inline constexpr int16_t kInvalidRequest = 42;
+inline constexpr int16_t kInvalidProducerEpoch = 47;
+inline constexpr int16_t kInvalidProducerIdMapping = 49;
+inline constexpr int16_t kTransactionalIdAuthorizationFailed = 53;
+inline constexpr int16_t kOperationNotAttempted = 55;
 inline constexpr int16_t kLogDirNotFound = 57;
 inline constexpr int16_t kFetchSessionIdNotFound = 70;
 inline constexpr int16_t kInvalidFetchSessionEpoch = 71;
@@ -30,6 +39,7 @@ inline constexpr int16_t kFeatureUpdateFailed = 96;
 inline constexpr int16_t kUnknownTopicId = 100;
 inline constexpr int16_t kMismatchedEndpointType = 114;
 inline constexpr int16_t kUnsupportedEndpointType = 115;
+inline constexpr int16_t kTransactionAbortable = 120;
 }  // namespace wire
 
 inline int16_t wire_code(const Error& error) {

@@ -13,7 +13,8 @@ struct Feature {
   int16_t version_max;  // 0 is "off"; in force is always the newest
 };
 constexpr Feature kFeatures[] = {
-    {"group.version", 1},  // consumer groups of KIP-848
+    {"group.version", 1},        // consumer groups of KIP-848
+    {"transaction.version", 2},  // an epoch for each transaction, KIP-890
 };
 
 void add_features(ApiVersionsResponse& response, int16_t version) {

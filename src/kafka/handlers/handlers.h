@@ -51,5 +51,38 @@ io::Task<ListOffsetsResponse> list_offsets(Context& context, ListOffsetsRequest 
 io::Task<OffsetForLeaderEpochResponse> offset_for_leader_epoch(Context& context,
                                                                OffsetForLeaderEpochRequest request);
 io::Task<InitProducerIdResponse> init_producer_id(Context& context, InitProducerIdRequest request);
+io::Task<AddPartitionsToTxnResponse> add_partitions_to_txn(Context& context,
+                                                           AddPartitionsToTxnRequest request);
+io::Task<AddOffsetsToTxnResponse> add_offsets_to_txn(Context& context,
+                                                     AddOffsetsToTxnRequest request);
+io::Task<EndTxnResponse> end_txn(Context& context, EndTxnRequest request);
+io::Task<TxnOffsetCommitResponse> txn_offset_commit(Context& context,
+                                                    TxnOffsetCommitRequest request);
+io::Task<WriteTxnMarkersResponse> write_txn_markers(Context& context,
+                                                    WriteTxnMarkersRequest request);
+io::Task<DescribeProducersResponse> describe_producers(Context& context,
+                                                       DescribeProducersRequest request);
+io::Task<DescribeTransactionsResponse> describe_transactions(Context& context,
+                                                             DescribeTransactionsRequest request);
+io::Task<ListTransactionsResponse> list_transactions(Context& context,
+                                                     ListTransactionsRequest request);
+
+// Groups.
+io::Task<FindCoordinatorResponse> find_coordinator(Context& context,
+                                                   FindCoordinatorRequest request);
+io::Task<OffsetCommitResponse> offset_commit(Context& context, OffsetCommitRequest request);
+io::Task<OffsetFetchResponse> offset_fetch(Context& context, OffsetFetchRequest request);
+io::Task<OffsetDeleteResponse> offset_delete(Context& context, OffsetDeleteRequest request);
+io::Task<JoinGroupResponse> join_group(Context& context, JoinGroupRequest request);
+io::Task<SyncGroupResponse> sync_group(Context& context, SyncGroupRequest request);
+io::Task<HeartbeatResponse> heartbeat(Context& context, HeartbeatRequest request);
+io::Task<ConsumerGroupHeartbeatResponse> consumer_group_heartbeat(
+    Context& context, ConsumerGroupHeartbeatRequest request);
+io::Task<ConsumerGroupDescribeResponse> consumer_group_describe(
+    Context& context, ConsumerGroupDescribeRequest request);
+io::Task<LeaveGroupResponse> leave_group(Context& context, LeaveGroupRequest request);
+io::Task<DescribeGroupsResponse> describe_groups(Context& context, DescribeGroupsRequest request);
+io::Task<ListGroupsResponse> list_groups(Context& context, ListGroupsRequest request);
+io::Task<DeleteGroupsResponse> delete_groups(Context& context, DeleteGroupsRequest request);
 
 }  // namespace millrace::kafka

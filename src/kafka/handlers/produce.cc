@@ -16,6 +16,13 @@ struct Append {
   std::shared_ptr<broker::Partition> partition;
   std::string_view batches;
   Answer* answer = nullptr;  // in the response, which does not move while appends run
+  bool transactional = false;
+};
+
+/// Whose transaction a request's batches are of.
+struct Transaction {
+  const std::optional<std::string>& id;
+  std::optional<broker::Producer> producer = {};  // of the first transactional batch
 };
 
 void refuse(Answer& answer, int16_t code, std::string message, int16_t version) {
@@ -24,17 +31,35 @@ void refuse(Answer& answer, int16_t code, std::string message, int16_t version) 
   if (version >= 8) answer.error_message = std::move(message);
 }
 
-/// What clients may not write, though the batch be sound: control batches, and transactions, which
-/// are not supported yet; and codecs that came after the version.
-bool acceptable(std::string_view bytes, int16_t version, Answer& answer) {
+/// A transactional batch is of a producer with a transactional id, and a request of one producer.
+bool acceptable(const log::BatchHeader& header, int16_t version, Transaction& transaction,
+                Answer& answer) {
+  const broker::Producer producer{header.producer_id, header.producer_epoch};
+  if (!transaction.id) {
+    refuse(answer, wire::kTransactionalIdAuthorizationFailed,
+           "a transactional batch needs a transactional id", version);
+    return false;
+  }
+  if (!transaction.producer) transaction.producer = producer;
+  if (producer == *transaction.producer) return true;
+  refuse(answer, wire::kInvalidProducerIdMapping,
+         "the transactional batches of a request are of one producer", version);
+  return false;
+}
+
+/// What clients may not write, though the batch be sound: control batches, and codecs that came
+/// after the version.
+bool acceptable(Append& append, int16_t version, Transaction& transaction) {
+  Answer& answer = *append.answer;
+  std::string_view bytes = append.batches;
   while (auto header = log::parse_batch_header(bytes)) {
     if (header->control()) {
       refuse(answer, wire::kInvalidRecord, "clients cannot write control batches", version);
       return false;
     }
     if (header->transactional()) {
-      refuse(answer, wire::kInvalidRequest, "transactions are not supported yet", version);
-      return false;
+      if (!acceptable(*header, version, transaction, answer)) return false;
+      append.transactional = true;
     }
     if (header->compression() == log::Compression::kZstd && version < 7) {
       refuse(answer, wire::kUnsupportedCompressionType, "zstd needs Produce version 7", version);
@@ -43,6 +68,55 @@ bool acceptable(std::string_view bytes, int16_t version, Answer& answer) {
     bytes.remove_prefix(std::min(header->total_bytes(), bytes.size()));
   }
   return true;
+}
+
+/// What a producer of the version understands of what the coordinator says. Source: KIP-890, and
+/// the mappings of Kafka's replica manager.
+int16_t refusal_code(const Error& error, int16_t version) {
+  constexpr int16_t kKnowsAbortable = 11;
+  switch (error.code) {
+    case ErrorCode::kProducerFenced:
+      return wire::kInvalidProducerEpoch;
+    case ErrorCode::kConcurrentTransactions:
+      return wire::kNotEnoughReplicas;  // it waits and tries again
+    case ErrorCode::kInvalidTransaction:
+      return version >= kKnowsAbortable ? wire::kTransactionAbortable : wire_code(error);
+    default:
+      return wire_code(error);
+  }
+}
+
+/// Leave to append what is transactional; what is not given leave is refused and taken out. The
+/// caller goes on to the appends at once, so that requests keep their order.
+io::Task<broker::Transactions::Admission> admit(Context& context, Transaction transaction,
+                                                std::vector<Append>& appends) {
+  constexpr int16_t kAddsPartitions = 12;  // transaction.version 2, KIP-890
+  const int16_t version = context.version();
+  std::vector<broker::Partition*> wanted;
+  std::vector<std::shared_ptr<broker::Partition>> kept;
+  for (const auto& append : appends) {
+    if (append.transactional) wanted.push_back(append.partition.get());
+  }
+  auto& transactions = context.transactions();
+  if (auto known = transactions.try_admit(*transaction.producer, wanted)) {
+    co_return std::move(*known);
+  }
+  for (const auto& append : appends) {
+    if (append.transactional) kept.push_back(append.partition);
+  }
+  auto admitted = co_await transactions.admit(*transaction.id, *transaction.producer,
+                                              std::move(kept), version >= kAddsPartitions);
+  size_t i = 0;
+  std::erase_if(appends, [&](const Append& append) {
+    if (!append.transactional) return false;
+    const size_t at = i++;
+    if (admitted && admitted->partitions[at]) return false;
+    const Error& why = admitted ? admitted->partitions[at].error() : admitted.error();
+    refuse(*append.answer, refusal_code(why, version), why.text, version);
+    return true;
+  });
+  if (!admitted) co_return broker::Transactions::Admission();
+  co_return std::move(admitted->admission);
 }
 
 io::Task<void> append(Append what, log::Ack ack, int16_t version) {
@@ -105,14 +179,13 @@ std::shared_ptr<broker::Partition> target(const broker::Topic* topic, int32_t in
   return topic->partitions[static_cast<size_t>(index)];
 }
 
-}  // namespace
-
-io::Task<Result<std::optional<ProduceResponse>>> produce(Context& context, ProduceRequest request) {
+/// What of `request` can be appended; the rest is refused in `response`.
+std::vector<Append> collect(Context& context, const ProduceRequest& request,
+                            Transaction& transaction, ProduceResponse& response) {
   const int16_t version = context.version();
   const bool by_id = version >= 13;
   const bool acks_known =
       request.acks == kAcksAll || request.acks == kAcksLeader || request.acks == kAcksNone;
-  ProduceResponse response;
   response.responses.resize(request.topic_data.size());
   std::vector<Append> appends;
   for (size_t t = 0; t < request.topic_data.size(); ++t) {
@@ -130,19 +203,48 @@ io::Task<Result<std::optional<ProduceResponse>>> produce(Context& context, Produ
       if (!partition) continue;
       if (!acks_known) {
         refuse(answer, wire::kInvalidRequiredAcks, "acks is -1, 0 or 1", version);
-      } else if (request.transactional_id) {
-        refuse(answer, wire::kInvalidRequest, "transactions are not supported yet", version);
       } else if (!data.records || data.records->bytes().empty()) {
         refuse(answer, wire::kInvalidRecord, "no records", version);
-      } else if (acceptable(data.records->bytes(), version, answer)) {
-        appends.push_back({std::move(partition), data.records->bytes(), &answer});
+      } else {
+        Append append{std::move(partition), data.records->bytes(), &answer};
+        if (acceptable(append, version, transaction)) appends.push_back(std::move(append));
       }
     }
   }
+  return appends;
+}
+
+/// Appends as part of a transaction, and answers when the transaction durably holds the partitions.
+io::Task<void> append_admitted(Context& context, Transaction transaction,
+                               std::vector<Append> appends, log::Ack ack) {
+  auto admission = co_await admit(context, transaction, appends);
+  std::vector<Answer*> answers;
+  for (const auto& append : appends) {
+    if (append.transactional) answers.push_back(append.answer);
+  }
+  if (!appends.empty()) co_await append_all(context, std::move(appends), ack);
+  auto recorded = co_await context.transactions().recorded(admission);
+  if (recorded) co_return;
+  for (Answer* answer : answers) {
+    if (answer->error_code != wire::kNone) continue;
+    refuse(*answer, wire_code(recorded.error()), recorded.error().text, context.version());
+  }
+}
+
+}  // namespace
+
+io::Task<Result<std::optional<ProduceResponse>>> produce(Context& context, ProduceRequest request) {
+  ProduceResponse response;
+  Transaction transaction{request.transactional_id};
+  auto appends = collect(context, request, transaction, response);
   // An ack says that the records are kept, acks=1 as acks=all: there is one replica, and a topic
   // that would rather be fast says durability='os'.
   const auto ack = request.acks == kAcksNone ? log::Ack::kWritten : log::Ack::kDurable;
-  if (!appends.empty()) co_await append_all(context, std::move(appends), ack);
+  if (transaction.producer) {
+    co_await append_admitted(context, transaction, std::move(appends), ack);
+  } else if (!appends.empty()) {
+    co_await append_all(context, std::move(appends), ack);
+  }
 
   if (request.acks != kAcksNone) {
     co_return Result<std::optional<ProduceResponse>>(std::move(response));
