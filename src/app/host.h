@@ -1,5 +1,6 @@
 #pragma once
 
+#include "app/system_tables.h"
 #include "flow/flows.h"
 #include "sql/relation.h"
 #include "table/tables.h"
@@ -9,17 +10,20 @@ namespace millrace::app {
 /// Gives sql what lives above it: tables' rows, and views' dataflows.
 class NodeHost : public sql::Host {
  public:
-  NodeHost(table::Tables& tables, flow::Flows& flows) : tables_(tables), flows_(flows) {}
+  NodeHost(table::Tables& tables, flow::Flows& flows, SystemSources sources)
+      : tables_(tables), flows_(flows), sources_(sources) {}
 
   std::shared_ptr<sql::Relation> relation(const catalog::Object& object) override;
   Result<> check_view(const catalog::Object& view) override;
   Result<> created(const catalog::Object& object) override;
   Result<> dropping(const catalog::Object& object) override;
+  std::vector<sql::SystemTable> system_tables() override { return app::system_tables(sources_); }
   Result<std::string> explain(const catalog::Object& object) override;
 
  private:
   table::Tables& tables_;
   flow::Flows& flows_;
+  const SystemSources sources_;
 };
 
 }  // namespace millrace::app

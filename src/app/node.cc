@@ -158,7 +158,8 @@ Result<> Node::Parts::serve_objects() {
   flow::Flows::Options flow_options;
   flow_options.lanes = options.cores;
   flows = flow::Flows::make(*runtime, *env, *broker, *engine, flow_options);
-  host = std::make_unique<NodeHost>(*tables, *flows);
+  SystemSources sources{runtime->shard(0), *broker, *groups, *transactions, *share_groups, *quotas};
+  host = std::make_unique<NodeHost>(*tables, *flows, sources);
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();
   for (const auto* object : in_dependency_order(*snapshot)) {

@@ -2,6 +2,7 @@
 
 #include <duckdb.hpp>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,6 +75,15 @@ class Relation {
   virtual Result<uint64_t> apply(std::vector<Change> changes) = 0;
 };
 
+/// A table that shows what the node is doing, read as `millrace.<name>`: its rows are made when it
+/// is asked for.
+struct SystemTable {
+  std::string name;  // one of those in detail/system_tables.cc
+  std::vector<RelationColumn> columns;
+  /// Rows of values, one for each column and of its type. Called from a pool thread; may block.
+  std::function<Result<std::vector<std::vector<duckdb::Value>>>()> rows;
+};
+
 /// Where relations that live above sql come from, and who must know when objects come and go. `app`
 /// fills it with table and flow. Called from pool threads; may block.
 class Host {
@@ -88,6 +98,8 @@ class Host {
   virtual Result<> created(const catalog::Object& object) = 0;
   /// The object is about to go: stop using its log and inputs.
   virtual Result<> dropping(const catalog::Object& object) = 0;
+  /// What stands beside sql, as tables.
+  virtual std::vector<SystemTable> system_tables() { return {}; }
   /// How a materialized view is kept, for EXPLAIN: its dataflow as text. Errors: kNotSupported.
   virtual Result<std::string> explain(const catalog::Object& object) {
     return Error{ErrorCode::kNotSupported,

@@ -20,6 +20,7 @@
 #include "sql/detail/errors.h"
 #include "sql/detail/storage.h"
 #include "sql/detail/tree.h"
+#include "sql/detail/system_tables.h"
 #include "sql/detail/windows.h"
 
 namespace millrace::sql {
@@ -236,6 +237,7 @@ void adapt(duckdb::SQLStatement& statement, const SessionFacts& facts,
            const std::vector<duckdb::LogicalType>& parameter_types) {
   keep_inside(statement);
   rewrite_windows(statement);
+  rewrite_system_tables(statement);
   Adapter(facts, parameter_types).statement(statement);
 }
 

@@ -5,6 +5,7 @@
 #include <duckdb/parser/tableref/basetableref.hpp>
 
 #include "sql/detail/errors.h"
+#include "sql/detail/system_tables.h"
 #include "sql/detail/tree.h"
 #include "sql/detail/windows.h"
 
@@ -46,6 +47,7 @@ duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& quer
   auto select = duckdb::unique_ptr_cast<duckdb::SQLStatement, duckdb::SelectStatement>(
       std::move(parser.statements[0]));
   rewrite_windows(*select);
+  rewrite_system_tables(*select);
   return select;
 }
 

@@ -17,6 +17,7 @@
 #include "sql/detail/parse.h"
 #include "sql/detail/scan.h"
 #include "sql/detail/schema_entry.h"
+#include "sql/detail/system_tables.h"
 #include "sql/format.h"
 
 namespace millrace::sql {
@@ -308,6 +309,7 @@ std::shared_ptr<duckdb::DuckDB> open_instance(Core& core, const InstanceOptions&
   extension->storage_info = duckdb::make_shared_ptr<ExtensionInfo>(core, options.planning);
   duckdb::StorageExtension::Register(config, kDatabaseName, std::move(extension));
   auto instance = std::make_shared<duckdb::DuckDB>(kDatabaseName, &config);
+  register_system_tables(*instance, core, options.planning);
   duckdb::Connection connection(*instance);
   // A view's rows must not depend on where the node runs.
   std::string settings = "SET GLOBAL TimeZone = 'UTC';";

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <vector>
+
+#include "broker/groups.h"
+#include "broker/quotas.h"
+#include "broker/share_groups.h"
+#include "broker/transactions.h"
+#include "sql/relation.h"
+
+namespace millrace::app {
+
+/// What the system tables show. All of it outlives them.
+struct SystemSources {
+  io::Shard& shard;  // to wait on
+  broker::Broker& broker;
+  broker::Groups& groups;
+  broker::Transactions& transactions;
+  broker::ShareGroups& share_groups;
+  broker::Quotas& quotas;
+};
+
+/// millrace.topics, .partitions, .groups, .members, .offsets, .transactions, .quotas: docs/sql.md
+/// lists their columns.
+std::vector<sql::SystemTable> system_tables(SystemSources sources);
+
+}  // namespace millrace::app
