@@ -109,6 +109,7 @@ class Simulation {
     for (auto& client : clients_) {
       if (random_() % 4) shard_.spawn(gate, act(client));
     }
+    shard_.spawn(gate, follow());
     if (crash_) {
       for (size_t turns = random_() % 80; turns > 0; --turns) {
         auto turn = Turn{shard_};
@@ -117,6 +118,18 @@ class Simulation {
       env_.files().forget_unsynced(random_());
     }
     co_await gate.close();
+  }
+
+  /// A reader of committed records that reads on and on, through all lives.
+  io::Task<void> follow() {
+    for (int reads = static_cast<int>(random_() % 20); reads > 0; --reads) {
+      auto chunk = co_await log_->read(followed_to_, 1 + random_() % 800, Isolation::kCommitted);
+      auto turn = Turn{shard_};
+      co_await turn;
+      if (!chunk) continue;  // the disk
+      add_committed(*chunk, followed_to_, followed_);
+      followed_to_ = chunk->next_offset;
+    }
   }
 
   io::Task<void> act(Client& client) {
@@ -290,6 +303,8 @@ class Simulation {
     }
     ASSERT_LE(stable, first_undecided);
     ASSERT_EQ(committed, expected);
+    ASSERT_LE(followed_.size(), committed.size());
+    ASSERT_TRUE(std::equal(followed_.begin(), followed_.end(), committed.begin()));
     const bool ended =
         std::ranges::none_of(clients_, [](const Client& c) { return c.marker.has_value(); });
     if (ended) ASSERT_EQ(stable, first_undecided);
@@ -338,6 +353,8 @@ class Simulation {
   std::unique_ptr<PartitionLog> log_;
   std::vector<Client> clients_;
   std::vector<Found> seen_;
+  std::vector<std::string> followed_;
+  Offset followed_to_ = 0;
   bool crash_ = false;
   size_t digest_ = 14695981039346656037u;
 };
