@@ -111,7 +111,7 @@ io::Task<void> Connection::execute_one(Request& request) {
     co_return;
   }
   request.context.emplace(
-      Context{services_, socket_.shard(), gate_, hurry_, ending_, std::move(header)});
+      Context{services_, socket_.shard(), gate_, hurry_, ending_, std::move(header), socket_.peer()});
   auto answer = co_await dispatch(*request.context, in);
   finish(request, std::move(answer));
 }

@@ -48,6 +48,7 @@ struct Context {
   io::Signal& hurry;  // notified when the connection ends: long polls answer
   const bool& ending;
   RequestHeader header;
+  std::string_view peer = {};  // the client's address, with its port
 
   broker::Broker& broker() const { return services.broker; }
   broker::Groups& groups() const { return services.coordinators.groups; }
