@@ -27,7 +27,7 @@ Error too_large(size_t bytes_max) {
 size_t grow(std::string& out, size_t used, size_t bytes_max) {
   if (used == out.size()) {
     const size_t wanted = std::min(std::max(used * 2, kChunk), bytes_max + 1);
-    out.resize_and_overwrite(wanted, [](char*, size_t n) { return n; });
+    out.resize_and_overwrite(wanted, [wanted](char*, size_t) { return wanted; });
   }
   return out.size() - used;
 }
@@ -49,6 +49,12 @@ std::string gzip(std::string_view bytes, int level) {
 }
 
 Result<std::string> gunzip(std::string_view bytes, size_t bytes_max) {
+  // The last four bytes tell how much the last member holds: too much is refused unseen.
+  uint32_t told = 0;
+  for (size_t i = 0; i < 4 && bytes.size() >= 18; ++i) {
+    told = told << 8 | static_cast<uint8_t>(bytes[bytes.size() - 1 - i]);
+  }
+  if (told > bytes_max) return too_large(bytes_max);
   z_stream z{};
   if (::inflateInit2(&z, 15 + 16) != Z_OK) return damaged("gzip", "no memory");
   const std::unique_ptr<z_stream, int (*)(z_stream*)> owner(&z, ::inflateEnd);
@@ -86,7 +92,9 @@ Result<> unsnap_block(std::string_view block, size_t bytes_max, std::string& out
                                            : damaged("snappy", "the length is impossible");
   }
   const size_t before = out.size();
-  out.resize_and_overwrite(before + length, [](char*, size_t n) { return n; });
+  // The string may have more room than was asked for, and says so: the length is ours.
+  const size_t after = before + length;
+  out.resize_and_overwrite(after, [after](char*, size_t) { return after; });
   if (!snappy::RawUncompress(block.data(), block.size(), out.data() + before)) {
     return damaged("snappy", "a block does not decode");
   }
@@ -135,9 +143,14 @@ Result<std::string> unlz4(std::string_view bytes, size_t bytes_max) {
   }
   const std::unique_ptr<LZ4F_dctx, size_t (*)(LZ4F_dctx*)> owner(context,
                                                                  ::LZ4F_freeDecompressionContext);
+  LZ4F_frameInfo_t told{};
+  size_t head = bytes.size();
+  size_t hint = ::LZ4F_getFrameInfo(context, &told, bytes.data(), &head);
+  if (::LZ4F_isError(hint)) return damaged("lz4", ::LZ4F_getErrorName(hint));
+  if (told.contentSize > bytes_max) return too_large(bytes_max);
+  bytes.remove_prefix(head);
   std::string out;
   size_t used = 0;
-  size_t hint = 1;
   while (hint != 0) {
     size_t made = grow(out, used, bytes_max);
     size_t taken = bytes.size();
@@ -166,6 +179,8 @@ Result<std::string> unzstd(std::string_view bytes, size_t bytes_max) {
                                                                    ::ZSTD_freeDCtx);
   // The window is memory too: 128 MiB, what the library itself allows by default.
   ::ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, 27);
+  const auto told = ::ZSTD_getFrameContentSize(bytes.data(), bytes.size());
+  if (told < ZSTD_CONTENTSIZE_ERROR && told > bytes_max) return too_large(bytes_max);
   ZSTD_inBuffer in{bytes.data(), bytes.size(), 0};
   std::string out;
   size_t used = 0;

@@ -27,6 +27,15 @@ TEST_P(EveryCodec, GivesBackWhatItTook) {
   }
 }
 
+TEST_P(EveryCodec, GivesBackWhatIsShort) {
+  for (size_t size = 0; size < 300; ++size) {
+    const auto text = some_text(size);
+    const auto back = decompress(GetParam(), compress(GetParam(), text, 1), kMax);
+    ASSERT_TRUE(back) << back.error().text;
+    ASSERT_EQ(*back, text);
+  }
+}
+
 TEST_P(EveryCodec, StopsAtTheLimit) {
   const auto bomb = compress(GetParam(), std::string(64 * kMax, 'x'));
   const auto out = decompress(GetParam(), bomb, kMax);

@@ -33,6 +33,8 @@ PartitionLogImpl::PartitionLogImpl(io::Env& env, io::Shard& shard, std::string p
       shard_(shard),
       path_(std::move(path)),
       config_(config),
+      dedup_turn_(shard),
+      dedup_settled_(shard),
       cleaning_(shard),
       moved_(shard),
       idle_(shard),
@@ -42,6 +44,8 @@ PartitionLogImpl::PartitionLogImpl(io::Env& env, io::Shard& shard, std::string p
       appended_records_(
           env.metrics().counter("millrace_log_appended_records_total", "Records appended")),
       writes_(env.metrics().counter("millrace_log_writes_total", "Writes to segment files")),
+      corrupt_batches_(env.metrics().counter("millrace_log_corrupt_batches_total",
+                                             "Damaged record batches that were met")),
       sync_seconds_(sync_histogram(env.metrics())),
       compactions_(env.metrics().counter("millrace_log_compactions_total", "Compactions")),
       compaction_bytes_before_(env.metrics().counter("millrace_log_compaction_bytes_before_total",

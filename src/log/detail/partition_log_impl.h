@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -149,6 +150,10 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<bool>> load_clean(const std::vector<std::string>& names);
   io::Task<Result<>> recover();
   io::Task<Result<>> recover_tail();
+  io::Task<void> note_synced(Segment::Durable durable);
+  io::Task<Segment::Durable> load_synced(const Segment& last);
+  void report_damage(const Segment& last, const Segment::Durable& durable);
+  void report_corrupt(const Segment& segment, uint64_t position);
   Result<> save_start(Offset start);
   Result<> load_start();
   void sweep(const std::vector<std::string>& names);
@@ -196,6 +201,10 @@ class PartitionLogImpl final : public PartitionLog {
   size_t synced_together_ = 0;                       // appends that the last sync served
   std::chrono::steady_clock::duration sync_time_{};  // of late, smoothed
   bool roll_begun_ = false;                          // and must end before the next append
+  Offset noted_base_ = -1;                           // what the file `synced` says
+  uint64_t noted_position_ = 0;
+  TimestampMs noted_ms_ = 0;
+  std::set<std::pair<Offset, uint64_t>> reported_corrupt_;
   bool tail_dirty_ = false;           // bytes of a failed write may stand after the active's end
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth
@@ -222,6 +231,7 @@ class PartitionLogImpl final : public PartitionLog {
   Metrics::Counter& appended_bytes_;
   Metrics::Counter& appended_records_;
   Metrics::Counter& writes_;
+  Metrics::Counter& corrupt_batches_;
   Metrics::Histogram& sync_seconds_;
   Metrics::Counter& compactions_;
   Metrics::Counter& compaction_bytes_before_;

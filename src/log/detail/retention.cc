@@ -97,6 +97,9 @@ io::Task<Result<>> PartitionLogImpl::truncate_to(Offset offset) {
     MR_CO_TRY(active().remove());
     segments_.pop_back();
   }
+  // It may tell of what goes now.
+  if (env_.files().exists(path_ + "/synced")) MR_CO_TRY(env_.files().remove(path_ + "/synced"));
+  noted_base_ = -1;
   MR_CO_TRY(env_.files().sync_folder(path_));
   MR_CO_TRY(auto* file, last.file());
   MR_CO_TRY(co_await file->truncate(cut.size));
@@ -163,7 +166,9 @@ io::Task<Result<TimeOffset>> PartitionLogImpl::max_timestamp() {
   if (best.offset < start_offset_ || best.offset >= high_watermark_) {
     co_return co_await scan_max_timestamp();
   }
-  co_return co_await find_timestamp(best.offset, best.timestamp);
+  MR_CO_TRY(const auto found, co_await find_timestamp(best.offset, best.timestamp));
+  if (found.offset >= 0) co_return found;
+  co_return co_await scan_max_timestamp();  // it was that of a batch without records
 }
 
 io::Task<Result<TimeOffset>> PartitionLogImpl::scan_max_timestamp() {

@@ -336,6 +336,8 @@ io::Task<void> PartitionLogImpl::sync_written() {
       break;
     }
     sync_time_ = (sync_time_ * 7 + (std::chrono::steady_clock::now() - start)) / 8;
+    const Group& last = unsynced_[groups - 1];
+    const Segment::Durable durable{last.position, last.end};
     synced_together_ = 0;
     for (; groups > 0; --groups) {
       const Group group = std::move(unsynced_.front());
@@ -344,6 +346,7 @@ io::Task<void> PartitionLogImpl::sync_written() {
       advance(group.end, group.position);
       for (auto* pending : group.waiting) finish(*pending, pending->answer);
     }
+    co_await note_synced(durable);
   }
   syncing_ = false;
   if (sync_failed_) wake_writer();
