@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -34,6 +35,9 @@ struct ConsumerHeartbeat {
   std::string client_id;
   std::string client_host;
   bool member_id_required = false;  // from version 1 on members make their id (KIP-1082)
+  // What the group's options say (KIP-848).
+  std::chrono::milliseconds session_timeout = std::chrono::seconds(45);
+  std::chrono::milliseconds heartbeat_interval = std::chrono::seconds(5);
 };
 
 struct ConsumerHeartbeatAnswer {

@@ -6,6 +6,7 @@
 
 #include "base/logging.h"
 #include "broker/detail/classic_group.h"
+#include "broker/detail/consumer_group.h"
 #include "broker/detail/groups_impl.h"
 
 namespace millrace::broker {
@@ -29,6 +30,7 @@ GroupsImpl::GroupsImpl(io::Runtime& runtime, io::Env& env, Broker& broker, Group
       options_(std::move(options)),
       home_(runtime.shard(0)),
       journal_(Journal::make(env, broker, kTopic)),
+      topics_watch_(broker),
       timers_changed_(home_),
       write_ended_(home_) {}
 
@@ -126,6 +128,7 @@ io::Task<void> GroupsImpl::keep_time() {
 
 struct GroupsImpl::Loaded {
   std::map<std::string, std::string> groups;  // classic groups' records, by id
+  std::map<std::string, std::shared_ptr<ConsumerGroup>> consumer_groups;
   std::optional<Error> failed;
 };
 
@@ -141,7 +144,13 @@ Result<> GroupsImpl::load_entry(std::string_view key, std::optional<std::string_
     }
     return {};
   }
-  if (what.kind == Kind::kOther) return {};
+  if (what.kind == Kind::kOther) {
+    const auto id = ConsumerGroup::group_of(key);
+    if (!id) return {};
+    auto& group = loaded.consumer_groups[*id];
+    if (!group) group = std::make_shared<ConsumerGroup>(*id);
+    return group->load(key, value);
+  }
   GroupOffsets& offsets = find_or_make(what.group).offsets;
   if (!value) {
     if (what.kind == Kind::kOffset) {
@@ -176,6 +185,11 @@ io::Task<Result<>> GroupsImpl::start() {
   for (const auto& [id, record] : loaded.groups) {
     MR_CO_TRY(auto group, ClassicGroup::load(id, env_, options_, record, now));
     find_or_make(id).group = std::move(group);
+  }
+  for (const auto& [id, group] : loaded.consumer_groups) {
+    if (group->idle()) continue;  // it became another, or was removed
+    group->resume(now);
+    find_or_make(id).group = group;
   }
   std::vector<std::string> ids;
   for (auto& [id, entry] : entries_) {

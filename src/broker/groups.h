@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "broker/consumer_group.h"
 
 namespace millrace::broker {
 
@@ -227,7 +228,15 @@ class Groups {
   virtual io::Task<Result<std::vector<Result<>>>> leave(std::string group,
                                                         std::vector<LeavingMember> members) = 0;
 
-  // ---- the consumer protocol (KIP-848): its calls stand here
+  // ---- the consumer protocol (KIP-848)
+
+  /// Joins, goes on or leaves; answers when what has changed by it is durable, and never waits for
+  /// other members. Errors: kInvalidArgument, kUnsupportedAssignor, kInvalidRegex, kGroupNotFound
+  /// (also: of another protocol, with members), kGroupFull, kUnknownMember, kFencedMemberEpoch,
+  /// kFencedInstance, kUnreleasedInstance, those of Journal::put().
+  virtual io::Task<Result<ConsumerHeartbeatAnswer>> heartbeat(ConsumerHeartbeat request) = 0;
+  /// Errors: kGroupNotFound (also: of another protocol).
+  virtual io::Task<Result<ConsumerGroupInfo>> describe_consumer(std::string group) = 0;
 
   // ---- what there is
 

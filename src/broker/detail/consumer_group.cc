@@ -88,13 +88,13 @@ Result<ConsumerHeartbeatAnswer> ConsumerGroup::heartbeat(const ConsumerHeartbeat
   if (epoch_ > assignment_epoch_) assign();
   reconcile(*slot, request.owned, now);
   if (member != before) dirty_.insert(member.id);
-  slot->session_end = now + options_.session_timeout;
+  slot->session_end = now + request.session_timeout;
   wake_at(slot->session_end);
 
   ConsumerHeartbeatAnswer answer;
   answer.member_id = member.id;
   answer.member_epoch = member.epoch;
-  answer.heartbeat_interval_ms = static_cast<int32_t>(options_.heartbeat_interval.count());
+  answer.heartbeat_interval_ms = static_cast<int32_t>(request.heartbeat_interval.count());
   // One who speaks with the epoch before has not had the answer with the assignment of this one.
   const bool lost = request.member_epoch != before.epoch;
   if (is_full(request) || lost || member.assigned != before.assigned) {
@@ -176,10 +176,10 @@ Result<ConsumerGroup::Slot*> ConsumerGroup::enter(const ConsumerHeartbeat& reque
     }
   }
   if (const auto at = members_.find(request.member_id); at != members_.end()) return &at->second;
-  if (members_.size() >= options_.members_max) {
+  if (members_.size() >= members_max_) {
     return Error{ErrorCode::kGroupFull,
                  fmt::format("The consumer group has reached its maximum capacity of {} members.",
-                             options_.members_max)};
+                             members_max_)};
   }
   Slot& slot = members_[request.member_id];
   slot.member.id = request.member_id;

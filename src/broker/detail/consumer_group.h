@@ -13,13 +13,6 @@
 
 namespace millrace::broker::detail {
 
-/// What a group of the consumer protocol may be told by its configuration. Source: KIP-848.
-struct ConsumerGroupOptions {
-  std::chrono::milliseconds session_timeout = std::chrono::seconds(45);
-  std::chrono::milliseconds heartbeat_interval = std::chrono::seconds(5);
-  size_t members_max = std::numeric_limits<int32_t>::max();
-};
-
 /// A member of a group of the consumer protocol: its subscription, what it should have, what it
 /// has.
 struct ConsumerMember {
@@ -60,8 +53,8 @@ class ConsumerGroup final : public Group {
  public:
   using Topics = std::shared_ptr<const TopicsImage>;
 
-  ConsumerGroup(std::string id, ConsumerGroupOptions options)
-      : id_(std::move(id)), options_(options) {}
+  explicit ConsumerGroup(std::string id, size_t members_max = std::numeric_limits<int32_t>::max())
+      : id_(std::move(id)), members_max_(members_max) {}
 
   /// Joins, goes on or leaves. `request` has a member id and has passed validate(). Errors:
   /// kInvalidArgument, kGroupFull, kUnknownMember, kFencedMemberEpoch, kFencedInstance,
@@ -72,7 +65,8 @@ class ConsumerGroup final : public Group {
   static Result<> validate(const ConsumerHeartbeat& request);
 
   ConsumerGroupInfo info() const;
-  void set_options(ConsumerGroupOptions options) { options_ = options; }
+  /// Calls `done` when what has changed until now is durable, or could not be made so.
+  void when_written(std::move_only_function<void(const Result<>&)> done);
 
   GroupType type() const override { return GroupType::kConsumer; }
   bool empty() const override { return members_.empty(); }
@@ -90,7 +84,7 @@ class ConsumerGroup final : public Group {
   void tick(Clock::time_point now) override;
   std::vector<Write> take_writes() override;
   std::vector<Journal::Entry> tombstones() const override;
-  void refuse_all(const Error&) override {}  // nobody waits
+  void refuse_all(const Error&) override {}  // whoever waits waits for a write, which ends
 
   // ---- the journal (docs/kafka.md)
 
@@ -148,7 +142,7 @@ class ConsumerGroup final : public Group {
   Result<> load_member(const std::string& id, std::optional<std::string_view> value);
 
   const std::string id_;
-  ConsumerGroupOptions options_;
+  const size_t members_max_;
   Topics topics_;  // as of the last heartbeat; null before
   uint64_t seen_version_ = 0;
   uint64_t topics_hash_ = 0;  // of subscriptions() as of the current epoch
@@ -162,6 +156,7 @@ class ConsumerGroup final : public Group {
   std::optional<Clock::time_point> next_;
   std::set<std::string> dirty_;  // member ids, gone or changed, to be written
   bool group_dirty_ = false;
+  std::vector<std::move_only_function<void(const Result<>&)>> waiting_;  // for the next write
 };
 
 }  // namespace millrace::broker::detail

@@ -243,16 +243,24 @@ std::vector<Group::Write> ConsumerGroup::take_writes() {
                                 : member_entry(at->second.member));
   }
   // What could not be written is written with the next change, as it is then.
-  write.done = [this, ids = std::move(dirty_), whole = group_dirty_](const Result<>& written) {
+  write.done = [this, ids = std::move(dirty_), whole = group_dirty_,
+                waiting = std::move(waiting_)](const Result<>& written) mutable {
+    for (auto& done : waiting) done(written);
     if (written) return;
     dirty_.insert(ids.begin(), ids.end());
     group_dirty_ = group_dirty_ || whole;
   };
+  waiting_.clear();
   dirty_.clear();
   group_dirty_ = false;
   std::vector<Write> out;
   out.push_back(std::move(write));
   return out;
+}
+
+void ConsumerGroup::when_written(std::move_only_function<void(const Result<>&)> done) {
+  if (!group_dirty_ && dirty_.empty()) return done(Result<>());
+  waiting_.push_back(std::move(done));
 }
 
 std::vector<Journal::Entry> ConsumerGroup::tombstones() const {
@@ -272,7 +280,10 @@ Result<> ConsumerGroup::load(std::string_view key, std::optional<std::string_vie
   const auto read = read_key(key);
   if (!read) return corrupt(key);
   if (read->member) return load_member(*read->member, value);
-  if (!value) return {};
+  if (!value) {
+    epoch_ = 0;
+    return {};
+  }
   Reader in(*value);
   epoch_ = in.small_number("epoch");
   assignment_epoch_ = in.small_number("assignment_epoch");
@@ -317,7 +328,7 @@ void ConsumerGroup::resume(Clock::time_point now) {
     slot.fresh = false;
     set_owned(slot.member.assigned, true);
     set_owned(slot.member.revoking, true);
-    slot.session_end = now + options_.session_timeout;
+    slot.session_end = now + ConsumerHeartbeat{}.session_timeout;
     wake_at(slot.session_end);
     if (slot.member.state == ConsumerMember::State::kUnrevoked) {
       slot.rebalance_end = now + slot.member.rebalance_timeout;

@@ -11,8 +11,11 @@
 #include "base/io/signal.h"
 #include "broker/detail/group.h"
 #include "broker/detail/group_offsets.h"
+#include "broker/detail/topics_image.h"
 
 namespace millrace::broker::detail {
+
+class ConsumerGroup;
 
 /// The registry of groups, at home on one shard. Every public call crosses to it; what ends with
 /// _here runs on it.
@@ -40,6 +43,8 @@ class GroupsImpl final : public Groups {
   io::Task<Result<>> heartbeat(std::string group, GroupCaller caller) override;
   io::Task<Result<std::vector<Result<>>>> leave(std::string group,
                                                 std::vector<LeavingMember> members) override;
+  io::Task<Result<ConsumerHeartbeatAnswer>> heartbeat(ConsumerHeartbeat request) override;
+  io::Task<Result<ConsumerGroupInfo>> describe_consumer(std::string group) override;
   io::Task<std::vector<GroupInfo>> list() override;
   io::Task<Result<GroupInfo>> describe(std::string group) override;
   io::Task<Result<>> remove(std::string group) override;
@@ -129,7 +134,12 @@ class GroupsImpl final : public Groups {
   io::Task<Result<>> heartbeat_here(std::string group, GroupCaller caller);
   io::Task<Result<Outcomes>> leave_here(std::string group, std::vector<LeavingMember> members);
 
-  // ---- the consumer protocol
+  // ---- the consumer protocol: detail/group_consumer_calls.cc
+
+  io::Task<Result<ConsumerHeartbeatAnswer>> consumer_heartbeat_here(ConsumerHeartbeat request);
+  io::Task<Result<ConsumerGroupInfo>> describe_consumer_here(std::string group);
+  /// The group that the heartbeat is for; one that joins may make it. The heartbeat is valid.
+  Result<ConsumerGroup*> consumer_group_for(const ConsumerHeartbeat& request);
 
   // ---- admin and time
 
@@ -145,6 +155,7 @@ class GroupsImpl final : public Groups {
   const GroupOptions options_;
   io::Shard& home_;
   const std::unique_ptr<Journal> journal_;
+  TopicsWatch topics_watch_;
   io::Gate gate_;  // timers, writes, and calls that wait
   Entries entries_;
   // Groups in which a producer's transaction has staged offsets.

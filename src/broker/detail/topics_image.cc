@@ -11,6 +11,7 @@ namespace {
 
 /// Of one compiled pattern; a pattern that needs more is refused.
 constexpr int64_t kPatternBytesMax = 1 << 20;
+constexpr auto kLookInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -30,7 +31,10 @@ const TopicsImage::Entry* TopicsImage::find(const Uuid& id) const {
   return at == by_id_.end() ? nullptr : &entries_[at->second];
 }
 
-std::shared_ptr<const TopicsImage> TopicsWatch::image() {
+std::shared_ptr<const TopicsImage> TopicsWatch::image(std::chrono::steady_clock::time_point now,
+                                                      bool fresh) {
+  if (image_ && !fresh && now - looked_ < kLookInterval) return image_;
+  looked_ = now;
   auto topics = broker_.list();
   // A topic that changes is another object.
   if (image_ && topics == topics_) return image_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -43,11 +44,13 @@ class TopicsImage {
 class TopicsWatch {
  public:
   explicit TopicsWatch(const Broker& broker) : broker_(broker) {}
-  /// The image as of now. Cheap when nothing has changed: some 10 ns a topic.
-  std::shared_ptr<const TopicsImage> image();
+  /// The image as of now or, unless it must be `fresh`, as of some 100 ms ago. To find that nothing
+  /// has changed takes some 10 ns a topic.
+  std::shared_ptr<const TopicsImage> image(std::chrono::steady_clock::time_point now, bool fresh);
 
  private:
   const Broker& broker_;
+  std::chrono::steady_clock::time_point looked_;
   std::vector<std::shared_ptr<const Topic>> topics_;
   std::shared_ptr<const TopicsImage> image_;
 };
