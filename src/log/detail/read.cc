@@ -15,14 +15,14 @@ constexpr size_t kCrcFrom = 21;
 constexpr size_t kLoadedSealed = 2;
 
 /// The whole batches at the front of `bytes` from the one that holds `from` on: at least one when
-/// there is one, else up to `bytes_max`.
+/// there is one, else up to `bytes_max`. No record is at or past `end`.
 struct Picked {
   size_t skip = 0;    // bytes before them
   size_t bytes = 0;   // of them
   size_t wanted = 0;  // bytes needed from the front for the next whole batch; 0: the limit is met
   Offset next = 0;
 };
-Result<Picked> pick(std::string_view bytes, Offset from, size_t bytes_max) {
+Result<Picked> pick(std::string_view bytes, Offset from, size_t bytes_max, Offset end) {
   Picked picked;
   picked.next = from;
   for (size_t at = 0;;) {
@@ -32,7 +32,10 @@ Result<Picked> pick(std::string_view bytes, Offset from, size_t bytes_max) {
       return picked;
     }
     const auto header = parse_batch_header(rest);
-    if (!header) return Error{ErrorCode::kCorruptRecord, fmt::format("{}", at)};
+    // No CRC covers the offset.
+    const bool good = header && header->last_offset() < end;
+    if (!good && picked.bytes > 0) return picked;  // who reads on will hear of it
+    if (!good) return Error{ErrorCode::kCorruptRecord, fmt::format("{}", at)};
     const size_t total = header->total_bytes();
     const bool before = header->last_offset() < from;
     if (!before && picked.bytes > 0 && picked.bytes + total > bytes_max) return picked;
@@ -47,6 +50,7 @@ Result<Picked> pick(std::string_view bytes, Offset from, size_t bytes_max) {
     }
     if (load_be<uint32_t>(rest.data() + kCrcAt) !=
         crc32c(rest.substr(kCrcFrom, total - kCrcFrom))) {
+      if (picked.bytes > 0) return picked;
       return Error{ErrorCode::kCorruptRecord, fmt::format("{}", at - total)};
     }
     picked.bytes += total;
@@ -60,6 +64,13 @@ Segment& PartitionLogImpl::segment_of(Offset offset) {
   const auto base = [](const auto& segment) { return segment->base(); };
   const auto after = std::ranges::upper_bound(segments_, offset, {}, base);
   return after == segments_.begin() ? *segments_.front() : **std::prev(after);
+}
+
+/// One past the last record that `segment` may hold.
+Offset PartitionLogImpl::end_of(const Segment& segment) const {
+  const auto after = std::ranges::upper_bound(segments_, segment.base(), {},
+                                              [](const auto& each) { return each->base(); });
+  return after == segments_.end() ? end_offset_ : (*after)->base();
 }
 
 uint64_t PartitionLogImpl::visible(const Segment& segment) const {
@@ -81,7 +92,7 @@ io::Task<Result<ReadResult>> PartitionLogImpl::read(Offset from, size_t bytes_ma
     for (bool found = false; !found;) {
       Segment& segment = segment_of(at);
       const Reading reading(segment);
-      MR_CO_TRY(found, co_await read_segment(segment, from, bytes_max, out));
+      MR_CO_TRY(found, co_await read_segment(segment, at, bytes_max, out));
       if (found) break;
       const auto after = std::ranges::upper_bound(segments_, segment.base(), {},
                                                   [](const auto& s) { return s->base(); });
@@ -112,6 +123,7 @@ io::Task<Result<bool>> PartitionLogImpl::read_segment(Segment& segment, Offset f
     return c.offset == from && c.segment == segment.base() && c.position < limit;
   });
   const bool exact = cursor != cursors_.end();
+  const Offset end = end_of(segment);
   const uint64_t position = exact ? cursor->position : segment.position_of(from);
   size_t wanted = bytes_max + (exact ? 0 : config_.index_interval_bytes);
   std::string bytes;
@@ -121,8 +133,9 @@ io::Task<Result<bool>> PartitionLogImpl::read_segment(Segment& segment, Offset f
     if (wanted <= bytes.size()) break;
     const size_t missing = wanted - bytes.size();
     MR_CO_TRY(const size_t got, co_await file->read(position + bytes.size(), missing, &bytes));
-    auto tried = pick(bytes, from, bytes_max);
+    auto tried = pick(bytes, from, bytes_max, end);
     if (!tried) {
+      report_corrupt(segment, position);
       co_return Error{ErrorCode::kCorruptRecord,
                       fmt::format("{} is damaged at or after byte {}, offset {}", segment.path(),
                                   position, from)};
