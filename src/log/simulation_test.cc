@@ -75,6 +75,7 @@ class Simulation {
           env_.files().fail_after(random_() % 20, code, 1 + random_() % 4);
         }
         crash_ = random_() % 4 == 0;
+        env_.set_now_ms(env_.now_ms() + static_cast<int64_t>(random_() % 4000));
         shard_.block_on(one_burst());
         env_.files().heal();
         if (crash_) break;

@@ -99,6 +99,7 @@ class PartitionLogImpl final : public PartitionLog {
   Segment& segment_of(Offset offset);
   /// How far `segment` may be read.
   uint64_t visible(const Segment& segment) const;
+  Offset end_of(const Segment& segment) const;
   io::Task<Result<bool>> read_segment(Segment& segment, Offset from, size_t bytes_max,
                                       ReadResult& out);
   void unload_others(const Segment& keep);
@@ -150,9 +151,9 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<bool>> load_clean(const std::vector<std::string>& names);
   io::Task<Result<>> recover();
   io::Task<Result<>> recover_tail();
-  io::Task<void> note_synced(Segment::Durable durable);
-  io::Task<Segment::Durable> load_synced(const Segment& last);
-  void report_damage(const Segment& last, const Segment::Durable& durable);
+  io::Task<void> note_synced(Durable durable);
+  io::Task<Durable> load_synced(const Segment& last);
+  void report_damage(const Segment& last, const Durable& durable);
   void report_corrupt(const Segment& segment, uint64_t position);
   Result<> save_start(Offset start);
   Result<> load_start();

@@ -12,6 +12,9 @@ namespace millrace::log::detail {
 namespace {
 constexpr std::string_view kCleanMagic = "MRCLEAN2";
 constexpr std::string_view kProducersMagic = "MRPROD02";
+constexpr std::string_view kSyncedMagic = "MRSYNC01";
+constexpr uint64_t kNoteSyncedBytes = 1u << 20;
+constexpr int64_t kNoteSyncedMs = 5000;
 constexpr uint64_t kSegmentBytesMax = 1u << 30;  // positions are 32 bits
 constexpr int64_t kSegmentRecordsMax = INT32_MAX;
 constexpr int64_t kProducerExpiryMs = 24LL * 3600 * 1000;  // Kafka's producer.id.expiration.ms
@@ -220,8 +223,11 @@ io::Task<Result<>> PartitionLogImpl::recover_tail() {
   Segment::EachBatch each = [&](const BatchHeader& header, std::string_view batch) {
     replay(header, batch, now, producers_, &last.aborted);
   };
-  MR_CO_TRY(end_offset_,
-            co_await last.scan_batches(true, config_.index_interval_bytes, std::move(each)));
+  const auto durable = co_await load_synced(last);
+  MR_CO_TRY(end_offset_, co_await last.scan_batches(true, config_.index_interval_bytes,
+                                                    std::move(each), durable));
+  report_damage(last, durable);
+  end_offset_ = std::max(end_offset_, durable.next);
   MR_CO_TRY(auto* file, last.file());
   if (file->size() > last.size()) {
     logging::warn("a torn tail is cut off", {{"segment", last.path()},
@@ -230,6 +236,56 @@ io::Task<Result<>> PartitionLogImpl::recover_tail() {
     MR_CO_TRY(co_await file->truncate(last.size()));
   }
   co_return co_await file->sync();
+}
+
+/// Notes how far the last segment is on disk, from time to time: recovery tells by it what was torn
+/// by the crash from what was damaged later. Need not be durable itself.
+io::Task<void> PartitionLogImpl::note_synced(Durable durable) {
+  const TimestampMs now = env_.now_ms();
+  if (noted_base_ != active().base()) {
+    noted_base_ = active().base();
+    noted_position_ = 0;
+    noted_ms_ = now;
+  }
+  const bool far = durable.position - noted_position_ >= kNoteSyncedBytes;
+  if (!far && now - noted_ms_ < kNoteSyncedMs) co_return;
+  std::string bytes(kSyncedMagic);
+  append_be<int64_t>(bytes, active().base());
+  append_be<uint64_t>(bytes, durable.position);
+  append_be<int64_t>(bytes, durable.next);
+  noted_position_ = durable.position;
+  noted_ms_ = now;
+  // The next time will do as well.
+  (void)co_await write_checked(env_.files(), path_ + "/synced", std::move(bytes));
+}
+
+io::Task<Durable> PartitionLogImpl::load_synced(const Segment& last) {
+  const auto bytes = co_await read_checked(env_.files(), path_ + "/synced");
+  if (!bytes) co_return Durable();
+  Reader from(*bytes);
+  if (from.bytes(8) != kSyncedMagic || from.big_endian<int64_t>() != last.base()) {
+    co_return Durable();
+  }
+  const auto position = from.big_endian<uint64_t>();
+  const auto next = from.big_endian<int64_t>();
+  co_return from.ok() ? Durable{position, next} : Durable();
+}
+
+void PartitionLogImpl::report_damage(const Segment& last, const Durable& durable) {
+  for (const auto& damage : last.damaged()) report_corrupt(last, damage.from);
+  if (last.size() >= durable.position) return;
+  logging::error("acked records are missing", {{"segment", last.path()},
+                                               {"bytes", durable.position - last.size()},
+                                               {"before_offset", durable.next}});
+  corrupt_batches_.add();
+}
+
+/// A damaged batch is told of once, however often it is read.
+void PartitionLogImpl::report_corrupt(const Segment& segment, uint64_t position) {
+  if (!reported_corrupt_.emplace(segment.base(), position).second) return;
+  corrupt_batches_.add();
+  logging::error("a record batch is damaged: what it held is refused, restore it from a copy",
+                 {{"segment", segment.path()}, {"position", position}});
 }
 
 Result<> PartitionLogImpl::save_start(Offset start) {

@@ -26,6 +26,29 @@ bool crc_matches(std::string_view batch) {
 }
 }  // namespace
 
+/// Looks at a file from its begin to its end.
+class Segment::Window {
+ public:
+  explicit Window(io::File& file) : file_(file) {}
+  io::File& file() { return file_; }
+  /// `length` bytes from `position`, fewer only at the end of the file; until the next call.
+  io::Task<Result<std::string_view>> at(uint64_t position, size_t length) {
+    if (position < begin_ || position + length > begin_ + bytes_.size()) {
+      const uint64_t kept = position - begin_;
+      bytes_.erase(0, position >= begin_ && kept <= bytes_.size() ? kept : bytes_.size());
+      begin_ = position;
+      const size_t missing = std::max(kScanBytes, length) - bytes_.size();
+      MR_CO_TRY(co_await file_.read(begin_ + bytes_.size(), missing, &bytes_));
+    }
+    co_return std::string_view(bytes_).substr(position - begin_, length);
+  }
+
+ private:
+  io::File& file_;
+  std::string bytes_;
+  uint64_t begin_ = 0;
+};
+
 std::string file_name(const std::string& folder, Offset base, std::string_view suffix) {
   return fmt::format("{}/{:020}{}", folder, base, suffix);
 }
@@ -81,7 +104,7 @@ io::Task<Result<>> Segment::load_index() {
   if (indexed_ || read) co_return Result<>();  // another reader may have been faster
   logging::info("an index is made anew", {{"segment", path()}, {"reason", read.error().text}});
   Segment fresh(files_, folder_, base_);
-  MR_CO_TRY(co_await fresh.scan(false, kRebuildInterval, nullptr));
+  MR_CO_TRY(co_await fresh.scan_batches(false, kRebuildInterval, nullptr, {size_, -1}));
   if (indexed_) co_return Result<>();
   offsets_ = std::move(fresh.offsets_);
   times_ = std::move(fresh.times_);
@@ -217,42 +240,72 @@ io::Task<Result<Offset>> Segment::scan(bool check_crc, uint32_t interval, Each e
   co_return co_await scan_batches(check_crc, interval, std::move(each_batch));
 }
 
-io::Task<Result<Offset>> Segment::scan_batches(bool check_crc, uint32_t interval, EachBatch each) {
+/// The batch at `position`, which begins at `next` or later; empty when none that is whole stands
+/// there.
+io::Task<Result<std::string_view>> Segment::read_batch(Window& window, uint64_t position,
+                                                       Offset next, bool check_crc) {
+  MR_CO_TRY(const auto head, co_await window.at(position, BatchHeader::kBytes));
+  const auto header = parse_batch_header(head);
+  if (!header || head[kMagicAt] != 2 || header->base_offset < next ||
+      header->last_offset_delta < 0 || header->last_offset() - base_ > UINT32_MAX) {
+    co_return std::string_view();
+  }
+  const size_t total = header->total_bytes();
+  if (position + total > window.file().size()) co_return std::string_view();
+  MR_CO_TRY(const auto batch, co_await window.at(position, total));
+  if (batch.size() < total || (check_crc && !crc_matches(batch))) co_return std::string_view();
+  co_return batch;
+}
+
+/// Where, from `from` on, the first batch stands that is whole.
+io::Task<Result<std::optional<uint64_t>>> Segment::find_batch(Window& window, uint64_t from,
+                                                              Offset next) {
+  for (uint64_t at = from;;) {
+    MR_CO_TRY(const auto chunk, co_await window.at(at, kScanBytes));
+    if (chunk.size() < BatchHeader::kBytes) co_return std::optional<uint64_t>();
+    const size_t starts = chunk.size() - BatchHeader::kBytes + 1;
+    size_t i = 0;
+    while (i < starts && (chunk[i + kMagicAt] != 2 || load_be<int64_t>(&chunk[i]) < next ||
+                          !parse_batch_header(chunk.substr(i)))) {
+      ++i;
+    }
+    at += i;
+    if (i == starts) continue;
+    MR_CO_TRY(const auto batch, co_await read_batch(window, at, next, true));
+    if (!batch.empty()) co_return std::optional<uint64_t>(at);
+    ++at;
+  }
+}
+
+io::Task<Result<Offset>> Segment::scan_batches(bool check_crc, uint32_t interval, EachBatch each,
+                                               Durable durable) {
   size_ = 0;
   max_timestamp_ = max_timestamp_offset_ = -1;
   offsets_.clear();
   times_.clear();
   next_entry_at_ = 0;
   indexed_ = true;
+  damaged_.clear();
   Offset next = base_;
   MR_CO_TRY(auto* file, this->file());
-  std::string chunk;
-  uint64_t chunk_at = 0;  // where `chunk` stands in the file
-  size_t wanted = BatchHeader::kBytes;
+  Window window(*file);
   for (;;) {
-    const std::string_view rest = std::string_view(chunk).substr(size_ - chunk_at);
-    if (rest.size() < wanted) {
-      chunk.erase(0, size_ - chunk_at);
-      chunk_at = size_;
-      const size_t missing = std::max(kScanBytes, wanted) - chunk.size();
-      MR_CO_TRY(const size_t got, co_await file->read(chunk_at + chunk.size(), missing, &chunk));
-      if (got == 0 && chunk.size() < wanted) break;
-      if (chunk.size() < wanted) continue;
+    MR_CO_TRY(const auto batch, co_await read_batch(window, size_, next, check_crc));
+    if (batch.empty()) {
+      const uint64_t good = std::min(durable.position, file->size());
+      if (size_ >= good) break;
+      MR_CO_TRY(const auto found, co_await find_batch(window, size_ + 1, next));
+      const uint64_t to = found.value_or(good);
+      damaged_.push_back({size_, to});
+      if (to >= durable.position) next = std::max(next, durable.next);
+      // What follows is found by the index: nobody can walk over what is damaged.
+      size_ = next_entry_at_ = to;
+      continue;
     }
-    const auto batch = std::string_view(chunk).substr(size_ - chunk_at);
     const auto header = parse_batch_header(batch);
-    if (!header || batch[kMagicAt] != 2 || header->base_offset < next ||
-        header->last_offset_delta < 0 || header->last_offset() - base_ > UINT32_MAX) {
-      break;
-    }
-    wanted = header->total_bytes();
-    if (size_ + wanted > file->size()) break;
-    if (batch.size() < wanted) continue;
-    if (check_crc && !crc_matches(batch.substr(0, wanted))) break;
     next = header->last_offset() + 1;
     note(*header, interval);
-    if (each) each(*header, batch.substr(0, wanted));
-    wanted = BatchHeader::kBytes;
+    if (each) each(*header, batch);
   }
   co_return next;
 }

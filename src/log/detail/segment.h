@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,12 @@ std::string file_name(const std::string& folder, Offset base, std::string_view s
 io::Task<Result<>> write_checked(io::FileSystem& files, std::string path, std::string bytes);
 /// The bytes that write_checked() was given; kCorruptRecord when they are not as they were written.
 io::Task<Result<std::string>> read_checked(io::FileSystem& files, std::string path);
+
+/// How far a segment is known to be on disk.
+struct Durable {
+  uint64_t position = 0;
+  Offset next = -1;  // one past the last record before `position`
+};
 
 /// One file of record batches and its two sparse indexes. The last segment of a partition grows;
 /// the others stand. Files are opened, indexes loaded when first used. Belongs to its log's shard.
@@ -68,9 +75,17 @@ class Segment {
   /// Gives the offset after the last batch.
   using Each = std::function<void(const BatchHeader&)>;
   io::Task<Result<Offset>> scan(bool check_crc, uint32_t interval, Each each);
-  /// The same; `each` sees the bytes too, for the call.
+  /// The same; `each` sees the bytes too, for the call. What is damaged before `durable` was good
+  /// once: it is passed over, to the next whole batch.
   using EachBatch = std::function<void(const BatchHeader&, std::string_view)>;
-  io::Task<Result<Offset>> scan_batches(bool check_crc, uint32_t interval, EachBatch each);
+  io::Task<Result<Offset>> scan_batches(bool check_crc, uint32_t interval, EachBatch each,
+                                        Durable durable = {});
+  /// What the last scan passed over.
+  struct Damage {
+    uint64_t from = 0;
+    uint64_t to = 0;
+  };
+  const std::vector<Damage>& damaged() const { return damaged_; }
 
   /// A position at or before the batch that holds `offset`.
   uint64_t position_of(Offset offset) const;
@@ -95,6 +110,10 @@ class Segment {
     uint32_t offset;
   };
   io::Task<Result<>> read_index();
+  class Window;
+  io::Task<Result<std::string_view>> read_batch(Window& window, uint64_t position, Offset next,
+                                                bool check_crc);
+  io::Task<Result<std::optional<uint64_t>>> find_batch(Window& window, uint64_t from, Offset next);
 
   io::FileSystem& files_;
   std::string folder_;
@@ -107,6 +126,7 @@ class Segment {
   std::vector<OffsetEntry> offsets_;
   std::vector<TimeEntry> times_;
   uint64_t next_entry_at_ = 0;
+  std::vector<Damage> damaged_;
 };
 
 /// Keeps a segment in place while it is read.

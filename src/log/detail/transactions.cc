@@ -71,7 +71,8 @@ io::Task<Result<Producers>> PartitionLogImpl::producers_at(Offset base) {
     Segment::EachBatch each = [&](const BatchHeader& header, std::string_view batch) {
       replay(header, batch, now, producers, nullptr);
     };
-    MR_CO_TRY(co_await sealed.scan_batches(false, config_.index_interval_bytes, std::move(each)));
+    MR_CO_TRY(co_await sealed.scan_batches(false, config_.index_interval_bytes, std::move(each),
+                                           {UINT64_MAX, -1}));
   }
   co_return std::move(producers);
 }

@@ -337,7 +337,7 @@ io::Task<void> PartitionLogImpl::sync_written() {
     }
     sync_time_ = (sync_time_ * 7 + (std::chrono::steady_clock::now() - start)) / 8;
     const Group& last = unsynced_[groups - 1];
-    const Segment::Durable durable{last.position, last.end};
+    const Durable durable{last.position, last.end};
     synced_together_ = 0;
     for (; groups > 0; --groups) {
       const Group group = std::move(unsynced_.front());
