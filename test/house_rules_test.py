@@ -171,6 +171,7 @@ def test_no_registry_host_or_machine_path_is_written_down():
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_page_of_errors_is_made_from_the_list():
-    done = subprocess.run(["python3", ROOT / "tools" / "errors_doc.py", "--check"], capture_output=True, text=True)
+@pytest.mark.parametrize("tool", ["errors_doc.py", "kafka_doc.py"])
+def test_a_page_made_from_the_code_is_what_the_code_says(tool):
+    done = subprocess.run(["python3", ROOT / "tools" / tool, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
