@@ -25,6 +25,7 @@ test: build ## every test
 
 bench: build ## measure, next to Apache Kafka
 	@tools/setup.sh test
+	@cmake --build --preset release --target millrace_wire
 	@build/deps/test-venv/bin/python bench/run.py
 
 lint: build ## clang-format and clang-tidy over src/

@@ -39,6 +39,14 @@ def perf_produce(address, topic, records, size, throughput=-1, acks="all"):
     return {"records_s": float(found[1]), "mb_s": float(found[2]), "p50_ms": int(found[3]), "p99_ms": int(found[4])}
 
 
+def perf_consume(address, topic, records):
+    """{records_s, mb_s} as Kafka's consumer perf tool measures the fetch itself."""
+    out = tool("org.apache.kafka.tools.ConsumerPerformance", "--topic", topic, "--num-records", records, "--bootstrap-server", address,
+               "--timeout", 60_000).stdout
+    fields = [field.strip() for field in out.strip().splitlines()[-1].split(",")]
+    return {"records_s": float(fields[9]), "mb_s": float(fields[8])}
+
+
 class Kafka:
     """Apache Kafka 4.3.1 in KRaft mode over the folder `data`; `more` are further lines of server.properties, with _ for a dot."""
 

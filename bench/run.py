@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
-    make bench                        everything (about five minutes)
-    bench/run.py start flights        some cases: start, flights, produce, paced
+    make bench                        everything (about twenty minutes)
+    bench/run.py start native         some cases: start, flights, produce, paced, native, consume, latency, memory, restart, cost
 """
 import argparse
 import json
 import os
 import pathlib
+import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -125,12 +128,209 @@ def paced(folder, runs):
     return side_by_side(folder, runs, {"paced 5000 of 1 KiB": (50_000, 1024, 5000)})
 
 
-CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced}
+WIRE = ROOT / "build" / "release" / "bench" / "millrace_wire"
+
+
+def wire(*arguments):
+    """Runs the native client (bench/wire.cc)."""
+    done = subprocess.run([WIRE, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"millrace_wire {' '.join(map(str, arguments))}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def measured(broker, *arguments):
+    """wire(), with the CPU that the broker's process used for each record in microseconds."""
+    before = kafka_peer.cpu_seconds(broker.pid)
+    figure = wire(*arguments)
+    figure["cpu_us"] = (kafka_peer.cpu_seconds(broker.pid) - before) / figure["records"] * 1e6
+    return figure
+
+
+def medians(figures):
+    return {k: median(f[k] for f in figures) for k in figures[0]}
+
+
+NATIVE = {"100 B": (2_000_000, 100), "1 KiB": (400_000, 1024)}
+
+
+def native(folder, runs):
+    """A native client (librdkafka, its batching defaults): produce with acks=all, then consume what was produced. The last column
+    is Kafka when it too syncs before it answers (flush.messages=1)."""
+    node, kafka = Node(folder / "millrace"), kafka_peer.Kafka(folder / "kafka")
+    rows = {}
+    try:
+        for name, (records, size) in NATIVE.items():
+            figures = {}
+            for run in range(runs):
+                for who, broker, count, configs in (("millrace", node, records, {}), ("kafka", kafka, records, {}),
+                                                    ("kafka_fsync", kafka, records // 20, {"flush_messages": 1})):
+                    topic = f"native-{size}-{who}-{run}"
+                    kafka_peer.create_topic(broker.kafka, topic, **configs)
+                    figures.setdefault((who, "produce"), []).append(measured(broker, "produce", broker.kafka, topic, count, size))
+                    figures.setdefault((who, "consume"), []).append(measured(broker, "consume", broker.kafka, topic, count))
+            for verb in ("produce", "consume"):
+                ours, theirs, synced = (medians(figures[who, verb]) for who in ("millrace", "kafka", "kafka_fsync"))
+                print(f"{verb} {name:<6} Millrace {ours['records_s']:>10,.0f}/s  CPU {ours['cpu_us']:6.3f} us   Kafka {theirs['records_s']:>10,.0f}/s  "
+                      f"CPU {theirs['cpu_us']:6.3f} us  ratio {ours['records_s'] / theirs['records_s']:5.2f}" +
+                      (f"   Kafka with fsync {synced['records_s']:>9,.0f}/s  ratio {ours['records_s'] / synced['records_s']:5.2f}" if verb == "produce" else ""),
+                      flush=True)
+            rows[name] = {" ".join(k): v for k, v in figures.items()}
+        print(f"memory after it: Millrace {kafka_peer.rss_mb(node.pid):.0f} MB, Kafka {kafka_peer.rss_mb(kafka.pid):.0f} MB")
+    finally:
+        node.stop()
+        kafka.stop()
+    return rows
+
+
+def latency(folder, runs):
+    """From the moment a record is due to its arrival at a consumer of the same client process: 1 KiB, acks=all, linger 0, at 5,000
+    a second and at 20 % and 60 % of what Millrace took in a quick produce just before. Kafka without and with fsync."""
+    node, kafka = Node(folder / "millrace"), kafka_peer.Kafka(folder / "kafka")
+    rows = {}
+    try:
+        kafka_peer.create_topic(node.kafka, "quick")
+        most = wire("produce", node.kafka, "quick", 200_000, 1024)["records_s"]
+        for name, rate in (("5,000/s", 5000), ("20 %", most * 0.2), ("60 %", most * 0.6)):
+            figures = {}
+            for run in range(runs):
+                for who, broker, configs in (("Millrace", node, {}), ("Kafka", kafka, {}), ("Kafka with fsync", kafka, {"flush_messages": 1})):
+                    if "fsync" in who and rate > 8000:
+                        continue  # it cannot follow
+                    topic = f"latency-{int(rate)}-{who.replace(' ', '-')}-{run}"
+                    kafka_peer.create_topic(broker.kafka, topic, **configs)
+                    figures.setdefault(who, []).append(measured(broker, "latency", broker.kafka, topic, 10, int(rate), 1024, "linger.ms=0"))
+            print(f"{name:<8} ({rate:,.0f}/s)  " + "   ".join(
+                f"{who}: p50 {m['p50_ms']:.2f} p99 {m['p99_ms']:.2f} p99.9 {m['p999_ms']:.2f} ms, CPU {m['cpu_us']:.1f} us"
+                for who, m in ((who, medians(f)) for who, f in figures.items())), flush=True)
+            rows[name] = figures
+    finally:
+        node.stop()
+        kafka.stop()
+    return rows
+
+
+def consume(folder, runs):
+    """Kafka's own consumer perf tool, over what its producer tool wrote."""
+    node, kafka = Node(folder / "millrace"), kafka_peer.Kafka(folder / "kafka")
+    rows = {}
+    try:
+        for name, (records, size) in NATIVE.items():
+            figures = {}
+            for who, broker in (("millrace", node), ("kafka", kafka)):
+                kafka_peer.create_topic(broker.kafka, f"consume-{size}")
+                kafka_peer.perf_produce(broker.kafka, f"consume-{size}", records, size)
+            for _ in range(runs):
+                for who, broker in (("millrace", node), ("kafka", kafka)):
+                    before = kafka_peer.cpu_seconds(broker.pid)
+                    figure = kafka_peer.perf_consume(broker.kafka, f"consume-{size}", records)
+                    figure["cpu_us"] = (kafka_peer.cpu_seconds(broker.pid) - before) / records * 1e6
+                    figures.setdefault(who, []).append(figure)
+            ours, theirs = medians(figures["millrace"]), medians(figures["kafka"])
+            print(f"consume {name:<6} Millrace {ours['records_s']:>10,.0f}/s  CPU {ours['cpu_us']:6.3f} us   Kafka {theirs['records_s']:>10,.0f}/s  "
+                  f"CPU {theirs['cpu_us']:6.3f} us  ratio {ours['records_s'] / theirs['records_s']:5.2f}", flush=True)
+            rows[name] = figures
+    finally:
+        node.stop()
+        kafka.stop()
+    return rows
+
+
+def memory(folder, runs):
+    """1,000 partitions and 1,000 connections under load: resident memory."""
+    del runs
+    node = Node(folder / "node")
+    node.cli("topic", "create", "wide", "-p", "1000")
+    idle = node.memory_kb()["VmRSS"] / 1024
+    host, port = node.kafka.split(":")
+    connections = []
+    for _ in range(1000):
+        connection = socket.create_connection((host, int(port)))
+        connection.sendall(metadata_request())
+        connections.append(connection)
+    for connection in connections:
+        size = int.from_bytes(read_exactly(connection, 4), "big")
+        read_exactly(connection, size)
+    connected = node.memory_kb()["VmRSS"] / 1024
+    figure = wire("produce", node.kafka, "wide", 2_000_000, 100)
+    wire("consume", node.kafka, "wide", 2_000_000)
+    loaded = node.memory_kb()
+    print(f"1,000 partitions {idle:.1f} MB; and 1,000 connections {connected:.1f} MB; after 2 M records through them {loaded['VmRSS'] / 1024:.1f} MB "
+          f"(highest {loaded['VmHWM'] / 1024:.1f} MB), {figure['records_s']:,.0f} records/s")
+    for connection in connections:
+        connection.close()
+    node.stop()
+    return {"idle_mb": idle, "connected_mb": connected, "loaded_mb": loaded["VmRSS"] / 1024, "highest_mb": loaded["VmHWM"] / 1024}
+
+
+def metadata_request():
+    """Metadata version 1 of no topic: enough for a connection to have had a request and an answer."""
+    body = (3).to_bytes(2, "big") + (1).to_bytes(2, "big") + (7).to_bytes(4, "big") + (5).to_bytes(2, "big") + b"bench" + (0).to_bytes(4, "big")
+    return len(body).to_bytes(4, "big") + body
+
+
+def read_exactly(connection, count):
+    data = b""
+    while len(data) < count:
+        more = connection.recv(count - len(data))
+        if not more:
+            sys.exit("the node closed a connection")
+        data += more
+    return data
+
+
+def restart(folder, runs):
+    """Start to ready with 10,000 partitions and 10 GB of log, after SIGTERM and after kill -9."""
+    node = Node(folder / "node")
+    node.cli("topic", "create", "wide", "-p", "9990")
+    node.cli("topic", "create", "large", "-p", "10")
+    wire("produce", node.kafka, "large", 1_250_000, 8192, "linger.ms=50", "batch.size=1000000", "queue.buffering.max.kbytes=200000")
+    wire("produce", node.kafka, "wide", 1_000_000, 100)
+    clean, killed = [], []
+    for _ in range(runs):
+        node.stop()
+        node.start()
+        clean.append(node.ready_seconds)
+        wire("produce", node.kafka, "wide", 100_000, 100)
+        node.kill()
+        node.start()
+        killed.append(node.ready_seconds)
+    print(f"10,000 partitions, 10 GB: ready after SIGTERM {median(clean):.2f} s, after kill -9 {median(killed):.2f} s; {node.memory_kb()['VmRSS'] / 1024:.0f} MB")
+    node.stop()
+    return {"clean_s": clean, "killed_s": killed}
+
+
+def cost(folder, runs):
+    """System calls for 1,000 records, by the kernel's count (needs perf)."""
+    del runs
+    if not shutil.which("perf"):
+        print("perf is not installed: not measured")
+        return {}
+    node = Node(folder / "node")
+    rows = {}
+    for name, (records, size) in NATIVE.items():
+        node.cli("topic", "create", f"cost-{size}")
+        for verb, arguments in (("produce", (records, size)), ("consume", (records,))):
+            counter = subprocess.Popen(["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(node.pid)], stderr=subprocess.PIPE, text=True)
+            time.sleep(0.5)
+            before = node.cpu_seconds()
+            wire(verb, node.kafka, f"cost-{size}", *arguments)
+            cpu = (node.cpu_seconds() - before) / records * 1e6
+            counter.send_signal(signal.SIGINT)
+            calls = int(counter.communicate()[1].split(",")[0]) / records * 1000
+            rows[f"{verb} {name}"] = {"syscalls": calls, "cpu_us": cpu}
+            print(f"{verb} {name:<6} {calls:7.2f} system calls for 1,000 records, {cpu:.3f} us of CPU a record", flush=True)
+    node.stop()
+    return rows
+
+
+CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "consume": consume, "latency": latency,
+         "memory": memory, "restart": restart, "cost": cost}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="start, flights, produce, paced; all by default")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="all by default")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()

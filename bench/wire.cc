@@ -1,0 +1,240 @@
+// A native Kafka client that measures: one mode a run, one line of JSON as its result.
+//   millrace_wire produce ADDRESS TOPIC RECORDS SIZE [setting=value...]
+//   millrace_wire consume ADDRESS TOPIC RECORDS [setting=value...]
+//   millrace_wire latency ADDRESS TOPIC SECONDS RATE SIZE [setting=value...]
+// latency: records are sent evenly at RATE a second, each with the time at which it was due, and
+// read by a consumer of the same process: what is told is due to read, so a producer that falls
+// behind does not hide it (coordinated omission).
+#include <librdkafka/rdkafka.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+template <auto f>
+struct Deleter {
+  template <typename T>
+  void operator()(T* p) const {
+    f(p);
+  }
+};
+using Handle = std::unique_ptr<rd_kafka_t, Deleter<rd_kafka_destroy>>;
+using Message = std::unique_ptr<rd_kafka_message_t, Deleter<rd_kafka_message_destroy>>;
+using Partitions = std::unique_ptr<rd_kafka_topic_partition_list_t,
+                                   Deleter<rd_kafka_topic_partition_list_destroy>>;
+
+[[noreturn]] void stop(const std::string& why) {
+  fmt::print(stderr, "millrace_wire: {}\n", why);
+  std::exit(1);
+}
+
+int64_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch())
+      .count();
+}
+
+std::atomic<int64_t> acked = 0;
+std::atomic<int64_t> failed = 0;
+
+void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
+  ++(message->err ? failed : acked);
+}
+
+Handle connect(rd_kafka_type_t type, const std::string& address,
+               const std::vector<std::string>& settings) {
+  auto* conf = rd_kafka_conf_new();
+  char text[512];
+  const auto set = [&](const std::string& name, const std::string& value) {
+    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), text, sizeof text)) stop(text);
+  };
+  set("bootstrap.servers", address);
+  if (type == RD_KAFKA_PRODUCER) {
+    set("acks", "all");
+    set("queue.buffering.max.messages", "1000000");
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+  } else {
+    set("group.id", "millrace_wire");
+    set("enable.auto.commit", "false");
+    set("auto.offset.reset", "earliest");
+    set("fetch.wait.max.ms", "500");
+  }
+  for (const auto& setting : settings) {
+    const auto equals = setting.find('=');
+    const auto name = setting.substr(0, equals);
+    const bool of_producer = name.starts_with("linger") || name.starts_with("batch") ||
+                             name.starts_with("acks") || name.starts_with("compression") ||
+                             name.starts_with("enable.idem") || name.starts_with("queue");
+    if (of_producer == (type == RD_KAFKA_PRODUCER)) set(name, setting.substr(equals + 1));
+  }
+  Handle client(rd_kafka_new(type, conf, text, sizeof text));
+  if (!client) stop(text);
+  return client;
+}
+
+void send(rd_kafka_t* client, rd_kafka_topic_t* topic, std::string& bytes) {
+  while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, bytes.data(),
+                          bytes.size(), nullptr, 0, nullptr)) {
+    if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+      stop(rd_kafka_err2str(rd_kafka_last_error()));
+    }
+    rd_kafka_poll(client, 10);
+  }
+}
+
+std::string payload(size_t size) {
+  std::string bytes(size, ' ');
+  uint32_t state = 1;
+  for (auto& c : bytes) {
+    state = state * 1664525 + 1013904223;
+    c = static_cast<char>('A' + (state >> 24) % 26);
+  }
+  return bytes;
+}
+
+void produce(const std::string& address, const std::string& name, int64_t records, size_t size,
+             const std::vector<std::string>& settings) {
+  auto client = connect(RD_KAFKA_PRODUCER, address, settings);
+  std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>> topic(
+      rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+  auto bytes = payload(size);
+  const auto began = Clock::now();
+  for (int64_t i = 0; i < records; ++i) {
+    send(client.get(), topic.get(), bytes);
+    if (i % 1024 == 0) rd_kafka_poll(client.get(), 0);
+  }
+  if (rd_kafka_flush(client.get(), 300'000) || failed > 0) stop("not all were acknowledged");
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  fmt::print("{{\"records\": {}, \"seconds\": {:.4f}, \"records_s\": {:.0f}, \"mb_s\": {:.1f}}}\n",
+             acked.load(), seconds, static_cast<double>(records) / seconds,
+             static_cast<double>(records) * static_cast<double>(size) / seconds / 1e6);
+}
+
+/// A consumer of every partition from `offset` on.
+Handle consumer(const std::string& address, const std::string& name, int64_t offset,
+                const std::vector<std::string>& settings) {
+  auto client = connect(RD_KAFKA_CONSUMER, address, settings);
+  std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>> topic(
+      rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+  const struct rd_kafka_metadata* metadata = nullptr;
+  if (rd_kafka_metadata(client.get(), 0, topic.get(), &metadata, 10'000)) stop("no metadata");
+  const int count = metadata->topics[0].partition_cnt;
+  rd_kafka_metadata_destroy(metadata);
+  Partitions list(rd_kafka_topic_partition_list_new(count));
+  for (int p = 0; p < count; ++p) {
+    rd_kafka_topic_partition_list_add(list.get(), name.c_str(), p)->offset = offset;
+  }
+  if (rd_kafka_assign(client.get(), list.get())) stop("cannot assign");
+  rd_kafka_poll_set_consumer(client.get());
+  return client;
+}
+
+/// Reads until `records` came or `until`; `each` sees every message.
+int64_t read(rd_kafka_t* client, int64_t records, Clock::time_point until, auto each) {
+  std::unique_ptr<rd_kafka_queue_t, Deleter<rd_kafka_queue_destroy>> queue(
+      rd_kafka_queue_get_consumer(client));
+  std::vector<rd_kafka_message_t*> batch(1024);
+  int64_t count = 0;
+  while (count < records && Clock::now() < until) {
+    const auto got = rd_kafka_consume_batch_queue(queue.get(), 100, batch.data(), batch.size());
+    for (ssize_t i = 0; i < got; ++i) {
+      const Message message(batch[static_cast<size_t>(i)]);
+      if (message->err) stop(rd_kafka_err2str(message->err));
+      each(*message);
+      ++count;
+    }
+  }
+  return count;
+}
+
+void consume(const std::string& address, const std::string& name, int64_t records,
+             const std::vector<std::string>& settings) {
+  const auto began = Clock::now();
+  auto client = consumer(address, name, RD_KAFKA_OFFSET_BEGINNING, settings);
+  size_t bytes = 0;
+  const auto count = read(client.get(), records, began + std::chrono::minutes(5),
+                          [&](const rd_kafka_message_t& message) { bytes += message.len; });
+  if (count < records) stop(fmt::format("only {} of {} records came", count, records));
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  fmt::print("{{\"records\": {}, \"seconds\": {:.4f}, \"records_s\": {:.0f}, \"mb_s\": {:.1f}}}\n",
+             count, seconds, static_cast<double>(count) / seconds,
+             static_cast<double>(bytes) / seconds / 1e6);
+}
+
+double percentile(const std::vector<int64_t>& sorted, double p) {
+  const auto at = static_cast<size_t>(p / 100 * static_cast<double>(sorted.size() - 1));
+  return static_cast<double>(sorted[at]) / 1000;
+}
+
+void latency(const std::string& address, const std::string& name, double seconds, double rate,
+             size_t size, const std::vector<std::string>& settings) {
+  auto reader = consumer(address, name, RD_KAFKA_OFFSET_END, settings);
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // its first fetch waits at the end
+  const auto records = static_cast<int64_t>(seconds * rate);
+  // The first fifth warms up.
+  const int64_t warm = records / 5;
+  std::thread writer([&] {
+    auto client = connect(RD_KAFKA_PRODUCER, address, settings);
+    std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>> topic(
+        rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    auto bytes = payload(std::max<size_t>(size, 16));
+    const int64_t began = now_us();
+    for (int64_t i = 0; i < records; ++i) {
+      const int64_t due = began + static_cast<int64_t>(static_cast<double>(i) * 1e6 / rate);
+      if (const int64_t early = due - now_us(); early > 0) {
+        std::this_thread::sleep_for(std::chrono::microseconds(early));
+      }
+      std::memcpy(bytes.data(), &due, sizeof due);
+      std::memcpy(bytes.data() + sizeof due, &i, sizeof i);
+      send(client.get(), topic.get(), bytes);
+      rd_kafka_poll(client.get(), 0);
+    }
+    if (rd_kafka_flush(client.get(), 60'000) || failed > 0) stop("not all were acknowledged");
+  });
+  std::vector<int64_t> late;
+  late.reserve(static_cast<size_t>(records));
+  const auto until = Clock::now() + std::chrono::seconds(static_cast<int64_t>(seconds) + 60);
+  const auto count = read(reader.get(), records, until, [&](const rd_kafka_message_t& message) {
+    int64_t due = 0, i = 0;
+    std::memcpy(&due, message.payload, sizeof due);
+    std::memcpy(&i, static_cast<const char*>(message.payload) + sizeof due, sizeof i);
+    if (i >= warm) late.push_back(now_us() - due);
+  });
+  writer.join();
+  if (count < records) stop(fmt::format("only {} of {} records came", count, records));
+  std::ranges::sort(late);
+  fmt::print(
+      "{{\"records\": {}, \"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, \"p999_ms\": {:.3f}, "
+      "\"max_ms\": {:.3f}}}\n",
+      count, percentile(late, 50), percentile(late, 99), percentile(late, 99.9),
+      percentile(late, 100));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  const auto rest = [&](size_t from) {
+    return std::vector<std::string>(words.begin() + static_cast<ptrdiff_t>(from), words.end());
+  };
+  if (words.size() >= 5 && words[0] == "produce") {
+    produce(words[1], words[2], std::stoll(words[3]), std::stoull(words[4]), rest(5));
+  } else if (words.size() >= 4 && words[0] == "consume") {
+    consume(words[1], words[2], std::stoll(words[3]), rest(4));
+  } else if (words.size() >= 6 && words[0] == "latency") {
+    latency(words[1], words[2], std::stod(words[3]), std::stod(words[4]), std::stoull(words[5]),
+            rest(6));
+  } else {
+    stop("produce|consume|latency ADDRESS TOPIC … (see bench/wire.cc)");
+  }
+}
