@@ -76,9 +76,49 @@ python_env() { # NAME REQUIREMENTS
   echo "$want" > "$venv/.stamp"
 }
 
+# kafkajs, by the lock file beside its suite.
+node_clients() {
+  local folder="$deps/test-js" from=test/clients/suites/js want
+  want=$(sha256sum "$from/package-lock.json")
+  [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$want" ] && return
+  command -v npm > /dev/null || die "npm is needed to bring the JavaScript client that the tests run: install node and npm"
+  say "JavaScript clients for $from"
+  rm -rf "$folder"; mkdir -p "$folder"
+  cp "$from/package.json" "$from/package-lock.json" "$folder/"
+  npm ci --silent --ignore-scripts --omit=dev --prefix "$folder"
+  echo "$want" > "$folder/.stamp"
+}
+
+# The clients in Go want a younger Go than Debian's. Where the one at hand is too old, it brings the pinned toolchain as a module.
+go_clients() {
+  local from=test/clients/suites/go want go=go need version spec
+  want=$(sha256sum "$from/go.sum" "$from"/*/*.go)
+  [ -f "$deps/test-go/.stamp" ] && [ "$(cat "$deps/test-go/.stamp")" = "$want" ] && return
+  say "Go clients for $from"
+  rm -rf "$deps/test-go"; mkdir -p "$deps/test-go"
+  command -v go > /dev/null || apt_packages golang-go
+  need=$(awk '$1 == "go" {print $2}' "$from/go.mod")
+  version=$(GOTOOLCHAIN=local go env GOVERSION); version=${version#go}
+  if [ "$(printf '%s\n' "$need" "$version" | sort -V | head -1)" != "$need" ]; then
+    spec=$(pinned go-toolchain 2)
+    go=$PWD/$deps/go/bin/go
+    if [ ! -x "$go" ]; then
+      local t="$deps/tmp-go" zip; rm -rf "$t"; mkdir -p "$t"
+      (cd "$t" && GOFLAGS=-modcacherw GOPATH="$PWD/path" go mod download "${spec#go:}" > /dev/null 2>&1) || die "${spec#go:} did not come"
+      zip=$(find "$t/path/pkg/mod/cache/download" -name '*.zip')
+      verify go-toolchain "$zip"
+      mv "$(find "$t/path/pkg/mod/golang.org" -maxdepth 1 -name 'toolchain@*')" "$deps/go"
+      chmod -R u+w "$deps/go"; chmod +x "$deps"/go/bin/* "$deps"/go/pkg/tool/*/*
+      rm -rf "$t"
+    fi
+  fi
+  (cd "$from" && for client in franz sarama; do GOTOOLCHAIN=local GOFLAGS=-mod=readonly "$go" build -trimpath -o "$OLDPWD/$deps/test-go/$client" "./$client"; done)
+  echo "$want" > "$deps/test-go/.stamp"
+}
+
 case "${1:-}" in
   build) apt_packages "$build_packages"; duckdb ;;
   demo) "$0" build; python_env demo-venv examples/flights/requirements.txt ;;
-  test) "$0" build; apt_packages "$test_packages"; python_env test-venv test/requirements.txt ;;
+  test) "$0" build; apt_packages "$test_packages"; python_env test-venv test/requirements.txt; node_clients; go_clients ;;
   *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

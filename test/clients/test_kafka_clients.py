@@ -220,12 +220,6 @@ def test_reading_outside_the_log_is_told(node, admin, topic):
     consumer.close()
 
 
-def test_transactions_are_refused_and_not_pretended(node):
-    producer = Producer({"bootstrap.servers": node.kafka, "transactional.id": "t"})
-    with pytest.raises(KafkaException):
-        producer.init_transactions(5)
-
-
 # ---- Apache Kafka's tools
 
 
