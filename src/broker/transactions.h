@@ -54,10 +54,10 @@ struct TransactionInfo {
 
 /// Which transactional ids list() gives; an empty list of wishes is no restriction.
 struct TransactionFilter {
-  std::vector<TransactionState> states;
-  std::vector<int64_t> producer_ids;
+  std::vector<TransactionState> states = {};
+  std::vector<int64_t> producer_ids = {};
   int64_t duration_ms = -1;  // only transactions that began longer ago; negative: all
-  std::string pattern;       // a regular expression (RE2) that the whole id matches; empty: all
+  std::string pattern = {};  // a regular expression (RE2) that the whole id matches; empty: all
 };
 
 struct TransactionOptions {

@@ -244,9 +244,12 @@ TEST_F(ServerTest, TellsProducersWhatIsWrong) {
   auto request = produce_request(topic->object.id, batch_of("x"));
   request.acks = 2;
   EXPECT_EQ(code(std::move(request)), 21);
-  request = produce_request(topic->object.id, batch_of("x"));
+  auto transactional = batch_of("x");
+  transactional[22] = static_cast<char>(transactional[22] | 16);
+  EXPECT_EQ(code(produce_request(topic->object.id, transactional)), 53);
+  request = produce_request(topic->object.id, transactional);
   request.transactional_id = "tx";
-  EXPECT_EQ(code(std::move(request)), 42);
+  EXPECT_EQ(code(std::move(request)), 49);  // nobody was given this id
   auto bad = batch_of("x");
   bad.back() = static_cast<char>(bad.back() ^ 1);
   EXPECT_EQ(code(produce_request(topic->object.id, bad)), 2);
@@ -484,10 +487,10 @@ TEST_F(ServerTest, DescribesTopicPartitionsInPages) {
   EXPECT_FALSE(page.next_cursor);
 }
 
-TEST_F(ServerTest, GivesProducerIdsButNoTransactions) {
+TEST_F(ServerTest, GivesProducerIds) {
   Client client(server_->address());
   const auto first = client.ask<InitProducerIdResponse>(InitProducerIdRequest(), 5);
-  EXPECT_EQ(first.error_code, 35);  // the default transactional id is "", not null
+  EXPECT_EQ(first.error_code, 42);  // the default transactional id is "", not null
   InitProducerIdRequest request;
   request.transactional_id = std::nullopt;
   const auto a = client.ask<InitProducerIdResponse>(request, 5);
