@@ -61,6 +61,36 @@ struct TopicArguments {
 };
 int topic(const TopicArguments& arguments);
 
+struct GroupArguments {
+  Target target;
+  std::string action;  // list, describe, delete, reset
+  std::string name;
+  std::string topic;  // reset
+  std::string to;     // reset: beginning, end, an offset, or a time
+  bool dry_run = false;
+  Output output = Output::kTable;
+};
+int group(const GroupArguments& arguments);
+
+/// Prints a system table.
+struct ShowArguments {
+  Target target;
+  std::string table;
+  Output output = Output::kTable;
+};
+int show(const ShowArguments& arguments);
+
+struct DeadLetterArguments {
+  Target target;
+  std::string action;  // list, replay
+  std::string topic;   // whose dead letters
+  std::string to;      // replay: instead of the topic that each letter names
+  std::string reason;  // only letters whose reason holds this text
+  bool from_beginning = false;
+  Output output = Output::kTable;
+};
+int dead_letter(const DeadLetterArguments& arguments);
+
 struct ProduceArguments {
   Target target;
   std::string topic;

@@ -1,6 +1,3 @@
-#include <absl/time/time.h>
-
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 
@@ -13,40 +10,6 @@ namespace millrace::app {
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
-
-using PartitionList = std::unique_ptr<rd_kafka_topic_partition_list_t,
-                                      Deleter<rd_kafka_topic_partition_list_destroy>>;
-
-/// Sets the offset at which each partition of `list` begins.
-Result<> choose_start(rd_kafka_t* client, const std::string& from,
-                      rd_kafka_topic_partition_list_t* list) {
-  int64_t number = 0;
-  auto parsed = std::from_chars(from.data(), from.data() + from.size(), number);
-  bool is_number =
-      parsed.ec == std::errc() && parsed.ptr == from.data() + from.size() && number >= 0;
-  absl::Time time;
-  std::string ignored;
-  bool is_time = !is_number && from != "beginning" && from != "end" &&
-                 absl::ParseTime(absl::RFC3339_full, from, &time, &ignored);
-  if (!is_number && !is_time && from != "beginning" && from != "end") {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--from \"{}\" is neither beginning, end, an offset nor a time", from),
-                 std::nullopt, "a time looks like 2013-01-01T00:00:00Z"};
-  }
-  for (int i = 0; i < list->cnt; ++i) {
-    list->elems[i].offset = from == "beginning" ? RD_KAFKA_OFFSET_BEGINNING
-                            : from == "end"     ? RD_KAFKA_OFFSET_END
-                            : is_number         ? number
-                                                : absl::ToUnixMillis(time);
-  }
-  if (!is_time) return {};
-  auto code = rd_kafka_offsets_for_times(client, list, kKafkaTimeoutMs);
-  if (code) return kafka_error(code, "looking for offsets by time");
-  for (int i = 0; i < list->cnt; ++i) {
-    if (list->elems[i].offset < 0) list->elems[i].offset = RD_KAFKA_OFFSET_END;
-  }
-  return {};
-}
 
 std::string_view text(const void* data, size_t size) {
   return {static_cast<const char*>(data), size};
@@ -93,12 +56,12 @@ void print(const rd_kafka_message_t* message, Output output) {
 
 Result<> read(rd_kafka_t* client, const ConsumeArguments& arguments) {
   MR_TRY(auto metadata, kafka_metadata(client, arguments.topic));
-  PartitionList list(rd_kafka_topic_partition_list_new(metadata->topics[0].partition_cnt));
+  KafkaPartitions list(rd_kafka_topic_partition_list_new(metadata->topics[0].partition_cnt));
   for (int p = 0; p < metadata->topics[0].partition_cnt; ++p) {
     rd_kafka_topic_partition_list_add(list.get(), arguments.topic.c_str(),
                                       metadata->topics[0].partitions[p].id);
   }
-  MR_TRY(choose_start(client, arguments.from, list.get()));
+  MR_TRY(kafka_choose_offsets(client, "--from", arguments.from, list.get()));
   if (auto code = rd_kafka_assign(client, list.get()))
     return kafka_error(code, "reading " + arguments.topic);
   int ended = 0;

@@ -1,5 +1,9 @@
 #include "app/kafka_client.h"
 
+#include <absl/time/time.h>
+
+#include <charconv>
+
 namespace millrace::app {
 
 namespace {
@@ -21,7 +25,8 @@ Error kafka_error(rd_kafka_resp_err_t code, const std::string& doing) {
 }
 
 Result<KafkaHandle> kafka_connect(rd_kafka_type_t type, const std::string& address,
-                                  const std::map<std::string, std::string>& settings) {
+                                  const std::map<std::string, std::string>& settings,
+                                  DeliveryReport on_delivery) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   char text[512];
   auto set = [&](const std::string& name, const std::string& value) {
@@ -30,6 +35,7 @@ Result<KafkaHandle> kafka_connect(rd_kafka_type_t type, const std::string& addre
   };
   bool good = set("bootstrap.servers", address) && set("client.id", "millrace");
   for (const auto& [name, value] : settings) good = good && set(name, value);
+  if (on_delivery) rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
   // Its own log lines would stand between the user's; what fails is told once, by the command.
   rd_kafka_conf_set_log_cb(conf, [](const rd_kafka_t*, int, const char*, const char*) {});
   if (!good) {
@@ -64,6 +70,52 @@ Result<KafkaMetadata> kafka_metadata(rd_kafka_t* client, const std::string& name
             name)};
   }
   return metadata;
+}
+
+Result<> kafka_choose_offsets(rd_kafka_t* client, const char* option, const std::string& from,
+                              rd_kafka_topic_partition_list_t* list) {
+  int64_t number = 0;
+  auto parsed = std::from_chars(from.data(), from.data() + from.size(), number);
+  bool is_number =
+      parsed.ec == std::errc() && parsed.ptr == from.data() + from.size() && number >= 0;
+  absl::Time time;
+  std::string ignored;
+  bool is_time = !is_number && from != "beginning" && from != "end" &&
+                 absl::ParseTime(absl::RFC3339_full, from, &time, &ignored);
+  if (!is_number && !is_time && from != "beginning" && from != "end") {
+    return Error{
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} \"{}\" is neither beginning, end, an offset nor a time", option, from),
+        std::nullopt, "a time looks like 2013-01-01T00:00:00Z"};
+  }
+  for (int i = 0; i < list->cnt; ++i) {
+    list->elems[i].offset = from == "beginning" ? RD_KAFKA_OFFSET_BEGINNING
+                            : from == "end"     ? RD_KAFKA_OFFSET_END
+                            : is_number         ? number
+                                                : absl::ToUnixMillis(time);
+  }
+  if (!is_time) return {};
+  auto code = rd_kafka_offsets_for_times(client, list, kKafkaTimeoutMs);
+  if (code) return kafka_error(code, "looking for offsets by time");
+  for (int i = 0; i < list->cnt; ++i) {
+    if (list->elems[i].offset < 0) list->elems[i].offset = RD_KAFKA_OFFSET_END;
+  }
+  return {};
+}
+
+Result<KafkaEvent> kafka_admin(
+    rd_kafka_t* client, rd_kafka_admin_op_t operation,
+    const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& send) {
+  using Options = std::unique_ptr<rd_kafka_AdminOptions_t, Deleter<rd_kafka_AdminOptions_destroy>>;
+  KafkaQueue queue(rd_kafka_queue_new(client));
+  Options options(rd_kafka_AdminOptions_new(client, operation));
+  rd_kafka_AdminOptions_set_request_timeout(options.get(), kKafkaTimeoutMs, nullptr, 0);
+  send(options.get(), queue.get());
+  KafkaEvent event(rd_kafka_queue_poll(queue.get(), kKafkaTimeoutMs + 2000));
+  if (!event) return Error{ErrorCode::kConnectionClosed, "the node did not answer in time"};
+  if (auto code = rd_kafka_event_error(event.get()))
+    return kafka_error(code, rd_kafka_event_error_string(event.get()));
+  return event;
 }
 
 }  // namespace millrace::app

@@ -67,14 +67,17 @@ struct Commands {
   SqlArguments sql;
   ApplyArguments apply;
   TopicArguments topic;
+  GroupArguments group;
+  ShowArguments show;
+  DeadLetterArguments dead_letter;
   ProduceArguments produce;
   ConsumeArguments consume;
   std::string shell;
   std::function<int()> chosen;
 
   Commands() {
-    for (auto* target :
-         {&sql.target, &apply.target, &topic.target, &produce.target, &consume.target}) {
+    for (auto* target : {&sql.target, &apply.target, &topic.target, &group.target, &show.target,
+                         &dead_letter.target, &produce.target, &consume.target}) {
       target->data = kDefaultData;
     }
   }
@@ -148,6 +151,72 @@ void add_topic(CLI::App& app, Commands& c) {
       ->required();
 }
 
+void add_group(CLI::App& app, Commands& c) {
+  auto* command = app.add_subcommand(
+      "group", "List and describe consumer and share groups, and where they are; reset, delete");
+  command->require_subcommand(1);
+  auto add = [&](const char* action, const char* help, bool pg) {
+    auto* sub = command->add_subcommand(action, help);
+    add_target(sub, c.group.target, !pg, pg);
+    sub->callback([&c, action] {
+      c.group.action = action;
+      c.chosen = [&c] { return group(c.group); };
+    });
+    return sub;
+  };
+  add_output(add("list", "All groups, with their members and their lag", true), c.group.output);
+  auto* describe = add("describe", "A group's members, and its offsets with their lag", true);
+  describe->add_option("GROUP", c.group.name, "Group")->required();
+  add_output(describe, c.group.output);
+  add("delete", "Forget a group without members, and its offsets", false)
+      ->add_option("GROUP", c.group.name, "Group")
+      ->required();
+  auto* reset = add("reset", "Set where a group without members goes on in a topic", false);
+  reset->add_option("GROUP", c.group.name, "Group")->required();
+  reset->add_option("--topic", c.group.topic, "Topic")->required();
+  reset
+      ->add_option("--to", c.group.to,
+                   "beginning, end, an offset, or a time such as 2013-01-01T00:00:00Z")
+      ->required();
+  reset->add_flag("--dry-run", c.group.dry_run, "Say the offsets, change nothing");
+  add_output(reset, c.group.output);
+}
+
+void add_show(CLI::App& app, Commands& c, const char* name, const char* help, const char* table) {
+  auto* command = app.add_subcommand(name, help);
+  command->require_subcommand(1);
+  auto* sub = command->add_subcommand("list", help);
+  add_target(sub, c.show.target, false, true);
+  add_output(sub, c.show.output);
+  sub->callback([&c, table] {
+    c.show.table = table;
+    c.chosen = [&c] { return show(c.show); };
+  });
+}
+
+void add_dead_letter(CLI::App& app, Commands& c) {
+  auto* command =
+      app.add_subcommand("dead-letter", "List the records that were set aside; replay them");
+  command->require_subcommand(1);
+  auto add = [&](const char* action, const char* help) {
+    auto* sub = command->add_subcommand(action, help);
+    add_target(sub, c.dead_letter.target, true, false);
+    sub->add_option("TOPIC", c.dead_letter.topic, "Topic whose dead letters are meant")->required();
+    sub->add_option("--reason", c.dead_letter.reason, "Only those whose reason holds this text");
+    add_output(sub, c.dead_letter.output);
+    sub->callback([&c, action] {
+      c.dead_letter.action = action;
+      c.chosen = [&c] { return dead_letter(c.dead_letter); };
+    });
+    return sub;
+  };
+  add("list", "Each with its reason and where it was");
+  auto* replay = add("replay", "Produce them again, as they were, to the topic that they were in");
+  replay->add_option("--to", c.dead_letter.to, "Topic, instead of theirs");
+  replay->add_flag("--from-beginning", c.dead_letter.from_beginning,
+                   "Also those that were replayed before");
+}
+
 void add_produce(CLI::App& app, Commands& c) {
   auto* command =
       app.add_subcommand("produce", "Append the lines of standard input to a topic, a record each");
@@ -189,6 +258,11 @@ int run(int argc, char** argv) {
   add_sql(app, c);
   add_apply(app, c);
   add_topic(app, c);
+  add_group(app, c);
+  add_show(app, c, "transaction", "List transactional ids and their transactions", "transactions");
+  add_show(app, c, "quota", "List the quotas of clients", "quotas");
+  add_show(app, c, "connection", "List the Kafka clients' connections", "connections");
+  add_dead_letter(app, c);
   add_produce(app, c);
   add_consume(app, c);
   auto* version = app.add_subcommand("version", "Print the version");

@@ -1,7 +1,5 @@
 #include <fmt/ranges.h>
 
-#include <functional>
-
 #include "app/cli.h"
 #include "app/kafka_client.h"
 #include "app/table_printer.h"
@@ -9,24 +7,6 @@
 namespace millrace::app {
 
 namespace {
-
-using Options = std::unique_ptr<rd_kafka_AdminOptions_t, Deleter<rd_kafka_AdminOptions_destroy>>;
-using Event = std::unique_ptr<rd_kafka_event_t, Deleter<rd_kafka_event_destroy>>;
-
-/// Sends one admin request and waits for its answer.
-Result<Event> admin(
-    rd_kafka_t* client, rd_kafka_admin_op_t operation,
-    const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& send) {
-  KafkaQueue queue(rd_kafka_queue_new(client));
-  Options options(rd_kafka_AdminOptions_new(client, operation));
-  rd_kafka_AdminOptions_set_request_timeout(options.get(), kKafkaTimeoutMs, nullptr, 0);
-  send(options.get(), queue.get());
-  Event event(rd_kafka_queue_poll(queue.get(), kKafkaTimeoutMs + 2000));
-  if (!event) return Error{ErrorCode::kConnectionClosed, "the node did not answer in time"};
-  if (auto code = rd_kafka_event_error(event.get()))
-    return kafka_error(code, rd_kafka_event_error_string(event.get()));
-  return event;
-}
 
 /// Prints what became of each topic; an error stays for the end, so that the others are still told.
 Result<> report(const rd_kafka_topic_result_t* const* results, size_t count, const char* done) {
@@ -67,7 +47,7 @@ Result<> create(rd_kafka_t* client, const TopicArguments& arguments) {
   }
   if (good) {
     auto event =
-        admin(client, RD_KAFKA_ADMIN_OP_CREATETOPICS, [&](const auto* options, auto* queue) {
+        kafka_admin(client, RD_KAFKA_ADMIN_OP_CREATETOPICS, [&](const auto* options, auto* queue) {
           rd_kafka_CreateTopics(client, topics.data(), topics.size(), options, queue);
         });
     if (event) {
@@ -86,9 +66,10 @@ Result<> create(rd_kafka_t* client, const TopicArguments& arguments) {
 Result<> remove(rd_kafka_t* client, const TopicArguments& arguments) {
   std::vector<rd_kafka_DeleteTopic_t*> topics;
   for (const auto& name : arguments.names) topics.push_back(rd_kafka_DeleteTopic_new(name.c_str()));
-  auto event = admin(client, RD_KAFKA_ADMIN_OP_DELETETOPICS, [&](const auto* options, auto* queue) {
-    rd_kafka_DeleteTopics(client, topics.data(), topics.size(), options, queue);
-  });
+  auto event =
+      kafka_admin(client, RD_KAFKA_ADMIN_OP_DELETETOPICS, [&](const auto* options, auto* queue) {
+        rd_kafka_DeleteTopics(client, topics.data(), topics.size(), options, queue);
+      });
   rd_kafka_DeleteTopic_destroy_array(topics.data(), topics.size());
   if (!event) return std::move(event).error();
   size_t count = 0;
@@ -130,7 +111,7 @@ Result<> list(rd_kafka_t* client, const TopicArguments& arguments) {
 Result<TextTable> configuration(rd_kafka_t* client, const std::string& name) {
   auto* resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name.c_str());
   auto event =
-      admin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, [&](const auto* options, auto* queue) {
+      kafka_admin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, [&](const auto* options, auto* queue) {
         rd_kafka_DescribeConfigs(client, &resource, 1, options, queue);
       });
   rd_kafka_ConfigResource_destroy(resource);
