@@ -19,7 +19,8 @@ def topic():
 
 
 def create(node, name, partitions):
-    AdminClient({"bootstrap.servers": node.kafka}).create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+    admin = AdminClient({"bootstrap.servers": node.kafka})
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
 
 
 def members_of(node, group):
