@@ -53,7 +53,7 @@ GroupsImpl::Entry& GroupsImpl::find_or_make(std::string_view group) {
 void GroupsImpl::replace(const std::string& id, Entry& entry, std::shared_ptr<Group> group) {
   after(id, entry);  // what the old one has to write comes first
   if (auto tombstones = entry.group->tombstones(); !tombstones.empty()) {
-    home_.spawn(gate_, write_for(id, entry.group, {std::move(tombstones), nullptr}));
+    enqueue({id, entry.group, {std::move(tombstones), nullptr}});
   }
   entry.group = std::move(group);
   entry.next.reset();
@@ -61,7 +61,7 @@ void GroupsImpl::replace(const std::string& id, Entry& entry, std::shared_ptr<Gr
 
 void GroupsImpl::after(std::string_view id, Entry& entry) {
   for (auto& write : entry.group->take_writes()) {
-    home_.spawn(gate_, write_for(std::string(id), entry.group, std::move(write)));
+    enqueue({std::string(id), entry.group, std::move(write)});
   }
   const auto due = entry.group->deadline();
   if (!due || (entry.next && *entry.next <= *due)) return;
@@ -71,30 +71,48 @@ void GroupsImpl::after(std::string_view id, Entry& entry) {
   if (first) timers_changed_.notify_all();
 }
 
+void GroupsImpl::enqueue(Queued queued) {
+  if (gate_.closed()) {
+    finish(std::move(queued), stopping());
+    return;
+  }
+  queue_.push_back(std::move(queued));
+  if (queue_.size() == 1) home_.spawn(gate_, flush());
+}
+
+io::Task<void> GroupsImpl::flush() {
+  // A failure has been told to those who asked for the writes.
+  [[maybe_unused]] const auto written = co_await write({});
+}
+
 io::Task<Result<>> GroupsImpl::write(std::vector<Journal::Entry> entries) {
-  if (entries.empty()) co_return Result<>();
+  auto queued = std::exchange(queue_, {});
+  if (entries.empty() && queued.empty()) co_return Result<>();
   const uint64_t number = writes_begun_++;
-  auto written = co_await journal_->put(std::move(entries));
+  std::vector<Journal::Entry> all;
+  for (auto& each : queued) std::ranges::move(each.write.entries, std::back_inserter(all));
+  std::ranges::move(entries, std::back_inserter(all));
+  auto written = co_await journal_->put(std::move(all));
   while (writes_ended_ != number) co_await write_ended_.wait_until(Clock::now() + kIdle);
   ++writes_ended_;
   write_ended_.notify_all();
+  for (auto& each : queued) finish(std::move(each), written);
   co_return written;
 }
 
-io::Task<void> GroupsImpl::write_for(std::string id, std::shared_ptr<Group> group,
-                                     Group::Write wanted) {
-  auto written = co_await write(std::move(wanted.entries));
-  if (wanted.done) {
-    wanted.done(written);
-  } else if (!written) {
+void GroupsImpl::finish(Queued queued, const Result<>& outcome) {
+  if (queued.write.done) {
+    queued.write.done(outcome);
+  } else if (!outcome) {
     logging::warn("cannot write what a group has to keep",
-                  {{"group", id}, {"reason", written.error().text}});
+                  {{"group", queued.id}, {"reason", outcome.error().text}});
   }
-  Entry* entry = find(id);
-  if (entry && entry->group == group) after(id, *entry);
+  Entry* entry = find(queued.id);
+  if (entry && entry->group == queued.group) after(queued.id, *entry);
 }
 
 io::Task<void> GroupsImpl::settle() {
+  co_await flush();
   const uint64_t begun = writes_begun_;
   while (writes_ended_ < begun) co_await write_ended_.wait_until(Clock::now() + kIdle);
 }

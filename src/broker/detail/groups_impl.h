@@ -78,7 +78,15 @@ class GroupsImpl final : public Groups {
   /// One durable batch; continues in the order of the calls, so that memory changes as the journal
   /// does. Whoever changes memory does so at once after it, on success.
   io::Task<Result<>> write(std::vector<Journal::Entry> entries);
-  io::Task<void> write_for(std::string id, std::shared_ptr<Group> group, Group::Write write);
+  /// Writes what groups wait to have written, if nothing else has by then.
+  io::Task<void> flush();
+  struct Queued {
+    std::string id;
+    std::shared_ptr<Group> group;
+    Group::Write write;
+  };
+  void enqueue(Queued queued);
+  void finish(Queued queued, const Result<>& outcome);
   /// Drops `id` when nothing is lost with it.
   void forget_if_idle(const std::string& id);
   /// Continues when what is being written now is written and in memory.
@@ -140,6 +148,13 @@ class GroupsImpl final : public Groups {
   io::Task<Result<ConsumerGroupInfo>> describe_consumer_here(std::string group);
   /// The group that the heartbeat is for; one that joins may make it. The heartbeat is valid.
   Result<ConsumerGroup*> consumer_group_for(const ConsumerHeartbeat& request);
+  /// Continues when what the group has changed until now is durable.
+  io::Task<Result<>> written(std::string id, ConsumerGroup& group);
+  // Members that speak the classic protocol in a group of the consumer protocol; the caller is
+  // Inside.
+  io::Task<JoinAnswer> join_consumers(JoinRequest request);
+  SyncAnswer sync_consumers(const SyncRequest& request);
+  Result<> heartbeat_consumers(const std::string& group, const GroupCaller& caller);
 
   // ---- admin and time
 
@@ -162,6 +177,9 @@ class GroupsImpl final : public Groups {
   std::map<int64_t, std::set<std::string>> staged_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   io::Signal timers_changed_;
+  // What groups want written: it goes with the next write(), so that the journal has everything in
+  // the order in which it happened.
+  std::vector<Queued> queue_;
   uint64_t writes_begun_ = 0;  // numbers write() calls; also KeptOffset::order
   uint64_t writes_ended_ = 0;
   io::Signal write_ended_;
