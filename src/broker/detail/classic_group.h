@@ -39,6 +39,22 @@ class ClassicGroup final : public Group {
   void sync(SyncRequest request, SyncReply reply, Clock::time_point now);
   Result<> heartbeat(const GroupCaller& caller, Clock::time_point now);
 
+  /// A member that is a consumer, read.
+  struct Consumer {
+    std::string id;
+    std::optional<std::string> instance_id;
+    std::string client_id;
+    std::string client_host;
+    std::chrono::milliseconds session_timeout{};
+    std::chrono::milliseconds rebalance_timeout{};
+    std::vector<GroupProtocol> protocols;
+    std::vector<std::string> topics;
+    std::vector<TopicPartition> assigned;
+  };
+  /// All members, when they are consumers and say so in a way that can be read.
+  std::optional<std::vector<Consumer>> consumers() const;
+  int32_t generation() const { return generation_; }
+
   GroupType type() const override { return GroupType::kClassic; }
   bool empty() const override { return state_ == State::kEmpty; }
   bool idle() const override { return empty() && pending_.empty() && generation_ == 0; }
@@ -153,6 +169,10 @@ class ClassicGroup final : public Group {
 /// Topics of a consumer's subscription, as its metadata in the classic protocol says; nullopt when
 /// it does not read as one. Source: Kafka's ConsumerProtocolSubscription.
 std::optional<std::vector<std::string>> read_subscription(std::string_view metadata);
+/// The partitions that a consumer says it has, in the same metadata.
+std::optional<std::vector<TopicPartition>> read_owned(std::string_view metadata);
+/// As ConsumerProtocolAssignment; `partitions` sorted.
+std::string write_assignment(const std::vector<TopicPartition>& partitions);
 /// As above, of ConsumerProtocolAssignment.
 std::optional<std::vector<TopicPartition>> read_assignment(std::string_view assignment);
 

@@ -37,6 +37,7 @@ class Fields {
     if (size < 0 || !take(static_cast<size_t>(size))) return ok_ = false, std::string();
     return std::string(taken_);
   }
+  void skip(int64_t size) { take(static_cast<size_t>(size)); }
   /// An array's length; none is longer than the bytes that are left.
   size_t count() {
     const int64_t count = integer(4);
@@ -87,6 +88,58 @@ std::optional<std::vector<TopicPartition>> read_assignment(std::string_view assi
     }
   }
   return in.ok() ? std::optional(std::move(all)) : std::nullopt;
+}
+
+std::optional<std::vector<TopicPartition>> read_owned(std::string_view metadata) {
+  constexpr int64_t kSaysOwned = 1;
+  std::vector<TopicPartition> all;
+  Fields in(metadata);
+  const int64_t version = in.integer(2);
+  for (size_t left = in.count(); left > 0 && in.ok(); --left) in.text();
+  if (const int64_t user_data = in.integer(4); user_data > 0) in.skip(user_data);
+  if (!in.ok() || version < 0) return std::nullopt;
+  if (version < kSaysOwned) return all;
+  for (size_t topics = in.count(); topics > 0 && in.ok(); --topics) {
+    const auto topic = in.text();
+    for (size_t left = in.count(); left > 0 && in.ok(); --left) {
+      all.push_back({topic, static_cast<int32_t>(in.integer(4))});
+    }
+  }
+  return in.ok() ? std::optional(std::move(all)) : std::nullopt;
+}
+
+std::string write_assignment(const std::vector<TopicPartition>& partitions) {
+  std::string out;
+  const auto add = [&](uint64_t value, size_t size) {
+    for (size_t i = size; i-- > 0;) out += static_cast<char>(value >> (8 * i));
+  };
+  std::map<std::string_view, std::vector<int32_t>> by_topic;
+  for (const auto& [topic, partition] : partitions) by_topic[topic].push_back(partition);
+  add(0, 2);  // version
+  add(by_topic.size(), 4);
+  for (const auto& [topic, list] : by_topic) {
+    add(topic.size(), 2);
+    out += topic;
+    add(list.size(), 4);
+    for (const int32_t partition : list) add(static_cast<uint32_t>(partition), 4);
+  }
+  add(UINT32_MAX, 4);  // no user data
+  return out;
+}
+
+std::optional<std::vector<ClassicGroup::Consumer>> ClassicGroup::consumers() const {
+  if (protocol_type_ != "consumer") return std::nullopt;
+  std::vector<Consumer> out;
+  for (const auto& [id, member] : members_) {
+    if (member.protocols.empty()) return std::nullopt;
+    auto topics = read_subscription(member.protocols.front().metadata);
+    auto assigned = read_assignment(member.assignment);
+    if (!topics || !assigned) return std::nullopt;
+    out.push_back({id, member.instance_id, member.client_id, member.client_host,
+                   member.session_timeout, member.rebalance_timeout, member.protocols,
+                   std::move(*topics), std::move(*assigned)});
+  }
+  return out;
 }
 
 bool ClassicGroup::Member::has(std::string_view protocol) const {

@@ -165,7 +165,7 @@ Result<ConsumerGroup::Slot*> ConsumerGroup::enter(const ConsumerHeartbeat& reque
   if (request.instance_id) {
     if (Slot* old = find_static(*request.instance_id)) {
       const bool same = old->member.id == request.member_id;
-      if (old->member.epoch != kStaticLeaveEpoch && !same) {
+      if (old->member.epoch != kStaticLeaveEpoch && !same && !old->member.classic) {
         return Error{
             ErrorCode::kUnreleasedInstance,
             fmt::format("Static member {} with instance id {} cannot join the group because the "
@@ -212,6 +212,7 @@ bool ConsumerGroup::update(ConsumerMember& member, const ConsumerHeartbeat& requ
     member.rebalance_timeout = std::chrono::milliseconds(request.rebalance_timeout_ms);
   }
   if (request.assignor) member.assignor = *request.assignor;
+  member.classic.reset();
   member.client_id = request.client_id;
   member.client_host = request.client_host;
   bool changed = false;
@@ -333,9 +334,11 @@ Result<> ConsumerGroup::check_fetch(const GroupCaller& caller) const {
     return Error{ErrorCode::kUnknownMember,
                  fmt::format("Member {} is not a member of group {}.", caller.member_id, id_)};
   }
-  const int32_t epoch = at->second.member.epoch;
-  if (caller.generation != epoch) return stale(caller.generation, epoch);
-  return {};
+  const ConsumerMember& member = at->second.member;
+  if (caller.generation == member.epoch) return {};
+  auto error = stale(caller.generation, member.epoch);
+  if (member.classic) error.code = ErrorCode::kIllegalGeneration;
+  return error;
 }
 
 }  // namespace millrace::broker::detail

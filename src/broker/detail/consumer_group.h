@@ -13,6 +13,8 @@
 
 namespace millrace::broker::detail {
 
+class ClassicGroup;
+
 /// A member of a group of the consumer protocol: its subscription, what it should have, what it
 /// has.
 struct ConsumerMember {
@@ -40,6 +42,14 @@ struct ConsumerMember {
   PartitionSet revoking;  // it may still use these, until it says that it does not
   PartitionSet target;
 
+  /// Of one that speaks the classic protocol, in a group that is going from the one to the other.
+  struct Classic {
+    std::chrono::milliseconds session_timeout{};
+    std::vector<std::pair<std::string, std::string>> protocols;  // name, metadata
+    bool operator==(const Classic&) const = default;
+  };
+  std::optional<Classic> classic;
+
   bool operator==(const ConsumerMember&) const = default;
 };
 
@@ -65,6 +75,21 @@ class ConsumerGroup final : public Group {
   static Result<> validate(const ConsumerHeartbeat& request);
 
   ConsumerGroupInfo info() const;
+
+  // ---- members that speak the classic protocol (KIP-848, "online migration"): they are told to
+  // join again where others are told a new assignment; consumer_group_classic.cc
+
+  /// A group with the members of `classic` and what they have. Null: they are not consumers, or say
+  /// what they are subscribed to in a way that cannot be read.
+  static std::shared_ptr<ConsumerGroup> upgrade(std::string id, const ClassicGroup& classic,
+                                                const Topics& topics, size_t members_max,
+                                                Clock::time_point now);
+  JoinAnswer join_classic(const JoinRequest& request, const std::string& new_id,
+                          const Topics& topics, Clock::time_point now);
+  SyncAnswer sync_classic(const SyncRequest& request, const Topics& topics, Clock::time_point now);
+  Result<> heartbeat_classic(const GroupCaller& caller, const Topics& topics,
+                             Clock::time_point now);
+
   /// Calls `done` when what has changed until now is durable, or could not be made so.
   void when_written(std::move_only_function<void(const Result<>&)> done);
 
@@ -115,6 +140,9 @@ class ConsumerGroup final : public Group {
   Result<ConsumerHeartbeatAnswer> leave_by_heartbeat(const ConsumerHeartbeat& request);
   /// The member that the request is of: known, new, or in place of one with its instance id.
   Result<Slot*> enter(const ConsumerHeartbeat& request);
+  Result<Slot*> enter_classic(const JoinRequest& request, const std::string& id);
+  Result<Slot*> known_classic(const GroupCaller& caller);
+  bool must_rejoin(const ConsumerMember& member) const;
   Slot& replace(Slot& old, const std::string& id);
   /// Whether the subscription has changed.
   bool update(ConsumerMember& member, const ConsumerHeartbeat& request);

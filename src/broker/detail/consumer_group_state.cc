@@ -3,16 +3,18 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "broker/detail/base64.h"
 #include "broker/detail/consumer_group.h"
 #include "broker/detail/partition_set.h"
 
-// What a group shows, and what it keeps: docs/kafka.md, "What is kept".
+// What a group shows, and what it keeps: docs/kafka.md, "The new consumer protocol".
 namespace millrace::broker::detail {
 
 namespace {
 
 namespace json = boost::json;
 
+constexpr json::parse_options kAnyBytes{.allow_invalid_utf8 = true};
 constexpr std::string_view kKeyWord = "consumer-group";
 constexpr int64_t kVersion = 1;
 
@@ -32,7 +34,7 @@ struct Key {
 
 std::optional<Key> read_key(std::string_view text) {
   boost::system::error_code failed;
-  const auto parsed = json::parse(text, failed);
+  const auto parsed = json::parse(text, failed, {}, kAnyBytes);
   if (failed || !parsed.is_array()) return std::nullopt;
   const auto& parts = parsed.get_array();
   if (parts.size() < 2 || parts.size() > 3 || parts[0] != json::value(kKeyWord))
@@ -55,7 +57,7 @@ class Reader {
  public:
   explicit Reader(std::string_view text) {
     boost::system::error_code failed;
-    auto parsed = json::parse(text, failed);
+    auto parsed = json::parse(text, failed, {}, kAnyBytes);
     ok_ = !failed && parsed.is_object();
     if (ok_) object_ = std::move(parsed.get_object());
     ok_ = ok_ && number("v") == kVersion;
@@ -101,6 +103,20 @@ class Reader {
       out.emplace(*id, std::move(*list));
     }
     return out;
+  }
+  std::optional<ConsumerMember::Classic> classic(std::string_view name) {
+    using Classic = ConsumerMember::Classic;
+    const auto* value = object_.if_contains(name);
+    if (!value) return std::nullopt;
+    if (!value->is_object()) return bad<std::optional<Classic>>();
+    Classic out;
+    for (const auto& [protocol, metadata] : value->get_object()) {
+      auto bytes = metadata.is_string() ? from_base64(metadata.get_string()) : std::nullopt;
+      if (!bytes) return bad<std::optional<Classic>>();
+      out.protocols.emplace_back(protocol, std::move(*bytes));
+    }
+    out.session_timeout = std::chrono::milliseconds(number("session_timeout_ms"));
+    return out.protocols.empty() ? bad<std::optional<Classic>>() : std::optional(std::move(out));
   }
   ConsumerMember::State state(std::string_view name) {
     const auto* at = std::ranges::find(kStateNames, text(name));
@@ -161,6 +177,7 @@ ConsumerGroupInfo ConsumerGroup::info() const {
     told.topic_regex = member.topic_regex;
     told.assigned = member.assigned;
     told.target = member.target;
+    told.classic = member.classic.has_value();
     name_all(member.assigned);
     name_all(member.target);
   }
@@ -229,6 +246,14 @@ Journal::Entry ConsumerGroup::member_entry(const ConsumerMember& member) const {
   if (!member.assigned.empty()) value["assigned"] = to_json(member.assigned);
   if (!member.revoking.empty()) value["revoking"] = to_json(member.revoking);
   if (!member.target.empty()) value["target"] = to_json(member.target);
+  if (member.classic) {
+    json::object protocols;
+    for (const auto& [name, metadata] : member.classic->protocols) {
+      protocols[name] = to_base64(metadata);
+    }
+    value["classic"] = std::move(protocols);
+    value["session_timeout_ms"] = member.classic->session_timeout.count();
+  }
   return {member_key_of(id_, member.id), json::serialize(value)};
 }
 
@@ -315,6 +340,7 @@ Result<> ConsumerGroup::load_member(const std::string& id, std::optional<std::st
   member.assigned = in.partitions("assigned");
   member.revoking = in.partitions("revoking");
   member.target = in.partitions("target");
+  member.classic = in.classic("classic");
   if (!in.ok()) return corrupt(member_key_of(id_, id));
   if (member.instance_id) static_members_[*member.instance_id] = id;
   members_[id].member = std::move(member);

@@ -84,12 +84,7 @@ io::Task<JoinAnswer> GroupsImpl::join_here(JoinRequest request, std::stop_token 
     co_return refused(ErrorCode::kUnknownMember, request.member_id, no_member(id).text);
   }
   if (entry && entry->group->type() != GroupType::kClassic) {
-    if (!entry->group->empty()) {
-      co_return refused(ErrorCode::kInconsistentProtocol, request.member_id,
-                        fmt::format("the members of group {} use the consumer protocol "
-                                    "(group.protocol=consumer)",
-                                    id));
-    }
+    if (!entry->group->empty()) co_return co_await join_consumers(std::move(request));
     replace(id, *entry, std::make_shared<ClassicGroup>(id, env_, options_));
   }
   if (!entry) entry = &find_or_make(id);
@@ -114,10 +109,11 @@ io::Task<SyncAnswer> GroupsImpl::sync_here(SyncRequest request, std::stop_token 
     answer.error = no_group_id();
     co_return answer;
   }
-  if (!entry || entry->group->type() != GroupType::kClassic) {
+  if (!entry) {
     answer.error = no_member(id);
     co_return answer;
   }
+  if (entry->group->type() == GroupType::kConsumer) co_return sync_consumers(request);
   auto waiting = std::make_shared<Waiting<SyncAnswer>>(home_);
   static_cast<ClassicGroup&>(*entry->group)
       .sync(std::move(request), answer_to(waiting), Clock::now());
@@ -128,7 +124,8 @@ io::Task<SyncAnswer> GroupsImpl::sync_here(SyncRequest request, std::stop_token 
 io::Task<Result<>> GroupsImpl::heartbeat_here(std::string group, GroupCaller caller) {
   if (group.empty()) co_return no_group_id();
   Entry* entry = find(group);
-  if (!entry || entry->group->type() != GroupType::kClassic) co_return no_member(group);
+  if (!entry) co_return no_member(group);
+  if (entry->group->type() == GroupType::kConsumer) co_return heartbeat_consumers(group, caller);
   co_return static_cast<ClassicGroup&>(*entry->group).heartbeat(caller, Clock::now());
 }
 
