@@ -1,6 +1,10 @@
 #include <malloc.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "app/cli.h"
 #include "app/node.h"
@@ -40,6 +44,16 @@ NodeOptions to_node_options(const ServeOptions& given) {
   return options;
 }
 
+/// A node holds a file and a socket for much of what it serves: as many as the system allows.
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    logging::warn("the limit of open files stays as it was", {{"reason", ::strerror(errno)}});
+  }
+}
+
 }  // namespace
 
 int serve(const ServeArguments& arguments) {
@@ -47,6 +61,7 @@ int serve(const ServeArguments& arguments) {
   auto given = ServeOptions::load({.flags = arguments.flags, .file = arguments.config_file});
   if (!given) return fail(given.error()), kUsage;
   logging::configure(given->log_level, given->log_format);
+  raise_file_limit();
   // An arena a thread would keep what each thread once used; two are enough for a few threads.
   mallopt(M_ARENA_MAX, 2);
   sigset_t stop_signals = block_stop_signals();

@@ -24,11 +24,14 @@ class BrokerTest : public testing::Test {
 
   io::Shard& shard() { return runtime_.shard(0); }
 
-  void open() {
+  void open(std::chrono::milliseconds cleanup_interval = std::chrono::seconds(15)) {
     auto catalog = shard().block_on(catalog::Catalog::open(env_, shard(), kPath));
     ASSERT_TRUE(catalog) << catalog.error().text;
     catalog_ = std::move(*catalog);
-    auto broker = shard().block_on(Broker::open(runtime_, env_, *catalog_, {.path = kPath}));
+    Broker::Options options;
+    options.path = kPath;
+    options.cleanup_interval = cleanup_interval;
+    auto broker = shard().block_on(Broker::open(runtime_, env_, *catalog_, std::move(options)));
     ASSERT_TRUE(broker) << broker.error().text;
     broker_ = std::move(*broker);
   }

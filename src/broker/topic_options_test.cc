@@ -41,9 +41,11 @@ TEST(TopicOptions, BecomeTheLogsConfiguration) {
 
 TEST(TopicOptions, KeepCompactedTopicsForEver) {
   auto compact = to_log_config({{"cleanup.policy", "compact"}, {"retention.ms", "1"}});
-  EXPECT_EQ(compact->retention_ms, -1);
+  EXPECT_FALSE(compact->cleanup_delete);
+  EXPECT_TRUE(compact->cleanup_compact);
   auto both = to_log_config({{"cleanup.policy", "compact, delete"}, {"retention.ms", "1"}});
   EXPECT_EQ(both->retention_ms, 1);
+  EXPECT_TRUE(both->cleanup_delete && both->cleanup_compact);
 }
 
 TEST(TopicOptions, AreRefusedByNameAndValue) {

@@ -56,6 +56,7 @@ Result<bool> Cleaner::note(std::string_view batches) {
       if (!keys_.has_room(static_cast<size_t>(header.record_count))) return false;
       MR_TRY(note_batch(batch));
     }
+    ends_something_ |= header.control();
     reach_ = header.last_offset() + 1;
   }
   return true;

@@ -46,6 +46,9 @@ class Cleaner {
   /// One past the last offset that was noted.
   Offset reach() const { return reach_; }
 
+  /// Whether nothing of what was noted can replace or end anything: then all stays as it is.
+  bool is_needless() const { return keys_.size() == 0 && !ends_something_; }
+
   /// Then all batches from the log's start, in order: appends what stays to `out`.
   Result<> clean(std::string_view batches, std::string& out);
   /// Whether anything given to clean() since the last call came out otherwise.
@@ -68,6 +71,7 @@ class Cleaner {
   std::unordered_map<int64_t, std::vector<Aborted>> aborted_;  // by producer, in order
   KeyMap keys_;
   Offset reach_;
+  bool ends_something_ = false;  // transactions
   /// Producers with records of a transaction in front of its marker: the marker stays with them.
   std::unordered_set<int64_t> seen_;
   std::unordered_set<Offset> idle_markers_;

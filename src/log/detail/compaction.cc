@@ -145,6 +145,9 @@ io::Task<Result<>> PartitionLogImpl::clean_segments(Dirty dirty, const Compactio
   MR_CO_TRY(const bool noted, co_await note_dirty(pass, sources));
   if (!noted) co_return Result<>();
   const Offset reach = pass.cleaner.reach();
+  // A changelog without keys is not written again and again; once there were keys, what they have
+  // left may have come of age.
+  if (gaps_to_ == 0 && pass.cleaner.is_needless()) co_return save_compacted(reach, 0);
   // From here on offsets may be missing below `reach`; readers must know after a crash too.
   MR_CO_TRY(save_compacted(clean_to_, std::max(gaps_to_, reach)));
   for (size_t first = 0; first < sources.size();) {
@@ -333,7 +336,7 @@ Result<> PartitionLogImpl::load_compacted() {
   const auto clean = std::from_chars(text.data(), end, clean_to_);
   const bool good = clean.ec == std::errc() && clean.ptr != end && *clean.ptr == ' ';
   const auto gaps = good ? std::from_chars(clean.ptr + 1, end, gaps_to_) : clean;
-  if (!good || gaps.ec != std::errc() || clean_to_ < 0 || gaps_to_ < clean_to_) {
+  if (!good || gaps.ec != std::errc() || clean_to_ < 0 || gaps_to_ < 0) {
     return Error{ErrorCode::kCorruptRecord,
                  path +
                      " is damaged; it holds two numbers: up to where the log is compacted, and "

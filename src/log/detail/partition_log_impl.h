@@ -36,6 +36,7 @@ class PartitionLogImpl final : public PartitionLog {
 
   io::Task<Result<AppendResult>> append(std::string batches, Ack ack) override;
   io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max, Isolation isolation) override;
+  io::Task<Result<ReadResult>> fetch(Offset from, size_t bytes_max, Isolation isolation) override;
   io::Task<Result<AppendResult>> append_marker(TransactionMarker marker) override;
   io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline,
                            Isolation isolation) override;
@@ -104,6 +105,11 @@ class PartitionLogImpl final : public PartitionLog {
                                       ReadResult& out);
   void unload_others(const Segment& keep);
 
+  // fetch.cc
+  struct Span;
+  std::optional<Span> span_of(const Segment& segment, Offset from, size_t bytes_max, Offset upper);
+  Cursor* cursor_at(const Segment& segment, Offset from);
+
   // transactions.cc
   Result<> end_transaction(const TransactionMarker& marker, Offset offset, Producers::Undo& undo);
   static void replay(const BatchHeader& header, std::string_view batch, TimestampMs now,
@@ -161,6 +167,7 @@ class PartitionLogImpl final : public PartitionLog {
 
   // retention.cc
   Result<> drop_oldest();
+  void close_idle_files();
   Offset keep_from() const;
   io::Task<Result<TimeOffset>> find_timestamp(Offset from, TimestampMs timestamp);
   io::Task<Result<TimeOffset>> scan_max_timestamp();
@@ -210,6 +217,8 @@ class PartitionLogImpl final : public PartitionLog {
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth
   bool closing_ = false;
+
+  Offset end_seen_ = -1;  // by the retention before
 
   // Deduplication.
   io::Turn dedup_turn_;

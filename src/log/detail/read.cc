@@ -145,6 +145,7 @@ io::Task<Result<bool>> PartitionLogImpl::read_segment(Segment& segment, Offset f
     if (got < missing) break;
   } while (picked.bytes == 0 && picked.wanted > 0);
   if (picked.bytes == 0) co_return false;
+  segment.set_checked(position + picked.skip, position + picked.skip + picked.bytes);
   bytes.resize(picked.skip + picked.bytes);
   bytes.erase(0, picked.skip);
   out.batches = std::move(bytes);

@@ -27,8 +27,26 @@ Result<> PartitionLogImpl::drop_oldest() {
   return {};
 }
 
+/// Files of a partition that nobody appends to are closed, so that thousands of partitions need no
+/// thousands of them; who comes next opens them again.
+void PartitionLogImpl::close_idle_files() {
+  const bool idle = end_seen_ == end_offset_ && !writing_ && !syncing_ && queue_.empty() &&
+                    unsynced_.empty() && !sync_failed_ && !tail_dirty_;
+  end_seen_ = end_offset_;
+  if (!idle) return;
+  for (const auto& segment : segments_) {
+    if (segment->readers > 0 || !segment->is_open()) continue;
+    if (segment.get() == &active()) {
+      segment->close_file();
+    } else {
+      segment->unload();
+    }
+  }
+}
+
 io::Task<Result<>> PartitionLogImpl::enforce_retention() {
   if (segments_.empty() || closing_) co_return Result<>();
+  close_idle_files();
   const auto expired = [this](const Segment& segment) {
     return config_.cleanup_delete && config_.retention_ms >= 0 && segment.size() > 0 &&
            segment.max_timestamp() < env_.now_ms() - config_.retention_ms;

@@ -81,6 +81,7 @@ void Segment::set_known(uint64_t size, TimestampMs max_timestamp, Offset max_tim
   max_timestamp_ = max_timestamp;
   max_timestamp_offset_ = max_timestamp_offset;
   indexed_ = size == 0;
+  unchecked_end_ = size;
 }
 
 Result<> Segment::create() {
@@ -171,6 +172,11 @@ io::Task<Result<>> Segment::save_index() {
   MR_CO_TRY(co_await write_checked(files_, std::move(offsets_path), std::move(offsets)));
   auto times_path = file_name(folder_, base_, ".timeindex");
   co_return co_await write_checked(files_, std::move(times_path), std::move(times));
+}
+
+void Segment::close_file() {
+  MR_CHECK(readers == 0);
+  file_.reset();
 }
 
 void Segment::unload() {
@@ -314,6 +320,39 @@ uint64_t Segment::position_of(Offset offset) const {
   const auto relative = static_cast<uint64_t>(offset - base_);
   const auto after = std::ranges::upper_bound(offsets_, relative, {}, &OffsetEntry::offset);
   return after == offsets_.begin() ? 0 : std::prev(after)->position;
+}
+
+Segment::Place Segment::place_before(Offset offset) const {
+  const auto relative = static_cast<uint64_t>(offset - base_);
+  const auto after = std::ranges::upper_bound(offsets_, relative, {}, &OffsetEntry::offset);
+  if (after == offsets_.begin()) return {base_, 0};
+  return {base_ + std::prev(after)->offset, std::prev(after)->position};
+}
+
+Segment::Place Segment::place_before_position(uint64_t position) const {
+  const auto after = std::ranges::upper_bound(offsets_, position, {}, &OffsetEntry::position);
+  if (after == offsets_.begin()) return {base_, 0};
+  return {base_ + std::prev(after)->offset, std::prev(after)->position};
+}
+
+bool Segment::is_checked(uint64_t from, uint64_t to) const {
+  if (from >= unchecked_end_) return true;
+  const auto after = checked_.upper_bound(from);
+  return after != checked_.begin() && std::prev(after)->second >= std::min(to, unchecked_end_);
+}
+
+void Segment::set_checked(uint64_t from, uint64_t to) {
+  to = std::min(to, unchecked_end_);
+  if (from >= to) return;
+  // Takes in what it touches.
+  auto at = checked_.upper_bound(from);
+  if (at != checked_.begin() && std::prev(at)->second >= from) --at;
+  while (at != checked_.end() && at->first <= to) {
+    from = std::min(from, at->first);
+    to = std::max(to, at->second);
+    at = checked_.erase(at);
+  }
+  checked_[from] = to;
 }
 
 Offset Segment::offset_before(TimestampMs timestamp) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,8 @@ class Segment {
   /// The open file. Errors: kIo; kCorruptRecord when it is missing.
   Result<io::File*> file();
   bool is_open() const { return file_ != nullptr; }
+  /// Closes the file until it is used again; the indexes stay.
+  void close_file();
   bool has_index() const { return indexed_; }
   /// Makes the indexes stand in memory: from their files, or from the segment when these are
   /// damaged or missing.
@@ -89,6 +92,19 @@ class Segment {
 
   /// A position at or before the batch that holds `offset`.
   uint64_t position_of(Offset offset) const;
+  /// A batch that the index knows: where it begins.
+  struct Place {
+    Offset offset = 0;
+    uint64_t position = 0;
+  };
+  /// The last one that the index knows at or before `offset`, or a position; the segment's begin
+  /// if there is none.
+  Place place_before(Offset offset) const;
+  Place place_before_position(uint64_t position) const;
+
+  /// Whether the bytes are known to be good: written since the log was opened, or checked since.
+  bool is_checked(uint64_t from, uint64_t to) const;
+  void set_checked(uint64_t from, uint64_t to);
   /// An offset at or before the first batch with a record at or past `timestamp`.
   Offset offset_before(TimestampMs timestamp) const;
 
@@ -126,6 +142,8 @@ class Segment {
   std::vector<OffsetEntry> offsets_;
   std::vector<TimeEntry> times_;
   uint64_t next_entry_at_ = 0;
+  uint64_t unchecked_end_ = 0;  // what stands before was written in another life of the node
+  std::map<uint64_t, uint64_t> checked_;  // of that, from where to where it was checked; disjoint
   std::vector<Damage> damaged_;
 };
 
