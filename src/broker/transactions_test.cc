@@ -1,5 +1,7 @@
 #include "broker/transactions.h"
 
+#include <thread>
+
 #include "broker/broker_test_util.h"
 #include "broker/detail/transaction_entry.h"
 #include "broker/journal.h"
@@ -85,6 +87,17 @@ class TransactionsTest : public BrokerTest {
     EXPECT_TRUE(found);
     return found ? *found : TransactionInfo();
   }
+  /// Waits until what was decided is also known to be complete, which end() does not wait for.
+  void settle() {
+    const auto preparing = [&] {
+      const auto state = describe().state;
+      return state == State::kPrepareCommit || state == State::kPrepareAbort;
+    };
+    for (int i = 0; i < 30'000 && preparing(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_FALSE(preparing());
+  }
   void expire() { shard().block_on(transactions_->expire()); }
 
   /// A produce request, as its handler runs it on a connection's shard.
@@ -152,6 +165,7 @@ TEST_F(TransactionsTest, CommitsOverPartitionsAtOnce) {
   EXPECT_EQ(end(*who, false).error().code, ErrorCode::kInvalidTransaction);
   restart();
   EXPECT_EQ(*end(*who, true), *next);
+  settle();
   EXPECT_EQ(describe().state, State::kCompleteCommit);
   EXPECT_THAT(describe().partitions, IsEmpty());
 }
@@ -251,6 +265,7 @@ TEST_F(TransactionsTest, ForgetsIdsThatNobodyUses) {
   const auto who = *init();
   ASSERT_TRUE(produce(who, 0, 0, "a"));
   ASSERT_TRUE(end(who, true));
+  settle();
   env_.set_now_ms(env_.now_ms() + 7LL * 24 * 3600 * 1000);
   expire();
   EXPECT_EQ(end({who.id, 1}, false).error().code, ErrorCode::kInvalidProducerIdMapping);

@@ -253,7 +253,9 @@ io::Task<void> TransactionsImpl::expire_one(Slot slot) {
     if (done) {
       logging::info("a transaction is past its timeout and is aborted",
                     {{"transactional_id", slot->id}, {"timeout_ms", slot->entry.timeout_ms}});
-      co_await until_marked(slot, std::chrono::steady_clock::now() + options_.marker_wait);
+      auto ended =
+          co_await until_free(slot, std::chrono::steady_clock::now() + options_.marker_wait);
+      static_cast<void>(ended);  // finish() goes on by itself
     }
   } else {
     const Alone alone(slot);

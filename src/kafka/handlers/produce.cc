@@ -1,3 +1,4 @@
+#include "broker/journal.h"
 #include "kafka/detail/error_codes.h"
 #include "kafka/detail/wakeup.h"
 #include "kafka/handlers/handlers.h"
@@ -168,6 +169,11 @@ std::shared_ptr<broker::Partition> target(const broker::Topic* topic, int32_t in
            fmt::format("'{}' is a materialized view, which alone writes its changelog",
                        topic->object.name),
            version);
+    return nullptr;
+  }
+  if (topic->object.name.starts_with("__") && broker::is_internal_topic(topic->object.name)) {
+    refuse(answer, wire::kInvalidTopic,
+           fmt::format("'{}' is written by the node alone", topic->object.name), version);
     return nullptr;
   }
   if (index < 0 || static_cast<size_t>(index) >= topic->partitions.size()) {
