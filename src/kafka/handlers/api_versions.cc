@@ -14,6 +14,7 @@ struct Feature {
 };
 constexpr Feature kFeatures[] = {
     {"group.version", 1},        // consumer groups of KIP-848
+    {"share.version", 1},        // share groups, KIP-932
     {"transaction.version", 2},  // an epoch for each transaction, KIP-890
 };
 

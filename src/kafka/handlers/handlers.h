@@ -85,4 +85,18 @@ io::Task<DescribeGroupsResponse> describe_groups(Context& context, DescribeGroup
 io::Task<ListGroupsResponse> list_groups(Context& context, ListGroupsRequest request);
 io::Task<DeleteGroupsResponse> delete_groups(Context& context, DeleteGroupsRequest request);
 
+io::Task<ShareGroupHeartbeatResponse> share_group_heartbeat(Context& context,
+                                                            ShareGroupHeartbeatRequest request);
+io::Task<ShareGroupDescribeResponse> share_group_describe(Context& context,
+                                                          ShareGroupDescribeRequest request);
+io::Task<ShareFetchResponse> share_fetch(Context& context, ShareFetchRequest request);
+io::Task<ShareAcknowledgeResponse> share_acknowledge(Context& context,
+                                                     ShareAcknowledgeRequest request);
+io::Task<DescribeShareGroupOffsetsResponse> describe_share_group_offsets(
+    Context& context, DescribeShareGroupOffsetsRequest request);
+io::Task<AlterShareGroupOffsetsResponse> alter_share_group_offsets(
+    Context& context, AlterShareGroupOffsetsRequest request);
+io::Task<DeleteShareGroupOffsetsResponse> delete_share_group_offsets(
+    Context& context, DeleteShareGroupOffsetsRequest request);
+
 }  // namespace millrace::kafka
