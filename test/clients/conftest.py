@@ -43,7 +43,7 @@ def sql(node):
 @pytest.fixture(scope="session")
 def kafka_libs():
     """The folder of Apache Kafka's jars."""
-    return pathlib.Path(os.environ["KAFKA_LIBS"])
+    return pathlib.Path(os.environ["KAFKA_LIBS"]).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -346,6 +346,15 @@ async def seek_and_pause(t):
 # ---- transactions
 
 
+async def read_committed(t, count, partitions=1, topic=None):
+    """What is committed, once it is `count` records: the broker ends a transaction by and by after it has said so."""
+    async def enough():
+        return len(await read_all(t, partitions, topic, isolation_level="read_committed")) >= count
+
+    await wait_until(enough, what=f"{count} committed records")
+    return values(await read_all(t, partitions, topic, isolation_level="read_committed"))
+
+
 @case
 async def transaction_commit_and_abort(t):
     await create(t, 2)
@@ -356,7 +365,7 @@ async def transaction_commit_and_abort(t):
                 await producer.send_and_wait(t.topic, b"%d.%d" % (number, i), partition=i % 2)
             await (producer.abort_transaction() if number % 2 else producer.commit_transaction())
     wanted = sorted(b"%d.%d" % (n, i) for n in (0, 2) for i in range(10))
-    expect(sorted(values(await read_all(t, 2, isolation_level="read_committed"))), wanted, "read_committed")
+    expect(sorted(await read_committed(t, 20, 2)), wanted, "read_committed")
     expect(len(await read_all(t, 2)), 40, "read_uncommitted")
 
 
@@ -370,7 +379,7 @@ async def open_transaction_holds_readers_back(t):
         expect(values(await read_all(t, isolation_level="read_committed")), [], "read_committed while it is open")
         expect(values(await read_all(t)), [b"open", b"after"], "read_uncommitted")
         await producer.commit_transaction()
-        expect(values(await read_all(t, isolation_level="read_committed")), [b"open", b"after"], "read_committed after")
+        expect(await read_committed(t, 2), [b"open", b"after"], "read_committed after")
 
 
 @case
@@ -391,7 +400,7 @@ async def second_producer_fences_the_first(t):
         await heir.send_and_wait(t.topic, b"heir", partition=0)
         await heir.commit_transaction()
     await zombie.stop()
-    expect(values(await read_all(t, isolation_level="read_committed")), [b"heir"], "read_committed")
+    expect(await read_committed(t, 1), [b"heir"], "read_committed")
 
 
 @case
@@ -419,8 +428,7 @@ async def consume_transform_produce(t):
                 done += len(batch)
                 if done == 200:
                     break
-    found = values(await read_all(t, 2, t.topic + "-out", isolation_level="read_committed"))
-    expect(sorted(found), sorted(b"done %d" % i for i in range(200)), "output")
+    expect(sorted(await read_committed(t, 200, 2, t.topic + "-out")), sorted(b"done %d" % i for i in range(200)), "output")
 
 
 # ---- admin

@@ -10,7 +10,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import (CommitFailedError, GroupIdNotFoundError, InvalidConfigurationError, InvalidPartitionsError, InvalidProducerEpochError,
                           InvalidReplicationFactorError, InvalidTopicError, KafkaError, MessageSizeTooLargeError, OffsetOutOfRangeError,
-                          ProducerFencedError, TopicAlreadyExistsError, UnknownTopicOrPartitionError)
+                          ProducerFencedError, RebalanceInProgressError, TopicAlreadyExistsError, UnknownTopicOrPartitionError)
 
 WAIT = 40
 BASE = 1_700_000_000_000
@@ -194,7 +194,7 @@ class Member(threading.Thread, ConsumerRebalanceListener):
     def commit(self):
         try:
             self.consumer.commit()
-        except CommitFailedError:
+        except (CommitFailedError, RebalanceInProgressError):
             pass  # a rebalance is under way: then the next one reads those records once more
         except KafkaError as error:
             if not error.retriable:
@@ -336,6 +336,12 @@ def transactional(t, **config):
     return producer
 
 
+def read_committed(t, count, partitions=1, topic=None):
+    """What is committed, once it is `count` records: the broker ends a transaction by and by after it has said so."""
+    wait_until(lambda: len(read_all(t, partitions, topic, isolation_level="read_committed")) >= count, WAIT, f"{count} committed records")
+    return values(read_all(t, partitions, topic, isolation_level="read_committed"))
+
+
 @case
 def transaction_commit_and_abort(t):
     create(t, 2)
@@ -347,7 +353,7 @@ def transaction_commit_and_abort(t):
         producer.flush()
         producer.abort_transaction() if number % 2 else producer.commit_transaction()
     producer.close()
-    expect(sorted(values(read_all(t, 2, isolation_level="read_committed"))), sorted(b"%d.%d" % (n, i) for n in (0, 2) for i in range(10)), "read_committed")
+    expect(sorted(read_committed(t, 20, 2)), sorted(b"%d.%d" % (n, i) for n in (0, 2) for i in range(10)), "read_committed")
     expect(len(read_all(t, 2)), 40, "read_uncommitted")
 
 
@@ -361,7 +367,7 @@ def open_transaction_holds_readers_back(t):
     expect(values(read_all(t, isolation_level="read_committed")), [], "read_committed while it is open")
     expect(values(read_all(t)), [b"open", b"after"], "read_uncommitted")
     producer.commit_transaction()
-    expect(values(read_all(t, isolation_level="read_committed")), [b"open", b"after"], "read_committed after")
+    expect(read_committed(t, 2), [b"open", b"after"], "read_committed after")
     producer.close()
 
 
@@ -381,7 +387,7 @@ def second_producer_fences_the_first(t):
     heir.begin_transaction()
     heir.send(t.topic, b"heir", partition=0)
     heir.commit_transaction()
-    expect(values(read_all(t, isolation_level="read_committed")), [b"heir"], "read_committed")
+    expect(read_committed(t, 1), [b"heir"], "read_committed")
     heir.close()
     zombie.close(1)
 
@@ -412,8 +418,7 @@ def consume_transform_produce(t):
                 break
         consumer.close()
         producer.close()
-    found = values(read_all(t, 2, t.topic + "-out", isolation_level="read_committed"))
-    expect(sorted(found), sorted(b"done %d" % i for i in range(200)), "output")
+    expect(sorted(read_committed(t, 200, 2, t.topic + "-out")), sorted(b"done %d" % i for i in range(200)), "output")
 
 
 # ---- admin

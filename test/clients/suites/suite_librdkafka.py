@@ -9,7 +9,8 @@ from confluent_kafka import (OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, Consu
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec)
 from harness import CASES, CODECS, case, expect, main, wait_until
 
-WAIT = 30
+WAIT = 40
+COMMITTED = {"isolation.level": "read_committed"}
 
 
 def admin_of(t):
@@ -533,6 +534,12 @@ def values(messages):
     return [m.value().decode() for m in messages]
 
 
+def read_committed(t, count, partitions=1, topic=None):
+    """What is committed, once it is `count` messages: the broker ends a transaction by and by after it has said so."""
+    wait_until(lambda: len(read_all(t, partitions, topic, **COMMITTED)) >= count, WAIT, f"{count} committed messages")
+    return values(read_all(t, partitions, topic, **COMMITTED))
+
+
 @case
 def transaction_commit_and_abort(t):
     create(t, 2)
@@ -547,7 +554,7 @@ def transaction_commit_and_abort(t):
             producer.flush(WAIT)  # so that the records are in the log
             producer.abort_transaction(WAIT)
     committed = sorted(f"{n}.{i}" for n in (0, 2) for i in range(10))
-    expect(sorted(values(read_all(t, 2, **{"isolation.level": "read_committed"}))), committed, "read_committed")
+    expect(sorted(read_committed(t, 20, 2)), committed, "read_committed")
     expect(sorted(values(read_all(t, 2, **{"isolation.level": "read_uncommitted"}))),
            sorted(committed + [f"1.{i}" for i in range(10)]), "read_uncommitted")
 
@@ -560,14 +567,14 @@ def open_transaction_holds_readers_back(t):
     producer.produce(t.topic, "open", partition=0)
     producer.flush(WAIT)
     produce(t, [(0, None, "after")])
-    expect(values(read_all(t, **{"isolation.level": "read_committed"})), [], "read_committed while it is open")
+    expect(values(read_all(t, **COMMITTED)), [], "read_committed while it is open")
     expect(values(read_all(t, **{"isolation.level": "read_uncommitted"})), ["open", "after"], "read_uncommitted")
     admin, at = admin_of(t), TopicPartition(t.topic, 0)
     for isolation, wanted in ((IsolationLevel.READ_UNCOMMITTED, 2), (IsolationLevel.READ_COMMITTED, 0)):
         end = admin.list_offsets({at: OffsetSpec.latest()}, isolation_level=isolation)[at].result(WAIT)
         expect(end.offset, wanted, isolation)
     producer.commit_transaction(WAIT)
-    expect(values(read_all(t, **{"isolation.level": "read_committed"})), ["open", "after"], "read_committed after")
+    expect(read_committed(t, 2), ["open", "after"], "read_committed after")
 
 
 @case
@@ -588,7 +595,7 @@ def second_producer_fences_the_first(t):
     heir.begin_transaction()
     heir.produce(t.topic, "heir", partition=0)
     heir.commit_transaction(WAIT)
-    expect(values(read_all(t, **{"isolation.level": "read_committed"})), ["heir"], "read_committed")
+    expect(read_committed(t, 1), ["heir"], "read_committed")
 
 
 @case
@@ -600,7 +607,7 @@ def consume_transform_produce(t):
     done, attempt = 0, 0
     while done < 200:
         attempt += 1
-        consumer = consumer_of(t, **{"isolation.level": "read_committed"})
+        consumer = consumer_of(t, **COMMITTED)
         consumer.subscribe([t.topic])
         producer = transactional(t)
         for round_number in range(3):
@@ -617,9 +624,8 @@ def consume_transform_produce(t):
             if done == 200:
                 break
         consumer.close()
-    found = values(read_all(t, 2, t.topic + "-out", **{"isolation.level": "read_committed"}))
-    expect(sorted(found), sorted(f"done {i}" for i in range(200)), "output")
-    left = consumer_of(t)
+    expect(sorted(read_committed(t, 200, 2, t.topic + "-out")), sorted(f"done {i}" for i in range(200)), "output")
+    left = consumer_of(t, **COMMITTED)
     expect(sum(p.offset for p in left.committed([TopicPartition(t.topic, p) for p in range(2)], timeout=WAIT)), 200, "committed offsets")
     left.close()
 
@@ -653,7 +659,7 @@ def transaction_timeout_aborts(t):
     producer.produce(t.topic, "late", partition=0)
     producer.flush(WAIT)
     produce(t, [(0, None, "after")])
-    wait_until(lambda: values(read_all(t, **{"isolation.level": "read_committed"})) == ["after"], 60, "the abort by the broker")
+    wait_until(lambda: values(read_all(t, **COMMITTED)) == ["after"], 60, "the abort by the broker")
     try:
         producer.commit_transaction(WAIT)
         raise AssertionError("the late commit was taken")

@@ -304,7 +304,7 @@ final class AdminCases {
                 return null;
             }, ProducerFencedException.class, InvalidProducerEpochException.class);
         }
-        Harness.expect("read_committed", ClientCases.committed(t, t.topic, 1), List.of("x"));
+        Harness.expect("read_committed", ClientCases.committed(t, t.topic, 1, 1), List.of("x"));
     }
 
     @Harness.Case

@@ -617,6 +617,12 @@ final class ClientCases {
         return values(readAll(t, topic, partitions, "isolation.level", "read_committed"));
     }
 
+    /** What is committed, once it is `count` records: the broker ends a transaction by and by after it has said so. */
+    static List<String> committed(Harness.Run t, String topic, int partitions, int count) throws Exception {
+        Harness.waitUntil(count + " committed records", () -> committed(t, topic, partitions).size() >= count);
+        return committed(t, topic, partitions);
+    }
+
     @Harness.Case
     static void transaction_commit_and_abort(Harness.Run t) throws Exception {
         create(t, t.topic, 2);
@@ -628,7 +634,7 @@ final class ClientCases {
                 else producer.abortTransaction();
             }
         }
-        Harness.expect("read_committed", new TreeSet<>(committed(t, t.topic, 2)),
+        Harness.expect("read_committed", new TreeSet<>(committed(t, t.topic, 2, 20)),
                        new TreeSet<>(Stream.concat(numbers(0, 10).stream(), numbers(20, 30).stream()).collect(Collectors.toSet())));
         Harness.expect("read_uncommitted", new TreeSet<>(values(readAll(t, t.topic, 2))), new TreeSet<>(numbers(0, 40)));
     }
@@ -644,7 +650,7 @@ final class ClientCases {
             Harness.expect("read_uncommitted", values(readAll(t, t.topic, 1)), List.of("open", "after"));
             producer.commitTransaction();
         }
-        Harness.expect("read_committed after", committed(t, t.topic, 1), List.of("open", "after"));
+        Harness.expect("read_committed after", committed(t, t.topic, 1, 2), List.of("open", "after"));
     }
 
     @Harness.Case
@@ -664,7 +670,7 @@ final class ClientCases {
                 heir.commitTransaction();
             }
         }
-        Harness.expect("read_committed", committed(t, t.topic, 1), List.of("heir"));
+        Harness.expect("read_committed", committed(t, t.topic, 1, 1), List.of("heir"));
     }
 
     /** Many small transactions by two producers and a reader that sees each of them whole. */
@@ -697,7 +703,7 @@ final class ClientCases {
         for (Thread thread : threads) thread.join();
         Harness.expect("errors", errors, List.of());
         Map<String, Integer> counts = new TreeMap<>();
-        committed(t, t.topic, 3).forEach(v -> counts.merge(v, 1, Integer::sum));
+        committed(t, t.topic, 3, 240).forEach(v -> counts.merge(v, 1, Integer::sum));
         Map<String, Integer> wanted = new TreeMap<>();
         for (int id = 0; id < 2; id++)
             for (int n = 0; n < 60; n++)
@@ -732,8 +738,8 @@ final class ClientCases {
                 }
             }
         }
-        Harness.expect("output", sorted(committed(t, out, 2)), sorted(numbers(0, 200).stream().map(n -> "done " + n).collect(Collectors.toList())));
-        try (var consumer = consumer(t)) {
+        Harness.expect("output", sorted(committed(t, out, 2, 200)), sorted(numbers(0, 200).stream().map(n -> "done " + n).collect(Collectors.toList())));
+        try (var consumer = consumer(t, "isolation.level", "read_committed")) {
             Harness.expect("committed offsets", consumer.committed(new HashSet<>(partitions(t.topic, 2))).values().stream()
                                                     .map(OffsetAndMetadata::offset).collect(Collectors.toList()), List.of(100L, 100L));
         }

@@ -307,6 +307,12 @@ func allSeen(members []*member) map[string]bool {
 	return seen
 }
 
+func committedSum(t *suite.Run, a *kadm.Client) int64 {
+	committed, sum := suite.Get(a.FetchOffsets(all, t.Group)), int64(0)
+	committed.Each(func(o kadm.OffsetResponse) { sum += o.At })
+	return sum
+}
+
 func rebalanceWhileProducing(t *suite.Run, options ...kgo.Opt) {
 	a := create(t, t.Topic, 6)
 	var produced atomic.Int64
@@ -339,9 +345,7 @@ func rebalanceWhileProducing(t *suite.Run, options ...kgo.Opt) {
 	suite.OK(<-pumped)
 	suite.Until("all records", wait, func() bool { return len(allSeen(members)) == int(produced.Load()) })
 	members[1].left()
-	committed, sum := suite.Get(a.FetchOffsets(all, t.Group)), int64(0)
-	committed.Each(func(o kadm.OffsetResponse) { sum += o.At })
-	suite.Expect("committed", sum, produced.Load())
+	suite.Expect("committed", committedSum(t, a), produced.Load())
 }
 
 func rebalanceWhileProducingEager(t *suite.Run) {
@@ -550,9 +554,7 @@ func consumeTransformProduce(t *suite.Run) {
 		wanted = append(wanted, "done "+n)
 	}
 	suite.Expect("output", sorted(values(readAll(t, out, 2, 200, committedOnly))), sorted(wanted))
-	committed, sum := suite.Get(a.FetchOffsets(all, t.Group)), int64(0)
-	committed.Each(func(o kadm.OffsetResponse) { sum += o.At })
-	suite.Expect("committed", sum, int64(200))
+	suite.Until("the committed offsets", wait, func() bool { return committedSum(t, a) == 200 }) // the broker ends a transaction by and by
 }
 
 // ---- admin
