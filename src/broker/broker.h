@@ -28,6 +28,12 @@ class Partition {
   virtual io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) = 0;
   virtual io::Task<Result<log::ReadResult>> read(
       Offset from, size_t bytes_max, log::Isolation isolation = log::Isolation::kUncommitted) = 0;
+  /// As read(), but may name a range of a file instead of reading it. See
+  /// log::PartitionLog::fetch().
+  virtual io::Task<Result<log::ReadResult>> fetch(
+      Offset from, size_t bytes_max, log::Isolation isolation = log::Isolation::kUncommitted) {
+    return read(from, bytes_max, isolation);
+  }
   virtual io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker marker) = 0;
   /// What the partition knows of idempotent and transactional producers.
   virtual io::Task<Result<std::vector<log::ProducerEntry>>> producers() = 0;

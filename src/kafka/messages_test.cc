@@ -159,11 +159,12 @@ TEST(Messages, SendLargeRecordsWithoutACopy) {
   response.write(out, 18);
   auto bytes = out.finish(true);
   ASSERT_TRUE(bytes);
-  auto parts = bytes->parts();
-  ASSERT_EQ(parts.size(), 3u);
-  EXPECT_EQ(parts[1].data(), where);
-  EXPECT_EQ(parts[0].size() + parts[1].size() + parts[2].size(), bytes->total_bytes());
-  Reader length(parts[0]);
+  auto pieces = bytes->pieces();
+  ASSERT_EQ(pieces.size(), 3u);
+  EXPECT_EQ(pieces[1].bytes.data(), where);
+  EXPECT_EQ(pieces[0].bytes.size() + pieces[1].bytes.size() + pieces[2].bytes.size(),
+            bytes->total_bytes());
+  Reader length(pieces[0].bytes);
   EXPECT_EQ(static_cast<size_t>(length.int32()) + 4, bytes->total_bytes());
 }
 

@@ -68,10 +68,24 @@ Result<std::string> cluster_id(io::Env& env, const std::string& log_path) {
   return cluster_id_text(id);
 }
 
+constexpr auto kSweepInterval = std::chrono::seconds(1);
+
+/// Counts as long as it lives.
+class Counted {
+ public:
+  explicit Counted(std::atomic<size_t>& count) : count_(count) { ++count_; }
+  ~Counted() { --count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::atomic<size_t>& count_;
+};
+
 class ServerImpl final : public Server {
  public:
   ServerImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker, Coordinators coordinators,
-             std::unique_ptr<io::Listener> listener)
+             std::unique_ptr<io::Listener> listener, ServerLimits limits)
       : services_{.runtime = runtime, .env = env, .broker = broker, .coordinators = coordinators},
         listener_(std::move(listener)),
         connections_(runtime.shard_count()) {
@@ -87,13 +101,23 @@ class ServerImpl final : public Server {
                                           "Bytes received from Kafka clients");
     services_.bytes_out =
         &metrics.counter("millrace_kafka_sent_bytes_total", "Bytes sent to Kafka clients");
+    services_.server_limits = limits;
+    services_.memory = std::make_unique<io::MemoryBudget>(limits.memory_bytes);
+    services_.fetch_sessions =
+        std::make_unique<FetchSessions>(env, broker, FetchSessions::Limits{});
     for (size_t i = 0; i < runtime.shard_count(); ++i) {
-      services_.watchers.push_back(std::make_unique<Watcher>(runtime.shard(i)));
+      auto& shard = runtime.shard(i);
+      services_.watchers.push_back(std::make_unique<Watcher>(shard));
+      services_.memory_gates.push_back(std::make_unique<MemoryGate>(shard, *services_.memory));
+      sweeping_.push_back(std::make_unique<io::Gate>());
     }
   }
 
   Services& services() { return services_; }
   void start() {
+    for (size_t i = 0; i < connections_.size(); ++i) {
+      services_.runtime.shard(i).spawn(*sweeping_[i], sweep(i));
+    }
     listener_->start([this](io::Socket socket) { return serve(std::move(socket)); });
   }
 
@@ -105,7 +129,7 @@ class ServerImpl final : public Server {
     }
     co_await listener_->close(grace);
     for (size_t i = 0; i < connections_.size(); ++i) {
-      co_await services_.runtime.shard(i).call(services_.watchers[i]->close());
+      co_await services_.runtime.shard(i).call(close_shard(i));
     }
   }
 
@@ -119,10 +143,34 @@ class ServerImpl final : public Server {
   io::Task<void> serve(io::Socket socket) {
     auto& mine = connections_[socket.shard().index()];
     if (mine.stopping) co_return;
+    const Counted counted(open_);
+    if (open_ > services_.server_limits.connections_max) {
+      logging::warn("too many Kafka connections, one is refused", {{"peer", socket.peer()}});
+      co_return;
+    }
     Connection connection(services_, std::move(socket));
     const auto at = mine.open.insert(mine.open.end(), &connection);
     co_await connection.run();
     mine.open.erase(at);
+  }
+
+  /// Looks after the connections of one shard.
+  io::Task<void> sweep(size_t shard) {
+    auto& gate = *sweeping_[shard];
+    while (!gate.closed()) {
+      co_await services_.runtime.shard(shard).sleep(kSweepInterval, &gate);
+      const auto now = std::chrono::steady_clock::now();
+      // One that is closed may leave the list at once.
+      const auto& open = connections_[shard].open;
+      const std::vector<Connection*> looked_after(open.begin(), open.end());
+      for (auto* connection : looked_after) connection->close_if_idle(now);
+    }
+  }
+
+  io::Task<void> close_shard(size_t shard) {
+    co_await sweeping_[shard]->close();
+    co_await services_.memory_gates[shard]->close();
+    co_await services_.watchers[shard]->close();
   }
 
   io::Task<void> stop_connections(size_t shard) {
@@ -136,7 +184,9 @@ class ServerImpl final : public Server {
 
   Services services_;
   std::unique_ptr<io::Listener> listener_;
-  std::vector<Connections> connections_;  // by shard
+  std::vector<Connections> connections_;             // by shard
+  std::vector<std::unique_ptr<io::Gate>> sweeping_;  // by shard
+  std::atomic<size_t> open_{0};                      // connections
 };
 
 }  // namespace
@@ -144,12 +194,12 @@ class ServerImpl final : public Server {
 Result<std::unique_ptr<Server>> Server::listen(io::Runtime& runtime, io::Env& env,
                                                broker::Broker& broker, Coordinators coordinators,
                                                std::string_view address,
-                                               std::string_view advertised) {
+                                               std::string_view advertised, ServerLimits limits) {
   MR_TRY(auto id, cluster_id(env, broker.options().path));
   MR_TRY(auto listener, io::Listener::listen(runtime, address));
   MR_TRY(auto told, split_address(advertised.empty() ? listener->address() : advertised));
   auto server =
-      std::make_unique<ServerImpl>(runtime, env, broker, coordinators, std::move(listener));
+      std::make_unique<ServerImpl>(runtime, env, broker, coordinators, std::move(listener), limits);
   server->services().host = reachable(std::move(told.first));
   server->services().port = told.second;
   server->services().cluster_id = std::move(id);

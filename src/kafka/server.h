@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,14 @@ struct Coordinators {
   broker::GroupConfigs& group_configs;
 };
 
+/// What all connections together may take.
+struct ServerLimits {
+  size_t memory_bytes = 256u << 20;  // requests that came, answers that have not gone
+  size_t connections_max = 10'000;
+  std::chrono::milliseconds idle{10 * 60 * 1000};  // Kafka's connections.max.idle.ms
+  std::chrono::milliseconds stalled{10'000};       // half a request, while memory is short
+};
+
 /// The Kafka protocol over the broker; docs/kafka.md says which requests are answered, and how.
 /// A connection lives on one shard; its requests are answered in the order in which they came.
 class Server {
@@ -31,7 +40,8 @@ class Server {
   static Result<std::unique_ptr<Server>> listen(io::Runtime& runtime, io::Env& env,
                                                 broker::Broker& broker, Coordinators coordinators,
                                                 std::string_view address,
-                                                std::string_view advertised = {});
+                                                std::string_view advertised = {},
+                                                ServerLimits limits = {});
   virtual ~Server() = default;
   virtual const std::string& address() const = 0;
   /// Stops accepting, answers requests under way within `grace`, closes.

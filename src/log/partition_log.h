@@ -99,12 +99,14 @@ struct TransactionMarker {
 /// Kafka's fetch does.
 struct ReadResult {
   std::string batches;
+  io::FileRange file;  // of fetch(): where they stand, instead of `batches`
   Offset next_offset =
       0;  // where to read on: one past the last record in `batches`, or the offset asked for
   Offset high_watermark = 0;
   Offset last_stable_offset = 0;
   Offset start_offset = 0;
   std::vector<AbortedTransaction> aborted;  // that touch `batches`; only for kCommitted
+  size_t bytes() const { return file.file ? file.length : batches.size(); }
 };
 
 struct TimeOffset {
@@ -149,6 +151,11 @@ class PartitionLog {
   /// (says where), kIo.
   virtual io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max,
                                             Isolation isolation = Isolation::kUncommitted) = 0;
+  /// As read(), for who passes the bytes on as they are: many bytes that are in the system's memory
+  /// and known to be good (appended since the log was opened, or read before) are named as a range
+  /// of a file, not read. Less may come than from read(), but for the first batch.
+  virtual io::Task<Result<ReadResult>> fetch(Offset from, size_t bytes_max,
+                                             Isolation isolation = Isolation::kUncommitted) = 0;
 
   /// Ends the producer's open transaction here with a control batch, durably; also raises the
   /// producer's epoch to the marker's, so that a zombie of the epoch before is refused. Without an

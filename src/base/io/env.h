@@ -13,6 +13,31 @@
 
 namespace millrace::io {
 
+/// An open file that may be read from any thread for as long as someone holds it, even when its
+/// name is gone. What is given out of it is never written again. For sending parts of it to a
+/// socket.
+class SharedFile {
+ public:
+  explicit SharedFile(int descriptor) : descriptor_(descriptor) {}
+  ~SharedFile();
+  SharedFile(const SharedFile&) = delete;
+  SharedFile& operator=(const SharedFile&) = delete;
+  int descriptor() const { return descriptor_; }
+  /// Whether all of the range is in the system's memory, so that reading it does not wait for the
+  /// disk. Does not block.
+  bool in_memory(uint64_t position, size_t length) const;
+
+ private:
+  int descriptor_;
+};
+
+/// Bytes of a file, named instead of read.
+struct FileRange {
+  std::shared_ptr<const SharedFile> file;  // null: none
+  uint64_t position = 0;
+  size_t length = 0;
+};
+
 /// A file opened for reading and writing at positions. Belongs to one shard; reads may overlap each
 /// other and a write.
 class File {
@@ -32,6 +57,8 @@ class File {
   virtual Task<Result<>> truncate(uint64_t size) = 0;
   /// Bytes; as of the last write or truncate.
   virtual uint64_t size() const = 0;
+  /// To name ranges of it; null when it cannot be shared (files in memory).
+  virtual std::shared_ptr<const SharedFile> share() const { return nullptr; }
 };
 
 /// A tree of files. Calls that are not Tasks block: short metadata work only. Paths are absolute.

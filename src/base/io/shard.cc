@@ -1,6 +1,7 @@
 #include "base/io/shard.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
@@ -58,6 +59,11 @@ void Shard::Impl::start() {
   thread = std::thread([this] {
     const std::string name = "shard-" + std::to_string(shard.index());
     ::pthread_setname_np(::pthread_self(), name.c_str());
+    // sendfile() to a peer that has gone raises it, and has no flag against that.
+    sigset_t pipe;
+    ::sigemptyset(&pipe);
+    ::sigaddset(&pipe, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     current_shard = &shard;
     context.run();
   });

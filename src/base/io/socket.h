@@ -2,13 +2,22 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "base/io/env.h"
 #include "base/io/shard.h"
 
 namespace millrace::io {
+
+/// A part of what is written to a socket: bytes, or a range of a file, which then goes from the
+/// system's file cache to the socket without passing through the process.
+struct Piece {
+  std::string_view bytes = {};
+  FileRange file = {};  // when set, instead of `bytes`
+};
 
 /// One TCP connection; lives on one shard. One read and one write may overlap.
 class Socket {
@@ -21,8 +30,14 @@ class Socket {
   /// Reads at least one byte into `into`; 0 is the end of the stream. Errors: kConnectionClosed,
   /// kIo.
   Task<Result<size_t>> read_some(std::span<char> into);
-  /// Writes all of `parts`, in order, as one gathered write. The bytes must live until it
-  /// completes.
+  /// Continues when there is something to read, or the connection has ended: what waits needs no
+  /// buffer.
+  Task<void> readable();
+  /// Reads what is there, without waiting; nullopt when nothing is. Otherwise as read_some().
+  Result<std::optional<size_t>> read_now(std::span<char> into);
+  /// Writes all of `pieces`, in order. The bytes must live until it completes. A file that became
+  /// shorter is kIo, and the stream is then useless.
+  Task<Result<>> write(std::span<const Piece> pieces);
   Task<Result<>> write(std::span<const std::string_view> parts);
   Task<Result<>> write(std::string_view bytes);
 

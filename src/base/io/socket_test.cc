@@ -156,5 +156,54 @@ TEST_F(SocketTest, SaysThatAnAddressIsInUse) {
   close(0ms);
 }
 
+Task<void> send_one(Socket socket, FileRange range, std::promise<Result<>>& outcome) {
+  const std::vector<Piece> pieces = {{{}, range}};
+  outcome.set_value(co_await socket.write(pieces));
+}
+
+/// Sends bytes, a range of a file, bytes, and a range of another file.
+Task<void> send_files(Socket socket, FileRange large, FileRange small) {
+  const std::vector<Piece> pieces = {{"head", {}},   {{}, large}, {"", {}},
+                                     {"middle", {}}, {{}, small}, {"", {}}};
+  const auto written = co_await socket.write(pieces);
+  EXPECT_TRUE(written) << written.error().text;
+}
+
+TEST_F(SocketTest, SendsRangesOfFiles) {
+  const auto env = make_real_env();
+  const std::string path = testing::TempDir() + "socket_test." + std::to_string(::getpid());
+  std::string content(9'000'000, '\0');  // more than the socket takes at once
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 7 + i / 1000);
+  ASSERT_TRUE(env->files().replace_file(path, content));
+  auto file = env->files().open(path, FileSystem::Mode::kRead);
+  ASSERT_TRUE(file);
+  const FileRange large{(*file)->share(), 1000, content.size() - 1000};
+  const FileRange small{(*file)->share(), 3, 10};
+  EXPECT_TRUE(large.file->in_memory(large.position, large.length));
+  // What is shared stays readable, whatever becomes of its name.
+  file->reset();
+  ASSERT_TRUE(env->files().remove(path));
+  listen([&](Socket socket) { return send_files(std::move(socket), large, small); });
+  Client client(listener->address());
+  const auto expected = "head" + content.substr(1000) + "middle" + content.substr(3, 10);
+  EXPECT_TRUE(client.receive(expected.size()) == expected);
+  EXPECT_EQ(client.receive(1), "");
+}
+
+TEST_F(SocketTest, EndsWhenAFileIsShorterThanWasSaid) {
+  const auto env = make_real_env();
+  const std::string path = testing::TempDir() + "socket_short." + std::to_string(::getpid());
+  ASSERT_TRUE(env->files().replace_file(path, "0123456789"));
+  auto file = env->files().open(path, FileSystem::Mode::kRead);
+  ASSERT_TRUE(file);
+  const FileRange range{(*file)->share(), 0, 20};
+  std::promise<Result<>> outcome;
+  listen([&](Socket socket) { return send_one(std::move(socket), range, outcome); });
+  Client client(listener->address());
+  EXPECT_EQ(client.receive(20), "0123456789");
+  EXPECT_EQ(outcome.get_future().get().error().code, ErrorCode::kIo);
+  ASSERT_TRUE(env->files().remove(path));
+}
+
 }  // namespace
 }  // namespace millrace::io

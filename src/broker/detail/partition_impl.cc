@@ -264,6 +264,18 @@ io::Task<Result<log::ReadResult>> PartitionImpl::read(Offset from, size_t bytes_
   return shard_.call(guarded(read_here(from, bytes_max, isolation)));
 }
 
+io::Task<Result<log::ReadResult>> PartitionImpl::fetch(Offset from, size_t bytes_max,
+                                                       log::Isolation isolation) {
+  return shard_.call(guarded(fetch_here(from, bytes_max, isolation)));
+}
+
+io::Task<Result<log::ReadResult>> PartitionImpl::fetch_here(Offset from, size_t bytes_max,
+                                                            log::Isolation isolation) {
+  auto result = co_await log_->fetch(from, bytes_max, isolation);
+  if (result) counters_.bytes_out.add(static_cast<double>(result->bytes()));
+  co_return result;
+}
+
 io::Task<Result<log::AppendResult>> PartitionImpl::append_marker(log::TransactionMarker marker) {
   return shard_.call(guarded(append_marker_here(marker)));
 }

@@ -71,6 +71,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) override;
   io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max,
                                          log::Isolation isolation) override;
+  io::Task<Result<log::ReadResult>> fetch(Offset from, size_t bytes_max,
+                                          log::Isolation isolation) override;
   io::Task<Result<log::AppendResult>> append_marker(log::TransactionMarker marker) override;
   io::Task<Result<std::vector<log::ProducerEntry>>> producers() override;
   io::Task<bool> wait_past(Offset offset, std::chrono::steady_clock::time_point deadline,
@@ -101,6 +103,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
                                                   std::vector<log::BatchHeader> headers);
   io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max,
                                               log::Isolation isolation);
+  io::Task<Result<log::ReadResult>> fetch_here(Offset from, size_t bytes_max,
+                                               log::Isolation isolation);
   io::Task<Result<log::AppendResult>> append_marker_here(log::TransactionMarker marker);
   io::Task<Result<std::vector<log::ProducerEntry>>> producers_here();
   io::Task<bool> wait_here(Offset offset, std::chrono::steady_clock::time_point deadline,

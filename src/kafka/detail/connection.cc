@@ -6,12 +6,38 @@
 
 namespace millrace::kafka {
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kProduceKey = static_cast<int16_t>(ApiKey::kProduce);
+constexpr auto kFetchKey = static_cast<int16_t>(ApiKey::kFetch);
+/// What a connection may hold though the node's memory for clients is used up: heartbeats go on.
+constexpr size_t kFreeBytes = 2 * FrameDecoder::kBufferBytes;
+/// Reads of one connection before the shard looks at the others.
+constexpr int kReadsATurn = 16;
+
+/// What a request takes beside its answer: the log has a copy of what is produced.
+size_t memory_of(const std::string& frame) {
+  Reader peek(frame);
+  return peek.int16() == kProduceKey ? 2 * frame.size() : frame.size();
+}
+
+}  // namespace
+
 Connection::Connection(Services& services, io::Socket socket)
-    : services_(services), socket_(std::move(socket)), hurry_(socket_.shard()) {
+    : services_(services),
+      socket_(std::move(socket)),
+      hurry_(socket_.shard()),
+      part_(*services.memory),
+      last_active_(Clock::now()) {
   services_.connections->add(1);
 }
 
-Connection::~Connection() { services_.connections->add(-1); }
+Connection::~Connection() {
+  if (exempt_) services_.memory->give_back_exemption();
+  services_.connections->add(-1);
+}
 
 io::Task<void> Connection::run() {
   auto& shard = socket_.shard();
@@ -48,46 +74,106 @@ bool Connection::has_room() const {
                                requests_.size() < services_.limits.in_flight_requests_max);
 }
 
+void Connection::close_if_idle(Clock::time_point now) {
+  if (ending_ || running_ > 0) return;
+  const auto quiet = now - last_active_;
+  if (quiet > services_.server_limits.idle) {
+    logging::debug("closing an idle Kafka connection", {{"peer", socket_.peer()}});
+    stop();
+    socket_.shutdown();
+  } else if (!services_.memory->has_room() && part_.bytes() > kFreeBytes &&
+             quiet > services_.server_limits.stalled) {
+    fail(Error{ErrorCode::kOutOfMemory,
+               fmt::format("memory is short, and {} bytes of a request came and then no more",
+                           part_.bytes())});
+  }
+}
+
+/// While memory is short, those that hold much wait.
+io::Task<void> Connection::wait_for_memory() {
+  auto& gate = *services_.memory_gates[socket_.shard().index()];
+  while (!gate.budget().has_room() && !exempt_ && !ending_ &&
+         part_.bytes() + in_flight_bytes_ > kFreeBytes) {
+    exempt_ = co_await gate.wait(ending_);
+    last_active_ = Clock::now();  // it was not the client that waited
+  }
+}
+
+io::Task<void> Connection::wait_while_muted() {
+  while (Clock::now() < muted_until_ && !ending_) co_await hurry_.wait_until(muted_until_);
+}
+
 io::Task<void> Connection::read() {
   FrameDecoder decoder(services_.limits.frame_bytes_max);
+  int reads = 0;
   while (!ending_) {
-    auto count = co_await socket_.read_some(decoder.space());
-    if (!count || *count == 0) co_return;
-    services_.bytes_in->add(static_cast<double>(*count));
-    decoder.filled(*count);
-    while (!ending_) {
-      auto frame = decoder.next();
-      if (!frame) {
-        fail(frame.error());
-        co_return;
-      }
-      if (!*frame) break;
-      while (!has_room() && !ending_) co_await room_.wait();
-      if (ending_) co_return;
-      auto request = std::make_unique<Request>();
-      request->bytes = (*frame)->size();
-      request->frame = std::move(**frame);
-      in_flight_bytes_ += request->bytes;
-      requests_.push_back(std::move(request));
-      work_.notify();
+    const auto count = socket_.read_now(decoder.space());
+    if (!count) co_return;
+    if (!*count) {
+      decoder.shrink();
+      part_.set(decoder.memory_bytes());
+      reads = 0;
+      co_await socket_.readable();
+      continue;
     }
+    if (**count == 0) co_return;
+    decoder.filled(**count);
+    services_.bytes_in->add(static_cast<double>(**count));
+    last_active_ = Clock::now();
+    co_await take_frames(decoder);
+    part_.set(decoder.memory_bytes());
+    if (!services_.memory->has_room()) co_await wait_for_memory();
+    if (Clock::now() < muted_until_) co_await wait_while_muted();
+    if (++reads < kReadsATurn) continue;
+    reads = 0;
+    co_await socket_.readable();
+  }
+}
+
+/// Queues what has come whole.
+io::Task<void> Connection::take_frames(FrameDecoder& decoder) {
+  while (!ending_) {
+    auto frame = decoder.next();
+    if (!frame) {
+      fail(frame.error());
+      co_return;
+    }
+    if (!*frame) co_return;
+    while (!has_room() && !ending_) co_await room_.wait();
+    if (ending_) co_return;
+    if (std::exchange(exempt_, false)) services_.memory->give_back_exemption();
+    auto request = std::make_unique<Request>(*services_.memory);
+    request->held.set(memory_of(**frame));
+    request->bytes = (*frame)->size();
+    request->frame = std::move(**frame);
+    in_flight_bytes_ += request->bytes;
+    requests_.push_back(std::move(request));
+    work_.notify();
   }
 }
 
 io::Task<void> Connection::execute() {
-  constexpr auto kProduceKey = static_cast<int16_t>(ApiKey::kProduce);
   while (!broken_) {
     if (begun_ == requests_.size()) {
       if (ending_) break;
       co_await work_.wait();
       continue;
     }
+    if (Clock::now() < muted_until_) {
+      co_await wait_while_muted();
+      continue;
+    }
     Request& request = *requests_[begun_];
     Reader peek(request.frame);
-    const bool alone = peek.int16() != kProduceKey;
+    const int16_t key = peek.int16();
+    const bool alone = key != kProduceKey;
     const bool full = unsent_bytes_ > services_.limits.unsent_bytes_max;
     if (alone && (running_ > 0 || full)) {
       co_await work_.wait();
+      continue;
+    }
+    if (key == kFetchKey && unsent_bytes_ > 0 && !services_.memory->has_room()) {
+      co_await work_.wait();  // until its client has taken what there is for it
       continue;
     }
     ++begun_;
@@ -110,8 +196,14 @@ io::Task<void> Connection::execute_one(Request& request) {
     finish(request, in.error());
     co_return;
   }
-  request.context.emplace(
-      Context{services_, socket_.shard(), gate_, hurry_, ending_, std::move(header), socket_.peer()});
+  request.context.emplace(Context{.services = services_,
+                                  .shard = socket_.shard(),
+                                  .gate = gate_,
+                                  .hurry = hurry_,
+                                  .ending = ending_,
+                                  .header = std::move(header),
+                                  .request_bytes = request.bytes,
+                                  .peer = socket_.peer()});
   auto answer = co_await dispatch(*request.context, in);
   finish(request, std::move(answer));
 }
@@ -120,11 +212,18 @@ void Connection::finish(Request& request, Result<std::optional<Encoded>> answer)
   --running_;
   request.done = true;
   request.frame = std::string();
+  request.held.set(0);
+  if (request.context && request.context->throttle.count() > 0) {
+    muted_until_ = std::max(muted_until_, Clock::now() + request.context->throttle);
+  }
   if (!answer) {
     fail(answer.error());
   } else {
     request.response = std::move(*answer);
-    if (request.response) unsent_bytes_ += request.response->total_bytes();
+    if (request.response) {
+      unsent_bytes_ += request.response->total_bytes();
+      request.held.set(request.response->memory_bytes());
+    }
   }
   answers_.notify();
   work_.notify();
@@ -144,8 +243,10 @@ io::Task<void> Connection::respond() {
     }
     auto response = std::move(requests_.front()->response);
     if (response) {
-      const auto parts = response->parts();
-      auto written = co_await socket_.write(parts);
+      const auto pieces = response->pieces();
+      last_active_ = Clock::now();
+      auto written = co_await socket_.write(pieces);
+      last_active_ = Clock::now();
       unsent_bytes_ -= response->total_bytes();
       services_.bytes_out->add(static_cast<double>(response->total_bytes()));
       if (!written) broken_ = ending_ = true;

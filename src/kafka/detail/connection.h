@@ -11,7 +11,11 @@
 namespace millrace::kafka {
 
 /// One client's connection, on its shard. Three coroutines: run() reads frames, execute() has them
-/// handled, respond() sends the answers in the order of the requests.
+/// handled, respond() sends the answers in the order of the requests. An idle one has no buffers.
+///
+/// What it holds (half a frame, requests, answers) is counted in the node's memory for clients.
+/// While that is used up, a connection that holds more than a little reads no more, and begins no
+/// Fetch.
 ///
 /// Requests are handled one after the other, as a Kafka broker does, but for Produce: those that
 /// follow each other run at once, begun in order, so that their appends share an fsync.
@@ -24,15 +28,20 @@ class Connection {
   io::Task<void> run();
   /// Reads no more; what was read is answered, then the connection closes.
   void stop();
+  /// Closes it if it has been idle too long, or holds half a request that does not come while
+  /// memory is short. Call now and then.
+  void close_if_idle(std::chrono::steady_clock::time_point now);
 
  private:
   /// A request from its arrival until its answer is sent.
   struct Request {
+    explicit Request(io::MemoryBudget& budget) : held(budget) {}
     std::string frame;
     std::optional<Context> context;
     bool done = false;
     std::optional<Encoded> response;
     size_t bytes = 0;  // counted in in_flight_bytes_
+    io::MemoryBudget::Held held;
   };
 
   io::Task<void> read();
@@ -40,6 +49,9 @@ class Connection {
   io::Task<void> execute_one(Request& request);
   io::Task<void> respond();
   bool has_room() const;
+  io::Task<void> take_frames(FrameDecoder& decoder);
+  io::Task<void> wait_for_memory();
+  io::Task<void> wait_while_muted();
   void finish(Request& request, Result<std::optional<Encoded>> answer);
   /// Nothing more is read or sent; `why` is logged.
   void fail(const Error& why);
@@ -51,6 +63,10 @@ class Connection {
   std::deque<std::unique_ptr<Request>> requests_;  // answered ones leave in front
   size_t begun_ = 0;                               // how many of requests_ are begun
   size_t running_ = 0;                             // begun and not done
+  io::MemoryBudget::Held part_;                    // half a frame
+  bool exempt_ = false;                            // from the limit of memory, until its next frame
+  std::chrono::steady_clock::time_point last_active_;
+  std::chrono::steady_clock::time_point muted_until_;  // its quota is used up (KIP-219)
   size_t in_flight_bytes_ = 0;
   size_t unsent_bytes_ = 0;
   bool ending_ = false;  // no more is read

@@ -12,6 +12,51 @@ namespace {
 
 using Answer = Result<std::optional<Encoded>>;
 
+/// Without authentication, everyone is. Source: Kafka's KafkaPrincipal.
+constexpr std::string_view kUser = "ANONYMOUS";
+
+/// Bytes that count against a client's quota.
+size_t produced_bytes(const Context& context) {
+  return context.header.api_key == ProduceRequest::kApiKey ? context.request_bytes : 0;
+}
+template <typename Response>
+size_t fetched_bytes(const Response&) {
+  return 0;
+}
+size_t fetched_bytes(const FetchResponse& response) {
+  size_t bytes = 0;
+  for (const auto& topic : response.responses) {
+    for (const auto& part : topic.partitions) bytes += part.records ? part.records->size() : 0;
+  }
+  return bytes;
+}
+
+/// Charges the client for its request, and tells it how long it is kept waiting for it (KIP-13,
+/// KIP-219): its answer goes at once, its next request is read later.
+template <typename Response>
+void throttle(Context& context, Response& response) {
+  using broker::QuotaKind;
+  auto& quotas = context.quotas();
+  std::string_view client;
+  if (context.header.client_id) client = *context.header.client_id;
+  const auto charge = [&](QuotaKind kind, double amount) {
+    const auto wait = quotas.charge(kind, kUser, client, amount);
+    context.throttle = std::max(context.throttle, wait);
+  };
+  if (const size_t bytes = produced_bytes(context)) {
+    charge(QuotaKind::kProducerByteRate, static_cast<double>(bytes));
+  }
+  if (const size_t bytes = fetched_bytes(response)) {
+    charge(QuotaKind::kConsumerByteRate, static_cast<double>(bytes));
+  }
+  const std::chrono::duration<double> busy = context.busy;
+  charge(QuotaKind::kRequestPercentage, busy.count());
+  if constexpr (requires { response.throttle_time_ms; }) {
+    response.throttle_time_ms =
+        std::max(response.throttle_time_ms, static_cast<int32_t>(context.throttle.count()));
+  }
+}
+
 template <typename Response>
 Result<Encoded> encode(const Context& context, Response response, int16_t version) {
   Writer out;
@@ -21,9 +66,11 @@ Result<Encoded> encode(const Context& context, Response response, int16_t versio
 }
 
 template <typename Request>
-Result<Request> decode(const Context& context, Reader& in) {
+Result<Request> decode(Context& context, Reader& in) {
+  const auto start = std::chrono::steady_clock::now();
   Request request;
   request.read(in, context.version());
+  context.busy += std::chrono::steady_clock::now() - start;
   if (!in.ok()) return in.error();
   return request;
 }
@@ -32,6 +79,7 @@ template <typename Request, typename Response, io::Task<Response> (*kHandler)(Co
 io::Task<Answer> run_as(Context& context, Reader in) {
   MR_CO_TRY(Request request, decode<Request>(context, in));
   Response response = co_await kHandler(context, std::move(request));
+  throttle(context, response);
   MR_CO_TRY(Encoded bytes, encode(context, std::move(response), context.version()));
   co_return Answer(std::move(bytes));
 }
@@ -53,7 +101,12 @@ io::Task<Answer> run(Context& context, Reader in) {
 io::Task<Answer> run_produce(Context& context, Reader in) {
   MR_CO_TRY(ProduceRequest request, decode<ProduceRequest>(context, in));
   MR_CO_TRY(auto response, co_await produce(context, std::move(request)));
-  if (!response) co_return Answer(std::nullopt);
+  if (!response) {
+    ProduceResponse unsent;  // its client waits too
+    throttle(context, unsent);
+    co_return Answer(std::nullopt);
+  }
+  throttle(context, *response);
   MR_CO_TRY(Encoded bytes, encode(context, std::move(*response), context.version()));
   co_return Answer(std::move(bytes));
 }
@@ -112,6 +165,13 @@ constexpr Route kRoutes[] = {
     {ApiKey::kConsumerGroupDescribe, run<consumer_group_describe>},
     {ApiKey::kListConfigResources, run<list_config_resources>},
     {ApiKey::kDescribeTopicPartitions, run<describe_topic_partitions>},
+    {ApiKey::kShareGroupHeartbeat, run<share_group_heartbeat>},
+    {ApiKey::kShareGroupDescribe, run<share_group_describe>},
+    {ApiKey::kShareFetch, run<share_fetch>},
+    {ApiKey::kShareAcknowledge, run<share_acknowledge>},
+    {ApiKey::kDescribeShareGroupOffsets, run<describe_share_group_offsets>},
+    {ApiKey::kAlterShareGroupOffsets, run<alter_share_group_offsets>},
+    {ApiKey::kDeleteShareGroupOffsets, run<delete_share_group_offsets>},
 };
 
 static_assert(std::ranges::is_sorted(kRoutes, {}, &Route::key));

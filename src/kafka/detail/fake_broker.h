@@ -62,7 +62,16 @@ class FakePartition final : public broker::Partition {
     co_return std::vector<log::ProducerEntry>();
   }
 
-  void on_advance(std::string, std::function<void()>) override {}
+  void on_advance(std::string who, std::function<void()> f) override {
+    shard_.post([this, who = std::move(who), f = std::move(f)] {
+      if (!f) {
+        listeners_.erase(who);
+        return;
+      }
+      listeners_[who] = f;
+      f();
+    });
+  }
 
   Offset start_offset() const override { return start_; }
   Offset high_watermark() const override { return end_; }
@@ -99,6 +108,7 @@ class FakePartition final : public broker::Partition {
     end_ = end;
     result.next_offset = end;
     changed_.notify_all();
+    for (const auto& [who, f] : listeners_) f();
     co_return result;
   }
   io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max) {
@@ -128,6 +138,7 @@ class FakePartition final : public broker::Partition {
   io::Shard& shard_;
   io::Signal changed_;
   io::Signal released_;
+  std::map<std::string, std::function<void()>> listeners_;
   std::deque<std::string> batches_;
   std::atomic<Offset> start_ = 0;
   std::atomic<Offset> end_ = 0;

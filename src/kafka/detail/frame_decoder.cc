@@ -17,13 +17,18 @@ std::span<char> FrameDecoder::space() {
     }
     return std::span(frame_).subspan(frame_have_);
   }
-  if (buffer_.empty()) buffer_.resize(kBufferBytes);
+  if (buffer_.empty())
+    buffer_.resize_and_overwrite(kBufferBytes, [](char*, size_t n) { return n; });
   if (begin_ > 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
   }
   return std::span(buffer_).subspan(end_);
+}
+
+void FrameDecoder::shrink() {
+  if (begin_ == end_) buffer_ = std::string();
 }
 
 void FrameDecoder::filled(size_t count) {

@@ -24,6 +24,12 @@ class FrameDecoder {
   /// Where the next bytes of the stream go; never empty. Call next() until it gives nothing before.
   std::span<char> space();
   void filled(size_t count);
+  /// Gives memory back that holds no bytes. Call when nothing is there to be read.
+  void shrink();
+  /// What it holds.
+  size_t memory_bytes() const { return buffer_.size() + frame_.size(); }
+  /// Whether a frame has begun to come and is not whole.
+  bool has_part() const { return frame_bytes_ > 0 || end_ > begin_; }
   /// The next whole frame, without its length. Errors: kProtocol (a negative or too large length);
   /// after one, nothing more comes.
   Result<std::optional<std::string>> next();

@@ -7,7 +7,9 @@
 #include "base/io/gate.h"
 #include "base/io/signal.h"
 #include "broker/broker.h"
+#include "kafka/detail/fetch_sessions.h"
 #include "kafka/detail/header.h"
+#include "kafka/detail/memory_gate.h"
 #include "kafka/detail/watcher.h"
 #include "kafka/server.h"
 
@@ -15,7 +17,8 @@ namespace millrace::kafka {
 
 /// Limits of one connection.
 struct Limits {
-  size_t frame_bytes_max = 100u << 20;     // Kafka's socket.request.max.bytes
+  // Kafka's socket.request.max.bytes, and room for what stands around a record of 100 MiB.
+  size_t frame_bytes_max = 105u << 20;
   size_t in_flight_bytes_max = 16u << 20;  // requests read and not yet answered; one may be larger
   size_t in_flight_requests_max = 1024;
   size_t unsent_bytes_max = 8u << 20;   // responses; no request but Produce is begun above
@@ -33,8 +36,12 @@ struct Services {
   int32_t port = 0;
   std::string cluster_id = {};
   Limits limits = {};
-  std::vector<std::unique_ptr<Watcher>> watchers = {};  // by shard
-  std::vector<Metrics::Counter*> requests = {};         // by row of kApis
+  ServerLimits server_limits = {};
+  std::unique_ptr<io::MemoryBudget> memory = {};
+  std::unique_ptr<FetchSessions> fetch_sessions = {};
+  std::vector<std::unique_ptr<Watcher>> watchers = {};         // by shard
+  std::vector<std::unique_ptr<MemoryGate>> memory_gates = {};  // by shard
+  std::vector<Metrics::Counter*> requests = {};                // by row of kApis
   Metrics::Gauge* connections = nullptr;
   Metrics::Counter* bytes_in = nullptr;
   Metrics::Counter* bytes_out = nullptr;
@@ -48,7 +55,10 @@ struct Context {
   io::Signal& hurry;  // notified when the connection ends: long polls answer
   const bool& ending;
   RequestHeader header;
-  std::string_view peer = {};  // the client's address, with its port
+  size_t request_bytes = 0;
+  std::chrono::milliseconds throttle{0};       // how long the client is to be kept waiting
+  std::chrono::steady_clock::duration busy{};  // spent on the request's bytes
+  std::string_view peer = {};                  // the client's address, with its port
 
   broker::Broker& broker() const { return services.broker; }
   broker::Groups& groups() const { return services.coordinators.groups; }

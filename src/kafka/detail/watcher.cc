@@ -1,62 +1,120 @@
 #include "kafka/detail/watcher.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
+#include <atomic>
 
 namespace millrace::kafka {
 
 namespace {
-// A wait on the owner cannot be withdrawn, so it is made of slices: this bounds how long a closed
-// watcher lingers, and how late a poll hears of records that came just before it asked.
-constexpr std::chrono::milliseconds kSlice(200);
+using Clock = std::chrono::steady_clock;
+
+/// A partition that nobody asked about for so long is no longer listened to. Shorter than that, a
+/// poll a moment later would have to cross to the owner again.
+constexpr auto kIdleMax = std::chrono::seconds(60);
+/// New partitions between two looks for those that are idle.
+constexpr size_t kChecksBetween = 256;
+
+Offset readable(const broker::Partition& partition, log::Isolation isolation) {
+  return isolation == log::Isolation::kCommitted ? partition.last_stable_offset()
+                                                 : partition.high_watermark();
+}
 }  // namespace
 
+struct Watcher::Link {
+  /// Whether someone waits. Set before the waiter looks at the partition's offsets, taken after
+  /// these have moved, with a fence between on both sides: so one of the two sees the other.
+  std::atomic<bool> armed{false};
+};
+
+struct Watcher::Watched {
+  std::shared_ptr<broker::Partition> partition;
+  std::shared_ptr<Link> link;
+  std::list<Waiting*> waiting;
+  Clock::time_point used;
+};
+
+Watcher::Watcher(io::Shard& shard)
+    : shard_(shard),
+      name_(fmt::format("kafka-polls-{}", shard.index())),
+      self_(std::make_shared<Watcher*>(this)) {}
+
+Watcher::~Watcher() { MR_CHECK(watched_.empty()); }
+
 Watcher::Interest::Interest(Watcher& watcher, std::shared_ptr<broker::Partition> partition,
-                            Offset offset, io::Signal& signal)
-    : waiting_{&signal, offset, nullptr} {
-  auto* key = partition.get();
-  auto [at, fresh] = watcher.watched_.try_emplace(key);
-  waiting_.of = &at->second;
-  at->second.waiting.push_back(&waiting_);
-  if (!fresh) return;
-  at->second.partition = std::move(partition);
-  watcher.shard_.spawn(watcher.gate_, watcher.watch(key));
+                            Offset offset, log::Isolation isolation, io::Signal& signal)
+    : waiting_{&signal, offset, isolation, nullptr} {
+  auto& watched = watcher.watch(std::move(partition));
+  waiting_.of = &watched;
+  watched.waiting.push_back(&waiting_);
+  watched.used = Clock::now();
+  watched.link->armed.store(true, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 Watcher::Interest::~Interest() {
   if (waiting_.of) waiting_.of->waiting.remove(&waiting_);
 }
 
-void Watcher::tell(Watched& watched, bool all) {
-  const Offset high_watermark = watched.partition->high_watermark();
+Watcher::Watched& Watcher::watch(std::shared_ptr<broker::Partition> partition) {
+  auto* key = partition.get();
+  const auto known = watched_.find(key);
+  if (known != watched_.end()) return known->second;
+  if (++idle_checks_ % kChecksBetween == 0) forget_idle();
+  auto& watched = watched_[key];
+  watched.link = std::make_shared<Link>();
+  watched.partition = std::move(partition);
+  watched.partition->on_advance(name_, [link = watched.link, self = self_, key, &shard = shard_] {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!link->armed.load(std::memory_order_relaxed)) return;
+    if (!link->armed.exchange(false)) return;
+    shard.post([self, key] {
+      if (*self) (*self)->told(key);
+    });
+  });
+  return watched;
+}
+
+void Watcher::told(broker::Partition* key) {
+  const auto at = watched_.find(key);
+  if (at == watched_.end()) return;
+  auto& watched = at->second;
+  // Those who still wait must be told of the next move, and perhaps of one that came just now.
+  watched.link->armed.store(true, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   watched.waiting.remove_if([&](Waiting* waiting) {
-    if (!all && high_watermark <= waiting->offset) return false;
+    if (readable(*watched.partition, waiting->isolation) <= waiting->offset) return false;
     waiting->of = nullptr;
     waiting->signal->notify_all();
     return true;
   });
+  if (watched.waiting.empty()) watched.link->armed.store(false, std::memory_order_relaxed);
 }
 
-io::Task<void> Watcher::watch(broker::Partition* key) {
-  auto& watched = watched_.at(key);  // a map's values stay where they are
-  while (!watched.waiting.empty() && !gate_.closed()) {
-    const Offset offset = (*std::ranges::min_element(watched.waiting, {}, [](Waiting* w) {
-                            return w->offset;
-                          }))->offset;
-    const auto deadline = std::chrono::steady_clock::now() + kSlice;
-    const bool moved = co_await watched.partition->wait_past(offset, deadline);
-    // False before the deadline: the partition is closed, and the poll will hear so from it.
-    tell(watched, !moved && std::chrono::steady_clock::now() < deadline);
-    if (moved && !watched.waiting.empty()) {
-      // This thread's view may lag behind the owner's; those who wait for `offset` were answered.
-      watched.waiting.remove_if([&](Waiting* waiting) {
-        if (waiting->offset > offset) return false;
-        waiting->of = nullptr;
-        waiting->signal->notify_all();
-        return true;
-      });
+void Watcher::forget_idle() {
+  const auto oldest = Clock::now() - kIdleMax;
+  for (auto at = watched_.begin(); at != watched_.end();) {
+    auto& watched = at->second;
+    const bool idle = watched.used < oldest || watched.partition->closed();
+    if (idle && watched.waiting.empty()) {
+      unlink(watched);
+      at = watched_.erase(at);
+    } else {
+      ++at;
     }
   }
-  watched_.erase(key);
+}
+
+void Watcher::unlink(Watched& watched) { watched.partition->on_advance(name_, nullptr); }
+
+io::Task<void> Watcher::close() {
+  *self_ = nullptr;
+  for (auto& [key, watched] : watched_) {
+    MR_CHECK(watched.waiting.empty());
+    unlink(watched);
+  }
+  watched_.clear();
+  co_return;
 }
 
 }  // namespace millrace::kafka

@@ -11,30 +11,30 @@
 namespace millrace::kafka {
 
 /// Tells the long polls of one shard that a partition has something new. However many wait for a
-/// partition, one task asks its owner. Lives on one shard, longer than its interests.
+/// partition, its owner tells this shard once, and only while someone waits. Lives on one shard,
+/// longer than its interests.
 class Watcher {
  public:
-  explicit Watcher(io::Shard& shard) : shard_(shard) {}
+  explicit Watcher(io::Shard& shard);
+  ~Watcher();
 
  private:
   struct Watched;
   struct Waiting {
     io::Signal* signal;
     Offset offset;
+    log::Isolation isolation;
     Watched* of;  // null: told already
-  };
-  struct Watched {
-    std::shared_ptr<broker::Partition> partition;
-    std::list<Waiting*> waiting;
   };
 
  public:
-  /// For its lifetime, `signal` is notified (once) when the partition's high watermark passes
-  /// `offset`, or when the partition closes.
+  /// For its lifetime, `signal` is notified (once) when the partition's high watermark (for
+  /// kCommitted: its last stable offset) passes `offset`. What came before is not told: look at the
+  /// partition after this is made. A partition that closes says nothing: look now and then.
   class Interest {
    public:
     Interest(Watcher& watcher, std::shared_ptr<broker::Partition> partition, Offset offset,
-             io::Signal& signal);
+             log::Isolation isolation, io::Signal& signal);
     ~Interest();
     Interest(const Interest&) = delete;
     Interest& operator=(const Interest&) = delete;
@@ -43,16 +43,23 @@ class Watcher {
     Waiting waiting_;
   };
 
-  /// After the last interest. Continues when no task runs; at most kSlice later.
-  io::Task<void> close() { return gate_.close(); }
+  /// After the last interest: the partitions tell nothing more.
+  io::Task<void> close();
 
  private:
-  io::Task<void> watch(broker::Partition* key);
-  void tell(Watched& watched, bool all);
+  /// What the partition's shard and this one share.
+  struct Link;
+
+  Watched& watch(std::shared_ptr<broker::Partition> partition);
+  void told(broker::Partition* key);
+  void forget_idle();
+  void unlink(Watched& watched);
 
   io::Shard& shard_;
-  io::Gate gate_;
+  const std::string name_;          // of this watcher, among a partition's listeners
+  std::shared_ptr<Watcher*> self_;  // null inside once closed; looked at on shard_ alone
   std::map<broker::Partition*, Watched> watched_;
+  size_t idle_checks_ = 0;
 };
 
 }  // namespace millrace::kafka

@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "base/check.h"
+
 namespace millrace::kafka {
 
 namespace {
@@ -162,23 +164,26 @@ void Reader::skip_tags() {
 
 // ---- Encoded
 
-std::vector<std::string_view> Encoded::parts() const {
-  std::vector<std::string_view> parts;
-  parts.reserve(2 * aside_.size() + 1);
+std::vector<io::Piece> Encoded::pieces() const {
+  std::vector<io::Piece> pieces;
+  pieces.reserve(2 * aside_.size() + 1);
   size_t at = 0;
   for (const auto& aside : aside_) {
-    parts.push_back(std::string_view(small_).substr(at, aside.at - at));
-    parts.push_back(aside.bytes);
+    pieces.push_back({std::string_view(small_).substr(at, aside.at - at), {}});
+    pieces.push_back({aside.bytes, aside.file});
     at = aside.at;
   }
-  if (at < small_.size()) parts.push_back(std::string_view(small_).substr(at));
-  return parts;
+  if (at < small_.size()) pieces.push_back({std::string_view(small_).substr(at), {}});
+  return pieces;
 }
 
 std::string Encoded::to_string() const {
   std::string all;
   all.reserve(total_);
-  for (auto part : parts()) all += part;
+  for (const auto& piece : pieces()) {
+    MR_CHECK(!piece.file.file);
+    all += piece.bytes;
+  }
   return all;
 }
 
@@ -228,10 +233,14 @@ void Writer::bytes(std::string_view v, bool compact) {
 }
 
 void Writer::records(Records& v, bool compact) {
-  array(v.bytes().size(), compact);
-  if (v.owned.size() >= kAsideBytes) {
+  array(v.size(), compact);
+  if (v.file.file) {
+    out_.total_ += v.file.length;
+    out_.aside_.push_back({out_.small_.size(), {}, std::move(v.file)});
+  } else if (v.owned.size() >= kAsideBytes) {
     out_.total_ += v.owned.size();
-    out_.aside_.push_back({out_.small_.size(), std::move(v.owned)});
+    out_.memory_ += v.owned.size();
+    out_.aside_.push_back({out_.small_.size(), std::move(v.owned), {}});
   } else {
     out_.small_ += v.bytes();
   }
@@ -290,6 +299,7 @@ Result<Encoded> Writer::finish(bool framed) {
     for (auto& aside : out_.aside_) aside.at += sizeof(length);
     out_.total_ += sizeof(length);
   }
+  out_.memory_ += out_.small_.size();
   return std::move(out_);
 }
 

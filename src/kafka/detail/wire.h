@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/io/socket.h"
 #include "base/result.h"
 
 namespace millrace::kafka {
@@ -22,14 +23,16 @@ struct ApiInfo {
 };
 
 /// Record batches inside a message. Decoding gives a view into the frame, which must outlive the
-/// message; a message that we make owns its bytes.
+/// message; a message that we make owns its bytes, or names a range of a file.
 struct Records {
   std::string_view view;
   std::string owned;
+  io::FileRange file = {};
 
   Records() = default;
   explicit Records(std::string bytes) : owned(std::move(bytes)) {}
   std::string_view bytes() const { return owned.empty() ? view : std::string_view(owned); }
+  size_t size() const { return file.file ? file.length : bytes().size(); }
   bool operator==(const Records& other) const { return bytes() == other.bytes(); }
 };
 
@@ -100,8 +103,11 @@ class Reader {
 class Encoded {
  public:
   size_t total_bytes() const { return total_; }
-  /// Views of the parts in order; they live as long as this is neither moved nor changed.
-  std::vector<std::string_view> parts() const;
+  /// Of those, the bytes that are held in memory; the others are in files.
+  size_t memory_bytes() const { return memory_; }
+  /// The pieces in order; they live as long as this is neither moved nor changed.
+  std::vector<io::Piece> pieces() const;
+  /// All bytes; nothing of it may be in a file.
   std::string to_string() const;
 
  private:
@@ -109,10 +115,12 @@ class Encoded {
   struct Aside {
     size_t at;  // stands before this byte of small_
     std::string bytes;
+    io::FileRange file;  // when set, instead of `bytes`
   };
   std::string small_;
   std::vector<Aside> aside_;
   size_t total_ = 0;
+  size_t memory_ = 0;
 };
 
 /// Writes the fields of one message. A value that the version cannot say is a fault, which sticks;

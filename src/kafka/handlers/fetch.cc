@@ -1,4 +1,5 @@
 #include "kafka/detail/error_codes.h"
+#include "kafka/detail/wakeup.h"
 #include "kafka/handlers/handlers.h"
 #include "log/record_batch.h"
 
@@ -9,54 +10,63 @@ namespace {
 using Answer = FetchResponse::PartitionData;
 using Clock = std::chrono::steady_clock;
 
-/// One partition of a fetch, and what was read of it.
+/// A partition that closes tells no poll: each looks again after a while.
+constexpr auto kLookAgain = std::chrono::seconds(1);
+/// What one fetch reads into memory at the most, beside the first batch; files that are named
+/// instead count nothing.
+constexpr size_t kMemoryBytesMax = 8u << 20;
+/// The first version whose clients know zstd.
+constexpr int16_t kZstdVersion = 10;
+
+/// What a request wants of every partition alike.
+struct Terms {
+  int16_t version = 0;
+  log::Isolation isolation = log::Isolation::kUncommitted;
+  size_t bytes_max = 0;
+  size_t memory_max = 0;
+};
+
+/// One partition of a fetch, and what was read of it. While it is read, only the partition's shard
+/// touches it.
 struct Part {
-  int32_t index = 0;
-  std::shared_ptr<broker::Partition> partition;  // null: see error
+  broker::Partition* partition = nullptr;  // null: see error
   Offset from = 0;
   size_t bytes_max = 0;
   int16_t error = wire::kNone;
   bool looked = false;
-  log::ReadResult read;  // valid when looked and no error
-};
-struct TopicParts {
-  std::string name;
-  Uuid id;
-  std::vector<Part> parts;
+  bool left_out = false;  // not read, since the limits were met
+  log::ReadResult read;   // valid when looked and no error
 };
 
-Part resolve(const broker::Topic* topic, const FetchRequest::FetchPartition& wanted, bool by_id) {
-  Part part;
-  part.index = wanted.partition;
-  part.from = wanted.fetch_offset;
-  part.bytes_max = static_cast<size_t>(std::max(0, wanted.partition_max_bytes));
-  if (topic == nullptr) {
-    part.error = by_id ? wire::kUnknownTopicId : wire::kUnknownTopicOrPartition;
-  } else if (wanted.partition < 0 ||
-             static_cast<size_t>(wanted.partition) >= topic->partitions.size()) {
-    part.error = wire::kUnknownTopicOrPartition;
-  } else {
-    part.error = check_leader_epoch(wanted.current_leader_epoch);
-    part.partition = topic->partitions[static_cast<size_t>(wanted.partition)];
-  }
-  return part;
+/// How far a reader may read.
+Offset readable(const broker::Partition& partition, log::Isolation isolation) {
+  return isolation == log::Isolation::kCommitted ? partition.last_stable_offset()
+                                                 : partition.high_watermark();
 }
 
-std::vector<TopicParts> resolve(const broker::Broker& broker, FetchRequest& request, bool by_id) {
-  std::vector<TopicParts> topics;
-  for (auto& wanted : request.topics) {
-    auto& topic = topics.emplace_back();
-    const auto found = by_id ? broker.find(wanted.topic_id) : broker.find(wanted.topic);
-    topic.name = std::move(wanted.topic);
-    topic.id = wanted.topic_id;
-    for (const auto& p : wanted.partitions) topic.parts.push_back(resolve(found.get(), p, by_id));
+std::vector<Part> parts_of(const FetchSessions::Opened& opened) {
+  std::vector<Part> parts;
+  parts.reserve(opened.wanted.size());
+  for (const auto& wanted : opened.wanted) {
+    auto& part = parts.emplace_back();
+    part.partition = wanted.partition.get();
+    part.from = wanted.from;
+    part.bytes_max = static_cast<size_t>(std::max(1, wanted.bytes_max));
+    part.error = wanted.error;
   }
-  return topics;
+  return parts;
+}
+
+/// Whether another read may find what the last one did not.
+bool may_have_news(const Part& part, log::Isolation isolation) {
+  if (part.error != wire::kNone) return false;
+  if (!part.looked || part.partition->closed()) return true;
+  return part.read.bytes() == 0 && readable(*part.partition, isolation) > part.read.next_offset;
 }
 
 /// Whether a client of this version cannot decompress what was read.
 bool too_new_for(std::string_view batches, int16_t version) {
-  if (version >= 10) return false;
+  if (version >= kZstdVersion) return false;
   while (auto header = log::parse_batch_header(batches)) {
     if (header->compression() == log::Compression::kZstd) return true;
     batches.remove_prefix(std::min(header->total_bytes(), batches.size()));
@@ -64,130 +74,217 @@ bool too_new_for(std::string_view batches, int16_t version) {
   return false;
 }
 
-/// Reads one partition: at most `bytes_max`, or one batch; nothing when 0.
-io::Task<void> read_part(Part& part, size_t bytes_max, int16_t version) {
-  const Offset end = part.partition->high_watermark();
+/// Reads one partition: at most `bytes_max`, or one batch; nothing when 0. On its shard.
+io::Task<void> read_part(Part& part, size_t bytes_max, Terms terms) {
+  auto& partition = *part.partition;
   part.looked = true;
   part.read = {};
   part.read.next_offset = part.from;
-  part.read.high_watermark = end;
-  part.read.start_offset = part.partition->start_offset();
-  if (part.from == end || bytes_max == 0) co_return;  // nothing new, without asking the owner
-  auto read = co_await part.partition->read(part.from, bytes_max);
+  part.read.high_watermark = partition.high_watermark();
+  part.read.last_stable_offset = partition.last_stable_offset();
+  part.read.start_offset = partition.start_offset();
+  const bool news = part.from != readable(partition, terms.isolation);
+  if ((!news && !partition.closed()) || bytes_max == 0) co_return;
+  auto read = terms.version >= kZstdVersion
+                  ? co_await partition.fetch(part.from, bytes_max, terms.isolation)
+                  : co_await partition.read(part.from, std::min(bytes_max, terms.memory_max),
+                                            terms.isolation);
   if (!read) {
     part.error = wire_code(read.error());
-  } else if (too_new_for(read->batches, version)) {
+  } else if (too_new_for(read->batches, terms.version)) {
     part.error = wire::kUnsupportedCompressionType;
   } else {
     part.read = std::move(*read);
   }
 }
 
+/// Reads the partitions of one shard, one after the other, until the request's limit is met.
+io::Task<void> read_some(std::vector<Part*> parts, Terms terms) {
+  size_t bytes = 0;
+  size_t memory = 0;
+  for (auto* part : parts) {
+    const bool full = bytes >= terms.bytes_max || memory >= terms.memory_max;
+    const size_t left = std::max<size_t>(1, terms.bytes_max - std::min(bytes, terms.bytes_max));
+    part->left_out = full && bytes > 0;
+    co_await read_part(*part, part->left_out ? 0 : std::min(part->bytes_max, left), terms);
+    bytes += part->read.bytes();
+    memory += part->read.batches.size();
+  }
+}
+
+/// Counts what runs beside each other.
+struct Countdown {
+  size_t left;
+  Wakeup done;
+};
+
+io::Task<void> read_beside(io::Shard& owner, std::vector<Part*> parts, Terms terms,
+                           Countdown& countdown) {
+  auto reading = read_some(std::move(parts), terms);
+  co_await owner.call(std::move(reading));
+  if (--countdown.left == 0) countdown.done.notify();
+}
+
+/// Reads what may have something new, all shards at once: each is asked once.
+io::Task<void> read_parts(Context& context, std::vector<Part>& parts, Terms terms) {
+  std::vector<std::vector<Part*>> by_shard(context.services.runtime.shard_count());
+  Countdown countdown{0, {}};
+  for (auto& part : parts) {
+    if (!may_have_news(part, terms.isolation)) continue;
+    auto& those = by_shard[part.partition->shard().index()];
+    if (those.empty() && &part.partition->shard() != &context.shard) ++countdown.left;
+    those.push_back(&part);
+  }
+  for (size_t i = 0; i < by_shard.size(); ++i) {
+    auto& owner = context.services.runtime.shard(i);
+    if (by_shard[i].empty() || &owner == &context.shard) continue;
+    auto reading = read_beside(owner, std::move(by_shard[i]), terms, countdown);
+    context.shard.spawn(context.gate, std::move(reading));
+  }
+  auto& mine = by_shard[context.shard.index()];
+  if (!mine.empty()) co_await read_some(std::move(mine), terms);
+  while (countdown.left > 0) co_await countdown.done.wait();
+}
+
 struct Total {
   size_t bytes = 0;
   bool error = false;
+  bool more = false;  // there is more than the limits let through
 };
 
-/// Reads what has something new, in the order of the request, within the request's limit. The
-/// first batch comes whatever its size, so that a consumer never sticks (KIP-74).
-io::Task<Total> read_parts(std::vector<TopicParts>& topics, size_t bytes_max, int16_t version) {
+/// Takes off what is too much. The first batch stays whatever its size, so that a consumer never
+/// sticks (KIP-74).
+Total trim(std::vector<Part>& parts, Terms terms) {
   Total total;
-  for (auto& topic : topics) {
-    for (auto& part : topic.parts) {
-      const bool unchanged = part.looked && part.read.batches.empty() &&
-                             part.partition->high_watermark() <= part.read.next_offset;
-      if (part.error == wire::kNone && !unchanged) {
-        const size_t left = bytes_max - std::min(bytes_max, total.bytes);
-        const size_t wanted = std::min(std::max<size_t>(1, part.bytes_max), left);
-        co_await read_part(part, total.bytes == 0 ? std::max<size_t>(1, wanted) : wanted, version);
-        if (total.bytes > 0 && part.read.batches.size() > left) {
-          part.read.batches.clear();
-          part.read.next_offset = part.from;
-        }
-      }
-      total.bytes += part.read.batches.size();
-      total.error = total.error || part.error != wire::kNone;
+  const size_t bytes_max = terms.bytes_max;
+  for (auto& part : parts) {
+    if (part.error != wire::kNone) {
+      total.error = true;
+      continue;
+    }
+    const size_t bytes = part.read.bytes();
+    total.more = total.more || part.left_out;
+    if (total.bytes > 0 && total.bytes + bytes > bytes_max) {
+      total.more = true;
+      part.read.batches = {};
+      part.read.file = {};
+      part.read.aborted.clear();
+      part.read.next_offset = part.from;
+    } else {
+      total.bytes += bytes;
     }
   }
-  co_return total;
+  return total;
 }
 
 /// Waits until a partition has something new, the connection ends, or `deadline`.
-io::Task<void> wait_for_more(Context& context, std::vector<TopicParts>& topics,
+io::Task<void> wait_for_more(Context& context, const FetchSessions::Opened& opened,
+                             const std::vector<Part>& parts, log::Isolation isolation,
                              Clock::time_point deadline) {
   auto& watcher = *context.services.watchers[context.shard.index()];
   std::list<Watcher::Interest> interests;
-  for (auto& topic : topics) {
-    for (auto& part : topic.parts) {
-      interests.emplace_back(watcher, part.partition, part.read.next_offset, context.hurry);
-    }
+  for (size_t i = 0; i < parts.size(); ++i) {
+    interests.emplace_back(watcher, opened.wanted[i].partition, parts[i].read.next_offset,
+                           isolation, context.hurry);
   }
   // What came since it was read finds no one waiting.
-  const bool news = std::ranges::any_of(topics, [](const TopicParts& topic) {
-    return std::ranges::any_of(topic.parts, [](const Part& part) {
-      return part.partition->high_watermark() > part.read.next_offset;
-    });
+  const bool news = std::ranges::any_of(parts, [&](const Part& part) {
+    return readable(*part.partition, isolation) > part.read.next_offset;
   });
-  if (!news) co_await context.hurry.wait_until(deadline);
+  if (!news) co_await context.hurry.wait_until(std::min(deadline, Clock::now() + kLookAgain));
 }
 
-Answer answer_of(Part& part, bool read_committed) {
+Answer answer_of(Part& part, int32_t index, log::Isolation isolation) {
   Answer answer;
-  answer.partition_index = part.index;
+  answer.partition_index = index;
   answer.error_code = part.error;
   answer.records.emplace();
   answer.aborted_transactions = std::nullopt;
   answer.high_watermark = -1;
   if (part.error != wire::kNone) return answer;
   answer.high_watermark = part.read.high_watermark;
-  answer.last_stable_offset = part.read.high_watermark;  // no transaction is ever open
+  answer.last_stable_offset = part.read.last_stable_offset;
   answer.log_start_offset = part.read.start_offset;
   answer.records->owned = std::move(part.read.batches);
-  if (read_committed) answer.aborted_transactions.emplace();
+  answer.records->file = std::move(part.read.file);
+  if (isolation == log::Isolation::kCommitted) {
+    auto& aborted = answer.aborted_transactions.emplace();
+    for (const auto& transaction : part.read.aborted) {
+      auto& each = aborted.emplace_back();
+      each.producer_id = transaction.producer_id;
+      each.first_offset = transaction.first_offset;
+    }
+  }
   return answer;
 }
 
-/// Fetch sessions are declined: session id 0 in the answer makes the client name every partition
-/// in every fetch. Whoever comes with a session has it from another life of the node.
-int16_t check_session(const FetchRequest& request) {
-  if (request.session_epoch <= 0 && request.session_id == 0) return wire::kNone;
-  if (request.session_epoch == -1) return wire::kNone;  // closes its session: a full fetch
-  return request.session_id == 0 ? wire::kInvalidFetchSessionEpoch : wire::kFetchSessionIdNotFound;
+FetchResponse respond(FetchSessions& sessions, const FetchSessions::Opened& opened,
+                      std::vector<Part>& parts, log::Isolation isolation) {
+  FetchResponse response;
+  std::vector<FetchOutcome> outcomes;
+  outcomes.reserve(parts.size());
+  for (const auto& part : parts) {
+    if (part.error != wire::kNone) {
+      outcomes.push_back({part.error});
+    } else {
+      outcomes.push_back(
+          {part.error, part.read.high_watermark, part.read.start_offset, part.read.bytes()});
+    }
+  }
+  const auto closed = sessions.close(opened, outcomes);
+  response.error_code = closed.error;
+  response.session_id = closed.session_id;
+  if (closed.error != wire::kNone) return response;
+  const FetchTopic* last = nullptr;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (!closed.told[i]) continue;
+    const auto& topic = *opened.wanted[i].topic;
+    if (&topic != last) {
+      last = &topic;
+      auto& topic_answer = response.responses.emplace_back();
+      if (opened.by_id) {
+        topic_answer.topic_id = topic.id;
+      } else {
+        topic_answer.topic = topic.name;
+      }
+    }
+    response.responses.back().partitions.push_back(
+        answer_of(parts[i], opened.wanted[i].index, isolation));
+  }
+  return response;
 }
 
 }  // namespace
 
 io::Task<FetchResponse> fetch(Context& context, FetchRequest request) {
-  FetchResponse response;
-  response.error_code = check_session(request);
-  if (response.error_code != wire::kNone) co_return response;
-
-  const int16_t version = context.version();
-  const auto& limits = context.services.limits;
-  const auto bytes_max =
-      static_cast<size_t>(std::clamp(request.max_bytes, 0, limits.fetch_bytes_max));
-  const auto bytes_min = std::min(bytes_max, static_cast<size_t>(std::max(0, request.min_bytes)));
+  auto& services = context.services;
+  auto opened = services.fetch_sessions->open(request, context.version());
+  if (opened.error != wire::kNone) {
+    FetchResponse response;
+    response.error_code = opened.error;
+    co_return response;
+  }
+  const auto& limits = services.limits;
+  Terms terms;
+  terms.version = context.version();
+  if (request.isolation_level == 1) terms.isolation = log::Isolation::kCommitted;
+  terms.bytes_max = static_cast<size_t>(std::clamp(request.max_bytes, 0, limits.fetch_bytes_max));
+  terms.memory_max = std::max<size_t>(1, std::min(kMemoryBytesMax, services.memory->room()));
+  const auto bytes_min =
+      std::min(terms.bytes_max, static_cast<size_t>(std::max(0, request.min_bytes)));
   const auto deadline = Clock::now() + std::chrono::milliseconds(
                                            std::clamp(request.max_wait_ms, 0, limits.max_wait_ms));
-  auto topics = resolve(context.broker(), request, version >= 13);
+  auto parts = parts_of(opened);
   while (true) {
-    const Total total = co_await read_parts(topics, bytes_max, version);
-    if (total.bytes >= bytes_min || total.error || topics.empty() || context.ending ||
+    co_await read_parts(context, parts, terms);
+    const Total total = trim(parts, terms);
+    if (total.bytes >= bytes_min || total.error || total.more || parts.empty() || context.ending ||
         Clock::now() >= deadline) {
       break;
     }
-    co_await wait_for_more(context, topics, deadline);
+    co_await wait_for_more(context, opened, parts, terms.isolation, deadline);
   }
-
-  for (auto& topic : topics) {
-    auto& topic_answer = response.responses.emplace_back();
-    topic_answer.topic = std::move(topic.name);
-    topic_answer.topic_id = topic.id;
-    for (auto& part : topic.parts) {
-      topic_answer.partitions.push_back(answer_of(part, request.isolation_level == 1));
-    }
-  }
-  co_return response;
+  co_return respond(*services.fetch_sessions, opened, parts, terms.isolation);
 }
 
 }  // namespace millrace::kafka
