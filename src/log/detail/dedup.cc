@@ -39,7 +39,7 @@ Result<bool> DedupWindow::filter(std::string& batches, TimestampMs now, size_t i
   std::string out;
   bool changed = false;
   std::string_view left = batches;
-  boost::unordered_flat_map<Id, bool, Hash> fresh;  // of this call
+  std::unordered_set<Id, Hash> fresh;  // of this call
   while (const auto header = parse_batch_header(left)) {
     if (header->total_bytes() > left.size()) break;
     const auto batch = left.substr(0, header->total_bytes());
@@ -57,7 +57,7 @@ Result<bool> DedupWindow::filter(std::string& batches, TimestampMs now, size_t i
       const auto id = id_of(record);
       const auto found = id ? seen_.find(*id) : seen_.end();
       if (found != seen_.end() && found->second.pending) return false;
-      if (found != seen_.end() || (id && !fresh.emplace(*id, true).second)) continue;
+      if (found != seen_.end() || (id && !fresh.insert(*id).second)) continue;
       if (id) added.push_back(*id);
       rewriter.keep(record);
     }

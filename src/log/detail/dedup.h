@@ -1,11 +1,12 @@
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "log/partition_log.h"
@@ -62,7 +63,7 @@ class DedupWindow {
 
   const uint64_t seed_;
   const DedupConfig config_;
-  boost::unordered_flat_map<Id, Entry, Hash> seen_;
+  std::unordered_map<Id, Entry, Hash> seen_;
   std::deque<std::pair<Id, uint64_t>> order_;  // with the entry's serial: it may have gone since
   std::deque<TimestampMs> times_;              // of order_
   uint64_t next_serial_ = 0;
