@@ -29,6 +29,8 @@ namespace millrace::app {
 namespace {
 
 constexpr auto kGrace = std::chrono::seconds(5);
+/// The part of the memory that requests and answers on their way may take.
+constexpr size_t kWireShare = 8;
 
 /// One node a folder: an flock on DIR/lock, which ends with the process however it ends.
 class FolderLock {
@@ -158,7 +160,12 @@ Result<> Node::Parts::serve_objects() {
   flow::Flows::Options flow_options;
   flow_options.lanes = options.cores;
   flows = flow::Flows::make(*runtime, *env, *broker, *engine, flow_options);
-  SystemSources sources{runtime->shard(0), *broker, *groups, *transactions, *share_groups, *quotas};
+  const auto connections = [this] {
+    return kafka ? runtime->shard(0).block_on(kafka->connections())
+                 : std::vector<kafka::ConnectionInfo>();
+  };
+  SystemSources sources{runtime->shard(0), *broker, *groups,    *transactions,
+                        *share_groups,     *quotas, connections};
   host = std::make_unique<NodeHost>(*tables, *flows, sources);
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();
@@ -179,10 +186,10 @@ Result<std::unique_ptr<pgwire::Server>> Node::Parts::listen_pg() {
 }
 
 Result<> Node::Parts::listen() {
-  MR_TRY(kafka,
-         kafka::Server::listen(*runtime, *env, *broker,
-                               {*groups, *transactions, *share_groups, *quotas, *group_configs},
-                               options.kafka, options.kafka_advertised));
+  MR_TRY(kafka, kafka::Server::listen(
+                    *runtime, *env, *broker,
+                    {*groups, *transactions, *share_groups, *quotas, *group_configs}, options.kafka,
+                    options.kafka_advertised, {.memory_bytes = options.memory_bytes / kWireShare}));
   MR_TRY(pg, listen_pg());
   MR_TRY(http,
          http::Server::listen(*runtime, *env, options.http, {.health = [] { return Result<>(); }}));

@@ -218,6 +218,23 @@ sql::SystemTable transactions(SystemSources from) {
       }};
 }
 
+sql::SystemTable connections(SystemSources from) {
+  return {"connections",
+          {column("peer", kText), column("client_id", kText), column("software", kText),
+           column("shard", kSmall), column("connected_at", kTime), column("requests", kNumber),
+           column("received_bytes", kNumber), column("sent_bytes", kNumber)},
+          [from]() -> Result<Rows> {
+            Rows rows;
+            for (const auto& each : from.connections()) {
+              rows.push_back({Value(each.peer), Value(each.client_id), Value(each.software),
+                              Value::INTEGER(static_cast<int32_t>(each.shard)),
+                              time_or_null(each.connected_ms), number(each.requests),
+                              number(each.received_bytes), number(each.sent_bytes)});
+            }
+            return rows;
+          }};
+}
+
 sql::SystemTable quotas(SystemSources from) {
   return {"quotas",
           {column("user", kText), column("client_id", kText), column("quota", kText),
@@ -243,8 +260,8 @@ sql::SystemTable quotas(SystemSources from) {
 }  // namespace
 
 std::vector<sql::SystemTable> system_tables(SystemSources sources) {
-  return {topics(sources),  partitions(sources),   groups(sources), members(sources),
-          offsets(sources), transactions(sources), quotas(sources)};
+  return {topics(sources),  partitions(sources),   groups(sources),      members(sources),
+          offsets(sources), transactions(sources), connections(sources), quotas(sources)};
 }
 
 }  // namespace millrace::app

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "broker/groups.h"
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
+#include "kafka/server.h"
 #include "sql/relation.h"
 
 namespace millrace::app {
@@ -18,10 +20,11 @@ struct SystemSources {
   broker::Transactions& transactions;
   broker::ShareGroups& share_groups;
   broker::Quotas& quotas;
+  std::function<std::vector<kafka::ConnectionInfo>()> connections;
 };
 
-/// millrace.topics, .partitions, .groups, .members, .offsets, .transactions, .quotas: docs/sql.md
-/// lists their columns.
+/// millrace.topics, .partitions, .groups, .members, .offsets, .transactions, .connections, .quotas:
+/// docs/sql.md lists their columns.
 std::vector<sql::SystemTable> system_tables(SystemSources sources);
 
 }  // namespace millrace::app

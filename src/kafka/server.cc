@@ -123,6 +123,14 @@ class ServerImpl final : public Server {
 
   const std::string& address() const override { return listener_->address(); }
 
+  io::Task<std::vector<ConnectionInfo>> connections() override {
+    std::vector<ConnectionInfo> all;
+    for (size_t i = 0; i < connections_.size(); ++i) {
+      co_await services_.runtime.shard(i).call(list_connections(i, all));
+    }
+    co_return all;
+  }
+
   io::Task<void> close(std::chrono::milliseconds grace) override {
     for (size_t i = 0; i < connections_.size(); ++i) {
       co_await services_.runtime.shard(i).call(stop_connections(i));
@@ -171,6 +179,11 @@ class ServerImpl final : public Server {
     co_await sweeping_[shard]->close();
     co_await services_.memory_gates[shard]->close();
     co_await services_.watchers[shard]->close();
+  }
+
+  io::Task<void> list_connections(size_t shard, std::vector<ConnectionInfo>& all) {
+    for (const auto* connection : connections_[shard].open) all.push_back(connection->described());
+    co_return;
   }
 
   io::Task<void> stop_connections(size_t shard) {

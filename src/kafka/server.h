@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/io/socket.h"
 #include "broker/group_configs.h"
@@ -30,6 +31,18 @@ struct ServerLimits {
   std::chrono::milliseconds stalled{10'000};       // half a request, while memory is short
 };
 
+/// One client's connection at one moment.
+struct ConnectionInfo {
+  std::string peer;       // address and port
+  std::string client_id;  // of its last request
+  std::string software;   // name and version, as the client said them (KIP-511)
+  size_t shard = 0;
+  int64_t connected_ms = 0;
+  uint64_t requests = 0;
+  uint64_t received_bytes = 0;
+  uint64_t sent_bytes = 0;
+};
+
 /// The Kafka protocol over the broker; docs/kafka.md says which requests are answered, and how.
 /// A connection lives on one shard; its requests are answered in the order in which they came.
 class Server {
@@ -44,6 +57,8 @@ class Server {
                                                 ServerLimits limits = {});
   virtual ~Server() = default;
   virtual const std::string& address() const = 0;
+  /// The open connections, in no order.
+  virtual io::Task<std::vector<ConnectionInfo>> connections() = 0;
   /// Stops accepting, answers requests under way within `grace`, closes.
   virtual io::Task<void> close(std::chrono::milliseconds grace) = 0;
 };

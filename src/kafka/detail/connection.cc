@@ -32,6 +32,9 @@ Connection::Connection(Services& services, io::Socket socket)
       part_(*services.memory),
       last_active_(Clock::now()) {
   services_.connections->add(1);
+  info_.peer = socket_.peer();
+  info_.shard = socket_.shard().index();
+  info_.connected_ms = services_.env.now_ms();
 }
 
 Connection::~Connection() {
@@ -119,6 +122,7 @@ io::Task<void> Connection::read() {
     if (**count == 0) co_return;
     decoder.filled(**count);
     services_.bytes_in->add(static_cast<double>(**count));
+    info_.received_bytes += **count;
     last_active_ = Clock::now();
     co_await take_frames(decoder);
     part_.set(decoder.memory_bytes());
@@ -196,6 +200,8 @@ io::Task<void> Connection::execute_one(Request& request) {
     finish(request, in.error());
     co_return;
   }
+  ++info_.requests;
+  if (header.client_id && *header.client_id != info_.client_id) info_.client_id = *header.client_id;
   request.context.emplace(Context{.services = services_,
                                   .shard = socket_.shard(),
                                   .gate = gate_,
@@ -203,7 +209,8 @@ io::Task<void> Connection::execute_one(Request& request) {
                                   .ending = ending_,
                                   .header = std::move(header),
                                   .request_bytes = request.bytes,
-                                  .peer = socket_.peer()});
+                                  .peer = socket_.peer(),
+                                  .client = info_});
   auto answer = co_await dispatch(*request.context, in);
   finish(request, std::move(answer));
 }
@@ -249,6 +256,7 @@ io::Task<void> Connection::respond() {
       last_active_ = Clock::now();
       unsent_bytes_ -= response->total_bytes();
       services_.bytes_out->add(static_cast<double>(response->total_bytes()));
+      info_.sent_bytes += response->total_bytes();
       if (!written) broken_ = ending_ = true;
     }
     in_flight_bytes_ -= requests_.front()->bytes;

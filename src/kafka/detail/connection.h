@@ -28,6 +28,7 @@ class Connection {
   io::Task<void> run();
   /// Reads no more; what was read is answered, then the connection closes.
   void stop();
+  const ConnectionInfo& described() const { return info_; }
   /// Closes it if it has been idle too long, or holds half a request that does not come while
   /// memory is short. Call now and then.
   void close_if_idle(std::chrono::steady_clock::time_point now);
@@ -58,6 +59,7 @@ class Connection {
 
   Services& services_;
   io::Socket socket_;
+  ConnectionInfo info_;
   io::Gate gate_;
   io::Signal hurry_;
   std::deque<std::unique_ptr<Request>> requests_;  // answered ones leave in front

@@ -59,6 +59,7 @@ struct Context {
   std::chrono::milliseconds throttle{0};       // how long the client is to be kept waiting
   std::chrono::steady_clock::duration busy{};  // spent on the request's bytes
   std::string_view peer = {};                  // the client's address, with its port
+  ConnectionInfo& client;                      // of the connection
 
   broker::Broker& broker() const { return services.broker; }
   broker::Groups& groups() const { return services.coordinators.groups; }

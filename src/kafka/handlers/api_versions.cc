@@ -64,6 +64,8 @@ io::Task<ApiVersionsResponse> api_versions(Context& context, ApiVersionsRequest 
            std::ranges::all_of(text, [&](char c) { return plain(c) || c == '-' || c == '.'; });
   };
   ApiVersionsResponse response;
+  context.client.software =
+      fmt::format("{} {}", request.client_software_name, request.client_software_version);
   if (context.version() >= 3 &&
       (!allowed(request.client_software_name) || !allowed(request.client_software_version))) {
     response.error_code = wire::kInvalidRequest;
