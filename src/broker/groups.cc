@@ -206,7 +206,7 @@ io::Task<Result<>> GroupsImpl::start() {
   }
   for (const auto& [id, group] : loaded.consumer_groups) {
     if (group->idle()) continue;  // it became another, or was removed
-    group->resume(now);
+    group->resume(topics_watch_.image(now, false), now);
     find_or_make(id).group = group;
   }
   std::vector<std::string> ids;

@@ -18,6 +18,16 @@ bool is_blank(const std::string& text) {
 
 Error refuse(std::string text) { return {ErrorCode::kInvalidArgument, std::move(text)}; }
 
+/// A member's record must fit the journal, or nothing of its group could be written any more.
+constexpr size_t kSubscriptionBytesMax = 1 << 20;
+
+size_t subscription_bytes(const ConsumerHeartbeat& request) {
+  size_t bytes = request.topic_regex.value_or("").size();
+  if (!request.topic_names) return bytes;
+  for (const auto& name : *request.topic_names) bytes += name.size();
+  return bytes;
+}
+
 Result<> validate_join(const ConsumerHeartbeat& request) {
   if (request.rebalance_timeout_ms == -1) {
     return refuse("RebalanceTimeoutMs must be provided in first request.");
@@ -70,6 +80,9 @@ Result<> ConsumerGroup::validate(const ConsumerHeartbeat& request) {
                  fmt::format("ServerAssignor {} is not supported. Supported assignors: uniform, "
                              "range.",
                              *request.assignor)};
+  }
+  if (subscription_bytes(request) > kSubscriptionBytesMax) {
+    return refuse("The subscription is too large: subscribe by a pattern.");
   }
   if (request.topic_regex) MR_TRY(TopicPattern::parse(*request.topic_regex));
   return {};

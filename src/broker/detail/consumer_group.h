@@ -118,7 +118,7 @@ class ConsumerGroup final : public Group {
   /// Takes up one entry of the journal. Errors: kCorruptRecord.
   Result<> load(std::string_view key, std::optional<std::string_view> value);
   /// After the last load(): members have a whole session from now on to be heard of.
-  void resume(Clock::time_point now);
+  void resume(const Topics& topics, Clock::time_point now);
 
  private:
   /// A member with what is not kept in the journal.
@@ -171,7 +171,7 @@ class ConsumerGroup final : public Group {
 
   const std::string id_;
   const size_t members_max_;
-  Topics topics_;  // as of the last heartbeat; null before
+  Topics topics_;  // as of the last heartbeat; null in a new group
   uint64_t seen_version_ = 0;
   uint64_t topics_hash_ = 0;  // of subscriptions() as of the current epoch
   int32_t epoch_ = 0;

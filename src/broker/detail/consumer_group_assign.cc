@@ -55,6 +55,7 @@ std::vector<Uuid> ConsumerGroup::topics_of(const ConsumerMember& member) {
 
 std::map<Uuid, int32_t> ConsumerGroup::subscriptions() {
   std::map<Uuid, int32_t> out;
+  std::set<std::string_view> patterns;
   const ConsumerMember* last = nullptr;
   for (const auto& [id, slot] : members_) {
     const ConsumerMember& member = slot.member;
@@ -62,8 +63,10 @@ std::map<Uuid, int32_t> ConsumerGroup::subscriptions() {
     if (last && last->topic_names == member.topic_names && last->topic_regex == member.topic_regex)
       continue;
     last = &member;
+    patterns.insert(member.topic_regex);
     for (const Uuid& topic : topics_of(member)) out[topic] = topics_->find(topic)->partitions;
   }
+  std::erase_if(regexes_, [&](const auto& regex) { return !patterns.contains(regex.first); });
   return out;
 }
 

@@ -71,7 +71,7 @@ std::shared_ptr<ConsumerGroup> ConsumerGroup::upgrade(std::string id, const Clas
     group->dirty_.insert(member.id);
     group->members_[member.id].member = std::move(member);
   }
-  group->resume(now);
+  group->resume(topics, now);
   return group;
 }
 

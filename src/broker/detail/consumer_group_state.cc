@@ -15,6 +15,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr json::parse_options kAnyBytes{.allow_invalid_utf8 = true};
+constexpr const char* kSettled = "has";  // both what it is assigned and its target
 constexpr std::string_view kKeyWord = "consumer-group";
 constexpr int64_t kVersion = 1;
 
@@ -243,9 +244,11 @@ Journal::Entry ConsumerGroup::member_entry(const ConsumerMember& member) const {
   if (member.rack_id) value["rack_id"] = *member.rack_id;
   if (!member.topic_regex.empty()) value["regex"] = member.topic_regex;
   if (!member.assignor.empty()) value["assignor"] = member.assignor;
-  if (!member.assigned.empty()) value["assigned"] = to_json(member.assigned);
+  // Most of the time a member has what it should have; it may be a lot.
+  const bool settled = member.assigned == member.target;
+  if (!member.assigned.empty()) value[settled ? kSettled : "assigned"] = to_json(member.assigned);
   if (!member.revoking.empty()) value["revoking"] = to_json(member.revoking);
-  if (!member.target.empty()) value["target"] = to_json(member.target);
+  if (!settled && !member.target.empty()) value["target"] = to_json(member.target);
   if (member.classic) {
     json::object protocols;
     for (const auto& [name, metadata] : member.classic->protocols) {
@@ -337,9 +340,10 @@ Result<> ConsumerGroup::load_member(const std::string& id, std::optional<std::st
   member.epoch = in.small_number("epoch");
   member.previous_epoch = in.small_number("previous_epoch");
   member.state = in.state("state");
-  member.assigned = in.partitions("assigned");
+  const auto settled = in.partitions(kSettled);
+  member.assigned = settled.empty() ? in.partitions("assigned") : settled;
   member.revoking = in.partitions("revoking");
-  member.target = in.partitions("target");
+  member.target = settled.empty() ? in.partitions("target") : settled;
   member.classic = in.classic("classic");
   if (!in.ok()) return corrupt(member_key_of(id_, id));
   if (member.instance_id) static_members_[*member.instance_id] = id;
@@ -347,7 +351,8 @@ Result<> ConsumerGroup::load_member(const std::string& id, std::optional<std::st
   return {};
 }
 
-void ConsumerGroup::resume(Clock::time_point now) {
+void ConsumerGroup::resume(const Topics& topics, Clock::time_point now) {
+  topics_ = topics;
   owned_.clear();
   next_.reset();
   for (auto& [id, slot] : members_) {

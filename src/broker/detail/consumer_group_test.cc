@@ -103,7 +103,17 @@ class ConsumerGroupTest : public testing::Test {
       const auto loaded = group_->load(key, value);
       ASSERT_TRUE(loaded) << loaded.error().text;
     }
-    group_->resume(now_);
+    group_->resume(topics_, now_);
+    EXPECT_EQ(group_->info().topics.empty(), nothing_assigned());
+  }
+  bool nothing_assigned() const {
+    return std::ranges::all_of(group_->info().members, [&](const auto& member) {
+      return std::ranges::none_of(
+                 member.assigned,
+                 [&](const auto& at) { return topics_->find(at.first) != nullptr; }) &&
+             std::ranges::none_of(
+                 member.target, [&](const auto& at) { return topics_->find(at.first) != nullptr; });
+    });
   }
   PartitionSet set(const std::string& topic, std::vector<int32_t> partitions) {
     return {{ids_.at(topic), std::move(partitions)}};
@@ -341,6 +351,7 @@ TEST_F(ConsumerGroupTest, WrongRequestsAreRefusedAndChangeNothing) {
   invalid([](ConsumerHeartbeat& r) { r.owned.emplace()[topic_id(0)] = {1}; });
   invalid([](ConsumerHeartbeat& r) { r.topic_names.reset(); });
   invalid([](ConsumerHeartbeat& r) { r.member_epoch = -3; });
+  invalid([](ConsumerHeartbeat& r) { r.topic_names->resize(2000, std::string(1000, 'x')); });
   invalid([](ConsumerHeartbeat& r) { r.member_epoch = kStaticLeaveEpoch; });
   auto request = join("a");
   request.assignor = "mine";

@@ -10,6 +10,8 @@ constexpr size_t kLoadBytes = 1 << 20;
 /// A coordinator's state changes often and is small: segments are kept small, so that compaction
 /// has closed ones to work on.
 constexpr const char* kSegmentBytes = "16777216";
+/// One put() is one batch: a group of many members with many partitions is assigned at once.
+constexpr const char* kBatchBytesMax = "8388608";
 
 class JournalImpl final : public Journal {
  public:
@@ -50,7 +52,9 @@ class JournalImpl final : public Journal {
     catalog::Object object;
     object.name = topic_;
     object.partitions = 1;
-    object.options = {{"cleanup.policy", "compact"}, {"segment.bytes", kSegmentBytes}};
+    object.options = {{"cleanup.policy", "compact"},
+                      {"segment.bytes", kSegmentBytes},
+                      {"max.message.bytes", kBatchBytesMax}};
     auto created = co_await broker_.create(std::move(object), false, false);
     if (created) co_return created;
     // Another write was first.
