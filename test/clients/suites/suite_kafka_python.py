@@ -49,7 +49,7 @@ def numbers(first, last, partitions=1):
 
 def consumer_of(t, **config):
     return KafkaConsumer(**{"bootstrap_servers": t.bootstrap, "group_id": t.group, "auto_offset_reset": "earliest", "enable_auto_commit": False,
-                            "session_timeout_ms": 6000, "heartbeat_interval_ms": 300, **config})
+                            "session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "metadata_max_age_ms": 1000, **config})
 
 
 def poll(consumer, timeout_ms=200):
