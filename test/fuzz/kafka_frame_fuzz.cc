@@ -7,11 +7,13 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kafka/detail/frame_decoder.h"
 #include "kafka/detail/header.h"
 #include "kafka/messages.h"
+#include "kafka/messages_fill.h"
 #include "test/fuzz/seeds.h"
 
 namespace {
@@ -35,51 +37,52 @@ void decode(Reader in, int16_t version) {
   if (!again.ok() || !(twin == message)) __builtin_trap();
 }
 
-void decode_body(const RequestHeader& header, Reader in) {
-  const int16_t v = header.api_version;
-  switch (static_cast<ApiKey>(header.api_key)) {
-    case ApiKey::kProduce:
-      return decode<ProduceRequest>(in, v);
-    case ApiKey::kFetch:
-      return decode<FetchRequest>(in, v);
-    case ApiKey::kListOffsets:
-      return decode<ListOffsetsRequest>(in, v);
-    case ApiKey::kMetadata:
-      return decode<MetadataRequest>(in, v);
-    case ApiKey::kApiVersions:
-      return decode<ApiVersionsRequest>(in, v);
-    case ApiKey::kCreateTopics:
-      return decode<CreateTopicsRequest>(in, v);
-    case ApiKey::kDeleteTopics:
-      return decode<DeleteTopicsRequest>(in, v);
-    case ApiKey::kDeleteRecords:
-      return decode<DeleteRecordsRequest>(in, v);
-    case ApiKey::kInitProducerId:
-      return decode<InitProducerIdRequest>(in, v);
-    case ApiKey::kOffsetForLeaderEpoch:
-      return decode<OffsetForLeaderEpochRequest>(in, v);
-    case ApiKey::kDescribeConfigs:
-      return decode<DescribeConfigsRequest>(in, v);
-    case ApiKey::kCreatePartitions:
-      return decode<CreatePartitionsRequest>(in, v);
-    case ApiKey::kIncrementalAlterConfigs:
-      return decode<IncrementalAlterConfigsRequest>(in, v);
-    case ApiKey::kDescribeCluster:
-      return decode<DescribeClusterRequest>(in, v);
-    case ApiKey::kDescribeTopicPartitions:
-      return decode<DescribeTopicPartitionsRequest>(in, v);
+bool is_request(std::string_view name) { return name.ends_with("Request"); }
+
+/// Decodes the body of the request that the header names.
+struct DecodeBody {
+  const RequestHeader& header;
+  Reader in;
+  template <typename Message>
+  void operator()(const char* name) const {
+    if constexpr (requires { Message::kApiKey; }) {
+      if (is_request(name) && Message::kApiKey == header.api_key) {
+        decode<Message>(in, header.api_version);
+      }
+    }
   }
-}
+};
+
+/// Appends an empty request at each of its versions, with its header.
+struct AddEmpty {
+  std::vector<std::string>& seeds;
+  template <typename Message>
+  void operator()(const char* name) const {
+    if constexpr (requires { Message::kApiKey; }) {
+      if (!is_request(name)) return;
+      for (int16_t v = Message::kVersionMin; v <= Message::kVersionMax; ++v) {
+        Writer out;
+        out.int16(Message::kApiKey);
+        out.int16(v);
+        out.int32(1);
+        out.string(std::string_view("fuzz"), false);
+        if (v >= find_api(Message::kApiKey)->flexible_min) out.varint(0);
+        Message().write(out, v);
+        if (auto bytes = out.finish(false)) seeds.push_back(bytes->to_string());
+      }
+    }
+  }
+};
 
 void handle(const std::string& frame) {
   Reader in(frame);
   const auto header = RequestHeader::read(in);
-  if (in.ok() && header.version_supported) decode_body(header, in);
+  if (in.ok() && header.version_supported) for_each_message(DecodeBody{header, in});
 }
 
 }  // namespace
 
-/// The requests of real clients, as src/kafka/testdata has them.
+/// The requests of real clients, as src/kafka/testdata has them, and an empty one of every kind.
 std::vector<std::string> fuzz_seeds() {
   std::vector<std::string> seeds;
   for (const auto& entry : std::filesystem::directory_iterator(MR_KAFKA_TESTDATA)) {
@@ -93,6 +96,7 @@ std::vector<std::string> fuzz_seeds() {
   }
   // The file system's order is no one's promise, and a replay is to be the same everywhere.
   std::ranges::sort(seeds);
+  for_each_message(AddEmpty{seeds});
   return seeds;
 }
 

@@ -188,6 +188,7 @@ TEST_F(SocketTest, SendsRangesOfFiles) {
   const auto expected = "head" + content.substr(1000) + "middle" + content.substr(3, 10);
   EXPECT_TRUE(client.receive(expected.size()) == expected);
   EXPECT_EQ(client.receive(1), "");
+  close(0ms);
 }
 
 TEST_F(SocketTest, EndsWhenAFileIsShorterThanWasSaid) {
@@ -203,6 +204,7 @@ TEST_F(SocketTest, EndsWhenAFileIsShorterThanWasSaid) {
   EXPECT_EQ(client.receive(20), "0123456789");
   EXPECT_EQ(outcome.get_future().get().error().code, ErrorCode::kIo);
   ASSERT_TRUE(env->files().remove(path));
+  close(0ms);
 }
 
 }  // namespace
