@@ -130,7 +130,7 @@ TEST_F(FetchTest, NeverGivesWhatIsDamaged) {
 
 TEST_F(FetchTest, WhatWasNamedStaysReadable) {
   for (int i = 0; i < 300; ++i) append(batch_of(std::string(1000, 'x')));
-  fetch(0, 1);  // opens the segment, which was closed when it ended
+  ASSERT_TRUE(fetch(0, 1));  // opens the segment, which was closed when it ended
   const auto result = fetch(0, 100'000);
   ASSERT_TRUE(result && result->file.file);
   ASSERT_TRUE(shard.block_on(log->delete_records(250)));
