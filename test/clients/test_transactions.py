@@ -25,8 +25,8 @@ def topic(target):
 
 def make(target, partitions=3):
     name = f"t-{uuid.uuid4().hex[:8]}"
-    future = AdminClient({"bootstrap.servers": target.kafka}).create_topics([NewTopic(name, partitions, 1)])[name]
-    future.result(60)
+    admin = AdminClient({"bootstrap.servers": target.kafka})
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(60)
     return name
 
 
@@ -128,7 +128,7 @@ def test_offsets_are_committed_with_the_records(target, topic):
 
 
 def test_a_transaction_past_its_timeout_is_aborted(target, topic):
-    producer = transactional(target, topic, transaction_timeout_ms=2000)
+    producer = transactional(target, topic, transaction_timeout_ms=3000, socket_timeout_ms=3000)
     producer.begin_transaction()
     send(producer, topic, "late")
     producer.flush()
