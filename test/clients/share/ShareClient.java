@@ -1,10 +1,12 @@
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -22,7 +24,8 @@ import org.apache.kafka.common.serialization.StringDeserializer;
  *
  * consume BOOTSTRAP GROUP TOPIC COUNT SECONDS ACTION [key=value ...]
  *   Polls until COUNT records came or SECONDS have passed. For each record prints "record PARTITION OFFSET DELIVERIES VALUE" and
- *   acknowledges it by ACTION: accept, release, reject, renew (extends once, then accepts), hold (acknowledges nothing and waits
+ *   acknowledges it by ACTION: accept, release, reject, renew (extends each batch once; a poll gives it again, and
+ *   then it is accepted), hold (acknowledges nothing and waits
  *   for its end), none (acknowledges nothing and closes). "done N" when it has ended cleanly.
  * group BOOTSTRAP GROUP key=value ...     sets options of the group
  * describe BOOTSTRAP GROUP                state, members and start offsets
@@ -66,6 +69,7 @@ public class ShareClient {
         long deadline = System.nanoTime() + Duration.ofSeconds(Long.parseLong(args[5])).toNanos();
         String action = args[6];
         int count = 0;
+        Set<Long> renewed = new HashSet<>();
         try (var consumer = new KafkaShareConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(Arrays.asList(args[3].split(",")));
             say("ready");
@@ -81,13 +85,15 @@ public class ShareClient {
                     Thread.sleep(600_000);
                 }
                 if (action.equals("none")) continue;
-                if (action.equals("renew")) {
-                    for (var record : records) consumer.acknowledge(record, AcknowledgeType.RENEW);
+                boolean renews = action.equals("renew") && renewed.add(records.iterator().next().offset());
+                AcknowledgeType type = renews ? AcknowledgeType.RENEW
+                    : action.equals("renew") ? AcknowledgeType.ACCEPT : AcknowledgeType.valueOf(action.toUpperCase());
+                for (var record : records) consumer.acknowledge(record, type);
+                if (renews) {
                     outcome(consumer.commitSync());
                     say("renewed", consumer.acquisitionLockTimeoutMs().orElse(-1));
+                    continue;
                 }
-                AcknowledgeType type = action.equals("renew") ? AcknowledgeType.ACCEPT : AcknowledgeType.valueOf(action.toUpperCase());
-                for (var record : records) consumer.acknowledge(record, type);
                 if (outcome(consumer.commitSync()) == 0)
                     for (var record : records) say("acknowledged", record.partition(), record.offset());
             }
