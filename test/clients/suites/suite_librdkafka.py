@@ -720,7 +720,7 @@ def admin_configs(t):
     refused(admin.describe_configs([missing])[missing], KafkaError.UNKNOWN_TOPIC_OR_PART)
     broker_id = next(iter(admin.list_topics(timeout=WAIT).brokers))
     broker = ConfigResource(ConfigResource.Type.BROKER, str(broker_id))
-    assert "log.retention.ms" in admin.describe_configs([broker])[broker].result(WAIT)
+    assert "num.partitions" in admin.describe_configs([broker])[broker].result(WAIT)
 
 
 @case
