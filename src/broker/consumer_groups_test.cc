@@ -15,7 +15,10 @@ class ConsumerGroupsTest : public BrokerTest {
     EXPECT_TRUE(create(topic("t", 2)));
     topic_ = broker_->find("t")->object.id;
   }
-  ~ConsumerGroupsTest() override { close_groups(); }
+  ~ConsumerGroupsTest() override {
+    env_.files().heal();
+    close_groups();
+  }
 
   void open_groups() {
     auto groups = shard().block_on(Groups::open(runtime_, env_, *broker_));
@@ -30,7 +33,9 @@ class ConsumerGroupsTest : public BrokerTest {
   void crash() {
     env_.files().forget_unsynced();
     close_groups();
+    EXPECT_FALSE(shard().block_on(broker_->close()));
     broker_.reset();
+    EXPECT_FALSE(shard().block_on(catalog_->close()));
     catalog_.reset();
     open();
     open_groups();

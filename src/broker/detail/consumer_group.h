@@ -165,6 +165,7 @@ class ConsumerGroup final : public Group {
   void set_owned(const PartitionSet& partitions, bool owned);
   bool is_owned(const Uuid& topic, int32_t partition) const;
   void wake_at(Clock::time_point at);
+  void take_up_unwritten();
   Journal::Entry member_entry(const ConsumerMember& member) const;
   Journal::Entry group_entry() const;
   Result<> load_member(const std::string& id, std::optional<std::string_view> value);
@@ -184,6 +185,8 @@ class ConsumerGroup final : public Group {
   std::optional<Clock::time_point> next_;
   std::set<std::string> dirty_;  // member ids, gone or changed, to be written
   bool group_dirty_ = false;
+  std::set<std::string> unwritten_;  // as dirty_: writes of these failed
+  bool group_unwritten_ = false;
   std::vector<std::move_only_function<void(const Result<>&)>> waiting_;  // for the next write
 };
 

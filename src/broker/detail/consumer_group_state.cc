@@ -262,6 +262,7 @@ Journal::Entry ConsumerGroup::member_entry(const ConsumerMember& member) const {
 
 std::vector<Group::Write> ConsumerGroup::take_writes() {
   if (!group_dirty_ && dirty_.empty()) return {};
+  take_up_unwritten();
   Write write;
   if (group_dirty_) write.entries.push_back(group_entry());
   for (const auto& id : dirty_) {
@@ -270,13 +271,14 @@ std::vector<Group::Write> ConsumerGroup::take_writes() {
                                 ? Journal::Entry{member_key_of(id_, id), std::nullopt}
                                 : member_entry(at->second.member));
   }
-  // What could not be written is written with the next change, as it is then.
+  // What could not be written is written with the next heartbeat, as it is then: not at once, which
+  // on a full disk would never end.
   write.done = [this, ids = std::move(dirty_), whole = group_dirty_,
                 waiting = std::move(waiting_)](const Result<>& written) mutable {
     for (auto& done : waiting) done(written);
     if (written) return;
-    dirty_.insert(ids.begin(), ids.end());
-    group_dirty_ = group_dirty_ || whole;
+    unwritten_.insert(ids.begin(), ids.end());
+    group_unwritten_ = group_unwritten_ || whole;
   };
   waiting_.clear();
   dirty_.clear();
@@ -286,7 +288,14 @@ std::vector<Group::Write> ConsumerGroup::take_writes() {
   return out;
 }
 
+void ConsumerGroup::take_up_unwritten() {
+  dirty_.merge(unwritten_);
+  unwritten_.clear();
+  group_dirty_ = std::exchange(group_unwritten_, false) || group_dirty_;
+}
+
 void ConsumerGroup::when_written(std::move_only_function<void(const Result<>&)> done) {
+  take_up_unwritten();
   if (!group_dirty_ && dirty_.empty()) return done(Result<>());
   waiting_.push_back(std::move(done));
 }
