@@ -22,7 +22,8 @@ def admin_of(node):
 
 
 def create(node, topic, partitions):
-    admin_of(node).create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+    admin = admin_of(node)  # must outlive what it was asked for
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
 
 
 def produce(node, topic, values):
@@ -40,6 +41,7 @@ class Member:
 
     def __init__(self, node, group, topic, **config):
         self.read, self.assigned, self.assignments = [], set(), 0
+        self.cooperative = config.get("partition.assignment.strategy") == "cooperative-sticky"
         self.consumer = Consumer({"bootstrap.servers": node.kafka, "group.id": group, "auto.offset.reset": "earliest",
                                   "enable.auto.commit": False, "session.timeout.ms": 6000, "heartbeat.interval.ms": 300, **config})
         self.consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
@@ -47,13 +49,10 @@ class Member:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def _cooperative(self):
-        return self.consumer.rebalance_protocol() == "COOPERATIVE"
-
     def _on_assign(self, _, partitions):
         self.assignments += 1
         new = {p.partition for p in partitions}
-        self.assigned = self.assigned | new if self._cooperative() else new
+        self.assigned = self.assigned | new if self.cooperative else new
 
     def _on_revoke(self, _, partitions):
         try:
@@ -94,7 +93,8 @@ def commit(node, group, *offsets):
 
 
 def describe(node, group):
-    return admin_of(node).describe_consumer_groups([group])[group].result(30)
+    admin = admin_of(node)
+    return admin.describe_consumer_groups([group])[group].result(30)
 
 
 @pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
