@@ -44,9 +44,14 @@ std::optional<int64_t> number(const log::RecordView& letter, std::string_view he
   return std::nullopt;
 }
 
+/// Letters of share groups say nothing of what was decoded.
 bool is_of(const log::RecordView& letter, std::string_view topic) {
-  return std::ranges::any_of(letter.headers,
-                             [&](const auto& h) { return h.key == "topic" && h.value == topic; });
+  const auto has = [&](std::string_view key, std::optional<std::string_view> value) {
+    return std::ranges::any_of(letter.headers, [&](const auto& h) {
+      return h.key == key && (!value || h.value == *value);
+    });
+  };
+  return has("topic", topic) && !has("group", std::nullopt);
 }
 
 }  // namespace

@@ -6,7 +6,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int8_t kRecordLimit = 1;  // KIP-1206
+constexpr int8_t kRecordLimit = 1;            // KIP-1206
+constexpr size_t kMemoryBytesMax = 8u << 20;  // of one answer's batches, which are copied
 
 /// A fetch that waits: told on the connection's shard, whatever thread tells it.
 struct Poll {
@@ -48,8 +49,11 @@ broker::ShareFetch take_request(const Context& context, ShareFetchRequest& reque
   out.group = std::move(*request.group_id);
   out.member = std::move(*request.member_id);
   out.epoch = request.share_session_epoch;
-  out.bytes_max = static_cast<size_t>(
-      std::clamp(request.max_bytes, 0, context.services.limits.fetch_bytes_max));
+  const auto& services = context.services;
+  const int32_t bytes = std::clamp(request.max_bytes, 0, services.limits.fetch_bytes_max);
+  // One batch comes whatever room there is.
+  out.bytes_max = std::min(static_cast<size_t>(bytes),
+                           std::max<size_t>(1, std::min(kMemoryBytesMax, services.memory->room())));
   out.records_max = std::max(0, request.max_records);
   out.record_limit = request.share_acquire_mode == kRecordLimit;
   out.renews = request.is_renew_ack;
