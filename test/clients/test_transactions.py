@@ -245,9 +245,10 @@ def test_java_transactions_are_whole_or_absent_after_kills(own_node, kafka_libs,
     outcome = {}
 
     def follow(load):
-        for line in load.stdout:
-            state, value = line.split()
-            outcome[value] = state
+        for line in load.stdout:  # among lines of the client's log
+            if line.startswith(("committed ", "aborted ", "unknown ")):
+                state, value = line.split()
+                outcome[value] = state
 
     followers = [threading.Thread(target=follow, args=[load], daemon=True) for load in loads]
     for follower in followers:

@@ -7,6 +7,14 @@
 
 namespace millrace::broker::detail {
 
+namespace {
+
+/// Between attempts to write markers.
+constexpr auto kMarkerRetryMin = std::chrono::milliseconds(20);
+constexpr auto kMarkerRetryMax = std::chrono::seconds(5);
+
+}  // namespace
+
 /// Nobody else changes the slot, but for what finish() does when it takes over.
 class TransactionsImpl::Alone {
  public:

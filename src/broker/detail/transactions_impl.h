@@ -162,10 +162,6 @@ class TransactionsImpl final : public Transactions {
   io::Gate::OnClose wake_all_;
 };
 
-/// The kind of failure that ends an attempt and not the matter: try again.
-constexpr auto kMarkerRetryMin = std::chrono::milliseconds(20);
-constexpr auto kMarkerRetryMax = std::chrono::seconds(5);
-
 template <typename T>
 io::Task<Result<T>> TransactionsImpl::guarded(io::Task<Result<T>> work) {
   return home_.call(guarded_here(std::move(work)));
