@@ -108,7 +108,10 @@ Result<TransactionEntry::EndStep> TransactionEntry::check_end(const Producer& wh
       return EndStep::kDecide;
     case TransactionState::kPrepareCommit:
     case TransactionState::kPrepareAbort:
-      if (again && commit == (state == TransactionState::kPrepareCommit)) return EndStep::kBusy;
+      // Asked again, or the end of the next one: the answer comes before the state is complete.
+      if (again ? commit == (state == TransactionState::kPrepareCommit) : who == producer) {
+        return EndStep::kBusy;
+      }
       break;
     case TransactionState::kCompleteCommit:
     case TransactionState::kCompleteAbort:
