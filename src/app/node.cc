@@ -231,11 +231,10 @@ Result<> Node::stop() {
   if (p.http) p.runtime->shard(0).block_on(p.http->close(kGrace));
   if (p.pg) p.runtime->shard(0).block_on(p.pg->close(kGrace));
   if (p.kafka) p.runtime->shard(0).block_on(p.kafka->close(kGrace));
-  auto& shard = p.runtime->shard(0);
-  if (p.share_groups) shard.block_on(p.share_groups->close());
-  if (p.transactions) shard.block_on(p.transactions->close());
-  if (p.groups) shard.block_on(p.groups->close());
-  if (p.quotas) shard.block_on(p.quotas->close());
+  if (p.share_groups) p.runtime->shard(0).block_on(p.share_groups->close());
+  if (p.transactions) p.runtime->shard(0).block_on(p.transactions->close());
+  if (p.groups) p.runtime->shard(0).block_on(p.groups->close());
+  if (p.quotas) p.runtime->shard(0).block_on(p.quotas->close());
   if (p.flows) p.flows->stop();
   if (p.tables) p.tables->stop();
   if (p.broker) keep_first(p.runtime->shard(0).block_on(p.broker->close()));

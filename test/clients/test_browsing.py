@@ -32,7 +32,8 @@ def test_topics_and_partitions_tell_what_was_produced(node):
 
 
 def test_a_groups_members_offsets_and_lag_show(node):
-    AdminClient({"bootstrap.servers": node.kafka}).create_topics([NewTopic("lagging", 1, 1)])["lagging"].result()
+    admin = AdminClient({"bootstrap.servers": node.kafka})  # must outlive what it was asked for
+    admin.create_topics([NewTopic("lagging", 1, 1)])["lagging"].result()
     producer = confluent_kafka.Producer({"bootstrap.servers": node.kafka})
     for n in range(10):
         producer.produce("lagging", b"%d" % n)

@@ -236,10 +236,9 @@ void SharePartition::give_up(Offset first, const Run& run, const ShareLimits& li
   }
 }
 
-void SharePartition::let_go(Offset first, const Run& run, bool undo, const ShareLimits& limits) {
-  const int deliveries = std::max(0, run.deliveries - (undo ? 1 : 0));
-  if (deliveries >= limits.deliveries) return give_up(first, run, limits);
-  set(first, run.last, Run{.deliveries = static_cast<int16_t>(deliveries)});
+void SharePartition::let_go(Offset first, const Run& run, const ShareLimits& limits) {
+  if (run.deliveries >= limits.deliveries) return give_up(first, run, limits);
+  set(first, run.last, Run{.deliveries = run.deliveries});
 }
 
 void SharePartition::acknowledge_run(Offset first, Offset last, int8_t type, int64_t until,
@@ -253,7 +252,7 @@ void SharePartition::acknowledge_run(Offset first, Offset last, int8_t type, int
         set(first, run.last, Run{.state = RecordState::kAcknowledged});
         break;
       case ShareAcknowledgement::kRelease:
-        let_go(first, run, false, limits);
+        let_go(first, run, limits);
         break;
       case ShareAcknowledgement::kReject:
         give_up(first, run, limits);
@@ -297,7 +296,7 @@ bool SharePartition::release(uint64_t member, const ShareLimits& limits) {
     const auto& run = runs_.at(first);
     if (run.state == RecordState::kAcquired && run.member == member) held.emplace_back(first, run);
   }
-  for (const auto& [first, run] : held) let_go(first, run, true, limits);
+  for (const auto& [first, run] : held) let_go(first, run, limits);
   advance_start();
   return !held.empty();
 }
@@ -311,7 +310,7 @@ bool SharePartition::tick(int64_t now, const ShareLimits& limits) {
     const Run run = runs_.at(first);
     news = true;
     if (run.state == RecordState::kAcquired) {
-      let_go(first, run, false, limits);
+      let_go(first, run, limits);
     } else {
       set(first, run.last, Run{.deliveries = run.deliveries}, Keep::kInMemory);
     }

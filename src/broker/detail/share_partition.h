@@ -93,8 +93,8 @@ class SharePartition {
                        const std::vector<ShareAcknowledgement>& acknowledgements,
                        const ShareLimits& limits);
 
-  /// Everything that the member has acquired is available again. The deliveries do not count: who
-  /// ends a session has most likely not looked at what it had fetched ahead. True: something was.
+  /// Everything that the member has acquired is available again; its deliveries count, as in Kafka.
+  /// True: something was.
   bool release(uint64_t member, const ShareLimits& limits);
 
   // ---- time
@@ -157,7 +157,7 @@ class SharePartition {
   /// Offsets up to `last` are known: those that were not are available.
   void extend(Offset last);
   void advance_start();
-  void let_go(Offset first, const Run& run, bool undo, const ShareLimits& limits);
+  void let_go(Offset first, const Run& run, const ShareLimits& limits);
   void give_up(Offset first, const Run& run, const ShareLimits& limits);
   void pass_over(Offset first, Offset last);
   void delay(const ShareSpan& span, int64_t now);

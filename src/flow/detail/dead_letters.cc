@@ -5,8 +5,10 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <filesystem>
+#include <set>
 
 #include "base/logging.h"
+#include "broker/dead_letter.h"
 #include "log/record_batch.h"
 
 namespace millrace::flow {
@@ -20,7 +22,6 @@ constexpr auto kLookAgain = std::chrono::seconds(1);
 constexpr auto kSaveEvery = std::chrono::seconds(10);
 constexpr Offset kOffsetsATime = 32'768;
 constexpr size_t kBatchBytes = 256u << 10;
-constexpr size_t kReasonBytesMax = 1024;
 // What a letter is longer than its record, and some.
 constexpr size_t kLetterOverhead = 64u << 10;
 
@@ -225,7 +226,7 @@ Result<std::shared_ptr<broker::Partition>> TopicLetters::letters(bool create) {
   return std::move(created).error();
 }
 
-Result<> TopicLetters::write(const std::vector<std::pair<int32_t, const sql::BadRecord*>>& bad) {
+Result<> TopicLetters::write(const Bad& bad) {
   MR_TRY(const auto log, letters(true));
   if (!marked_) {
     // From here on a restart knows which letters are this topic's, not those of one that had its
@@ -238,23 +239,53 @@ Result<> TopicLetters::write(const std::vector<std::pair<int32_t, const sql::Bad
   return {};
 }
 
-std::string TopicLetters::build(
-    const std::vector<std::pair<int32_t, const sql::BadRecord*>>& bad) const {
+TopicLetters::Headers TopicLetters::headers_of(const Bad& bad) const {
+  Headers found;
+  for (size_t i = 0; i < bad.size();) {
+    const auto [index, first] = bad[i];
+    auto& partition = *source_->topic().partitions.at(static_cast<size_t>(index));
+    // One that is gone meanwhile is set aside without its headers.
+    const auto read = partition.shard().block_on(partition.read(first->offset, kBatchBytes));
+    const Offset until = read ? read->next_offset : 0;
+    std::set<Offset> wanted;
+    do {
+      wanted.insert(bad[i].second->offset);
+      ++i;
+    } while (i < bad.size() && bad[i].first == index && bad[i].second->offset < until);
+    if (!read) continue;
+    const auto walked = log::for_each_record(
+        read->batches, true, [&, partition_index = index](const log::RecordView& record) {
+          if (!wanted.contains(record.offset)) return;
+          auto& kept = found[{partition_index, record.offset}];
+          for (const auto& header : record.headers) {
+            std::optional<std::string> value;
+            if (header.value) value.emplace(*header.value);
+            kept.emplace_back(header.key, std::move(value));
+          }
+        });
+    if (!walked)
+      logging::warn("headers of bad records are lost", {{"reason", walked.error().text}});
+  }
+  return found;
+}
+
+std::string TopicLetters::build(const Bad& bad) const {
   std::string bytes;
   log::BatchBuilder batch;
   const TimestampMs now = env_.now_ms();
+  const Headers headers = headers_of(bad);
   for (const auto& [partition, record] : bad) {
-    const std::string from_partition = std::to_string(partition);
-    const std::string offset = std::to_string(record->offset);
-    const std::string timestamp = std::to_string(record->timestamp);
-    const auto reason = std::string_view(record->reason).substr(0, kReasonBytesMax);
-    batch.add(now, record->has_key ? std::optional<std::string_view>(record->key) : std::nullopt,
-              record->value,
-              {{"reason", reason},
-               {"topic", source_->object().name},
-               {"partition", from_partition},
-               {"offset", offset},
-               {"timestamp", timestamp}});
+    log::RecordView view;
+    view.offset = record->offset;
+    view.timestamp = record->timestamp;
+    if (record->has_key) view.key = record->key;
+    view.value = record->value;
+    if (const auto own = headers.find({partition, record->offset}); own != headers.end()) {
+      for (const auto& [key, value] : own->second) view.headers.push_back({key, value});
+    }
+    broker::add_dead_letter(
+        batch, now,
+        {.reason = record->reason, .topic = source_->object().name, .partition = partition}, view);
     if (batch.bytes() >= kBatchBytes) bytes += batch.finish();
   }
   if (batch.count() > 0) bytes += batch.finish();

@@ -58,9 +58,15 @@ class TopicLetters : public Job {
   Result<bool> look();
   /// Puts where it stands into the marks: only where positions and letters agree.
   void mark();
-  Result<> write(const std::vector<std::pair<int32_t, const sql::BadRecord*>>& bad);
+  /// Bad records with their partitions, those of a partition together and in order.
+  using Bad = std::vector<std::pair<int32_t, const sql::BadRecord*>>;
+  /// The records' own headers, by partition and offset.
+  using Headers = std::map<std::pair<int32_t, Offset>,
+                           std::vector<std::pair<std::string, std::optional<std::string>>>>;
+  Result<> write(const Bad& bad);
   Result<std::shared_ptr<broker::Partition>> letters(bool create);
-  std::string build(const std::vector<std::pair<int32_t, const sql::BadRecord*>>& bad) const;
+  Headers headers_of(const Bad& bad) const;
+  std::string build(const Bad& bad) const;
 
   io::Env& env_;
   broker::Broker& broker_;

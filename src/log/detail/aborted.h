@@ -10,7 +10,7 @@
 
 namespace millrace::log::detail {
 
-constexpr std::string_view kAbortedSuffix = ".txnindex";
+inline constexpr std::string_view kAbortedSuffix = ".txnindex";
 
 /// The aborted transactions whose markers stand in one segment, in the order of their markers: what
 /// a reader of committed records must pass over. Beside a sealed segment it is a file, durable
