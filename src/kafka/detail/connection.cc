@@ -78,7 +78,7 @@ bool Connection::has_room() const {
 }
 
 void Connection::close_if_idle(Clock::time_point now) {
-  if (ending_ || running_ > 0) return;
+  if (ending_ || running_ > 0 || held_up_) return;
   const auto quiet = now - last_active_;
   if (quiet > services_.server_limits.idle) {
     logging::debug("closing an idle Kafka connection", {{"peer", socket_.peer()}});
@@ -97,8 +97,10 @@ io::Task<void> Connection::wait_for_memory() {
   auto& gate = *services_.memory_gates[socket_.shard().index()];
   while (!gate.budget().has_room() && !exempt_ && !ending_ &&
          part_.bytes() + in_flight_bytes_ > kFreeBytes) {
+    held_up_ = true;  // it is not the client that waits
     exempt_ = co_await gate.wait(ending_);
-    last_active_ = Clock::now();  // it was not the client that waited
+    held_up_ = false;
+    last_active_ = Clock::now();
   }
 }
 

@@ -67,6 +67,7 @@ class Connection {
   size_t running_ = 0;                             // begun and not done
   io::MemoryBudget::Held part_;                    // half a frame
   bool exempt_ = false;                            // from the limit of memory, until its next frame
+  bool held_up_ = false;                           // by that limit: nothing is read
   std::chrono::steady_clock::time_point last_active_;
   std::chrono::steady_clock::time_point muted_until_;  // its quota is used up (KIP-219)
   size_t in_flight_bytes_ = 0;
