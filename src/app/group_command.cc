@@ -121,11 +121,18 @@ Result<> reset(rd_kafka_t* client, const GroupArguments& arguments) {
     const auto* results = rd_kafka_AlterConsumerGroupOffsets_result_groups(
         rd_kafka_event_AlterConsumerGroupOffsets_result(event->get()), &count);
     for (size_t i = 0; i < count; ++i) {
-      const auto* failed = rd_kafka_group_result_error(results[i]);
-      if (!failed) continue;
+      std::string failed;
+      if (const auto* whole = rd_kafka_group_result_error(results[i])) {
+        failed = rd_kafka_error_string(whole);
+      }
+      const auto* partitions = rd_kafka_group_result_partitions(results[i]);
+      for (int p = 0; partitions && p < partitions->cnt && failed.empty(); ++p) {
+        if (partitions->elems[p].err) failed = rd_kafka_err2str(partitions->elems[p].err);
+      }
+      if (failed.empty()) continue;
       return Error{ErrorCode::kInvalidArgument,
-                   fmt::format("group \"{}\": {}", arguments.name, rd_kafka_error_string(failed)),
-                   std::nullopt, "its members must be stopped first"};
+                   fmt::format("group \"{}\": {}", arguments.name, failed), std::nullopt,
+                   "its members must be stopped first"};
     }
   }
   TextTable table({"group", "topic", "partition", "offset"});

@@ -321,7 +321,7 @@ Result<> FlowsImpl::wait_caught_up(const std::string& name, Clock::time_point de
       MR_TRY(wait_caught_up(object.name, deadline));
     auto& marks = targets.emplace_back();
     for (const auto& partition : source.source->topic().partitions)
-      marks.push_back(partition->high_watermark());
+      marks.push_back(partition->last_stable_offset());
   }
   return found->wait_shown(targets, deadline);
 }

@@ -109,6 +109,10 @@ struct ReadResult {
   size_t bytes() const { return file.file ? file.length : batches.size(); }
 };
 
+/// Takes the records of aborted transactions, and markers, out of what was read with kCommitted;
+/// next_offset stays. For our own readers: a Kafka client does it itself.
+void leave_out_aborted(ReadResult& result);
+
 struct TimeOffset {
   Offset offset = -1;
   TimestampMs timestamp = -1;

@@ -115,3 +115,26 @@ def test_dead_letters_are_listed_and_replayed_once(node):
     assert record["key"] == "k" and record["value"] == '{"n": "many"}' and record["headers"] == {"origin": "test"}
     none = node.cli("dead-letter", "list", "second_chance", check=False)
     assert none.returncode == 1 and "second_chance.dead_letter" in none.stderr
+
+
+def test_sql_and_views_see_what_is_committed_and_nothing_else(node):
+    node.cli("sql", "-c", "CREATE TOPIC paid (n BIGINT); CREATE MATERIALIZED VIEW paid_total AS SELECT count(*) AS c, sum(n)::BIGINT AS s FROM paid")
+    producer = confluent_kafka.Producer({"bootstrap.servers": node.kafka, "transactional.id": "payer"})
+    producer.init_transactions(30)
+
+    def transaction(values):
+        producer.begin_transaction()
+        for n in values:
+            producer.produce("paid", json.dumps({"n": n}).encode())
+        assert producer.flush(30) == 0
+    transaction([1, 2, 3])
+    producer.commit_transaction(30)
+    transaction([1000, 2000])
+    producer.abort_transaction(30)
+    transaction([4])
+    producer.commit_transaction(30)
+    transaction([5000])  # stays open while it is asked
+    assert rows(node, "SELECT count(*) AS c, sum(n)::BIGINT AS s FROM paid") == [{"c": 4, "s": 10}]
+    wait_until(lambda: rows(node, "SELECT c, s FROM paid_total") == [{"c": 4, "s": 10}], what="the view has all that is committed")
+    producer.commit_transaction(30)
+    wait_until(lambda: rows(node, "SELECT c, s FROM paid_total") == [{"c": 5, "s": 5010}], what="the view has the last transaction")

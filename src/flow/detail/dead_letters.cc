@@ -185,7 +185,7 @@ Result<bool> TopicLetters::look() {
   bool more = false;
   for (size_t p = 0; p < partitions.size(); ++p) {
     const Offset from = std::max(positions_[p], partitions[p]->start_offset());
-    const Offset end = partitions[p]->high_watermark();
+    const Offset end = partitions[p]->last_stable_offset();
     const Offset until = std::min(end, from + kOffsetsATime);
     if (until <= from) continue;
     more = more || until < end;

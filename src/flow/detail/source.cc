@@ -204,7 +204,8 @@ Result<> Source::read(Cursor& cursor, bool wait) {
 Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Offset from) {
   auto& log = *topic_->partitions[partition];
   auto& state = *partitions_[partition];
-  MR_TRY(auto read, log.shard().block_on(log.read(from, kReadBytes)));
+  MR_TRY(auto read, log.shard().block_on(log.read(from, kReadBytes, log::Isolation::kCommitted)));
+  log::leave_out_aborted(read);
   Offset until = read.next_offset;
   if (until <= from)
     return Error{ErrorCode::kOffsetOutOfRange,

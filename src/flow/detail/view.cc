@@ -162,14 +162,14 @@ bool View::take_ranges(const ViewSource& source, InputRanges& ranges) const {
   const auto& partitions = source.source->topic().partitions;
   size_t with_input = 0;
   for (size_t p = 0; p < source.positions.size(); ++p)
-    with_input += partitions[p]->high_watermark() > source.positions[p];
+    with_input += partitions[p]->last_stable_offset() > source.positions[p];
   if (with_input == 0) return true;
   const auto most = static_cast<Offset>(std::max<size_t>(options_.epoch_rows_max / with_input, 1));
   bool whole = true;
   auto& taken = ranges[source.source->object().name];
   for (size_t p = 0; p < source.positions.size(); ++p) {
     const Offset from = source.positions[p];
-    const Offset end = partitions[p]->high_watermark();
+    const Offset end = partitions[p]->last_stable_offset();
     if (end <= from) continue;
     const Offset until = std::min(end, from + most);
     whole = whole && until == end;
@@ -386,7 +386,7 @@ int64_t View::lag() const {
   for (size_t s = 0; s < sources_.size(); ++s)
     for (size_t p = 0; p < shown_[s].size(); ++p)
       lag += std::max<int64_t>(
-          sources_[s].source->topic().partitions[p]->high_watermark() - shown_[s][p], 0);
+          sources_[s].source->topic().partitions[p]->last_stable_offset() - shown_[s][p], 0);
   return lag;
 }
 

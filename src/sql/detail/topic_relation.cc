@@ -48,13 +48,15 @@ class Strand {
   }
 
   Result<> read() {
-    auto read = partition_->shard().block_on(partition_->read(position_, kReadBytes));
+    auto read = partition_->shard().block_on(
+        partition_->read(position_, kReadBytes, log::Isolation::kCommitted));
     if (!read && read.error().code == ErrorCode::kOffsetOutOfRange &&
         partition_->start_offset() > position_) {
       position_ = partition_->start_offset();  // retention passed us
       return {};
     }
     if (!read) return std::move(read).error();
+    log::leave_out_aborted(*read);
     if (read->next_offset <= position_) {
       position_ = until_;  // nothing more to see
       return {};
@@ -161,7 +163,7 @@ class TopicRelation : public Relation {
   static Result<std::pair<Offset, Offset>> range_of(broker::Partition& partition,
                                                     const ScanRequest& request) {
     auto from = partition.start_offset();
-    auto until = partition.high_watermark();
+    auto until = partition.last_stable_offset();
     if (request.offsets.from) from = std::max(from, *request.offsets.from);
     if (request.offsets.until) until = std::min(until, *request.offsets.until);
     if (request.timestamps.from && from < until) {
