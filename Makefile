@@ -1,5 +1,5 @@
 # The two commands are `make demo` and `make test`. Each sets up what it needs, once.
-.PHONY: help setup build demo test bench lint format asan tsan clean
+.PHONY: help setup build demo test test-long bench lint format asan tsan clean
 BUILD := build/release
 export PATH := /usr/lib/ccache:$(PATH)
 
@@ -22,6 +22,11 @@ test: build ## every test
 	@tools/setup.sh test
 	@cmake --build --preset release
 	@build/deps/test-venv/bin/python test/run.py
+
+test-long: build ## every test, with 100 kill -9 under transactions and 20,000 simulated lives of a log
+	@tools/setup.sh test
+	@cmake --build --preset release
+	@MR_ROUNDS=100 MR_SIMULATIONS=20000 build/deps/test-venv/bin/python test/run.py
 
 bench: build ## measure, next to Apache Kafka
 	@tools/setup.sh test

@@ -139,11 +139,13 @@ Handle consumer(const std::string& address, const std::string& name, int64_t off
   return client;
 }
 
-/// Reads until `records` came or `until`; `each` sees every message.
-int64_t read(rd_kafka_t* client, int64_t records, Clock::time_point until, auto each) {
+/// Reads until `records` came or `until`; `each` sees every message. At most `at_once` are waited
+/// for together: librdkafka gives a batch when it is full, or after the timeout.
+int64_t read(rd_kafka_t* client, int64_t records, size_t at_once, Clock::time_point until,
+             auto each) {
   std::unique_ptr<rd_kafka_queue_t, Deleter<rd_kafka_queue_destroy>> queue(
       rd_kafka_queue_get_consumer(client));
-  std::vector<rd_kafka_message_t*> batch(1024);
+  std::vector<rd_kafka_message_t*> batch(at_once);
   int64_t count = 0;
   while (count < records && Clock::now() < until) {
     const auto got = rd_kafka_consume_batch_queue(queue.get(), 100, batch.data(), batch.size());
@@ -162,7 +164,7 @@ void consume(const std::string& address, const std::string& name, int64_t record
   const auto began = Clock::now();
   auto client = consumer(address, name, RD_KAFKA_OFFSET_BEGINNING, settings);
   size_t bytes = 0;
-  const auto count = read(client.get(), records, began + std::chrono::minutes(5),
+  const auto count = read(client.get(), records, 1024, began + std::chrono::minutes(5),
                           [&](const rd_kafka_message_t& message) { bytes += message.len; });
   if (count < records) stop(fmt::format("only {} of {} records came", count, records));
   const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
@@ -204,7 +206,7 @@ void latency(const std::string& address, const std::string& name, double seconds
   std::vector<int64_t> late;
   late.reserve(static_cast<size_t>(records));
   const auto until = Clock::now() + std::chrono::seconds(static_cast<int64_t>(seconds) + 60);
-  const auto count = read(reader.get(), records, until, [&](const rd_kafka_message_t& message) {
+  const auto count = read(reader.get(), records, 1, until, [&](const rd_kafka_message_t& message) {
     int64_t due = 0, i = 0;
     std::memcpy(&due, message.payload, sizeof due);
     std::memcpy(&i, static_cast<const char*>(message.payload) + sizeof due, sizeof i);
