@@ -1,8 +1,8 @@
 """Transactions through real clients: librdkafka, which speaks the first version of the protocol, and the Java client, which speaks
 the second (KIP-890). What is told of a broker holds for Apache Kafka too: MILLRACE_TEST_TARGET=kafka."""
-import os
 import collections
 import itertools
+import os
 import pathlib
 import random
 import subprocess
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from node import wait_until
 
 LOAD = pathlib.Path(__file__).resolve().parent / "transactions" / "TransactionLoad.java"
-ROUNDS = int(os.environ.get("MR_ROUNDS", 3))
+ROUNDS = int(os.environ.get("MR_ROUNDS", 5))
 
 
 @pytest.fixture
