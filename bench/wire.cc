@@ -5,8 +5,6 @@
 // latency: records are sent evenly at RATE a second, each with the time at which it was due, and
 // read by a consumer of the same process: what is told is due to read, so a producer that falls
 // behind does not hide it (coordinated omission).
-#include <librdkafka/rdkafka.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,21 +16,16 @@
 #include <thread>
 #include <vector>
 
+#include "app/kafka_client.h"
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-template <auto f>
-struct Deleter {
-  template <typename T>
-  void operator()(T* p) const {
-    f(p);
-  }
-};
-using Handle = std::unique_ptr<rd_kafka_t, Deleter<rd_kafka_destroy>>;
-using Message = std::unique_ptr<rd_kafka_message_t, Deleter<rd_kafka_message_destroy>>;
-using Partitions = std::unique_ptr<rd_kafka_topic_partition_list_t,
-                                   Deleter<rd_kafka_topic_partition_list_destroy>>;
+using millrace::app::KafkaHandle;
+using millrace::app::KafkaMessage;
+using millrace::app::KafkaPartitions;
+using millrace::app::KafkaQueue;
+using millrace::app::KafkaTopic;
 
 [[noreturn]] void stop(const std::string& why) {
   fmt::print(stderr, "millrace_wire: {}\n", why);
@@ -51,8 +44,8 @@ void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
   ++(message->err ? failed : acked);
 }
 
-Handle connect(rd_kafka_type_t type, const std::string& address,
-               const std::vector<std::string>& settings) {
+KafkaHandle connect(rd_kafka_type_t type, const std::string& address,
+                    const std::vector<std::string>& settings) {
   auto* conf = rd_kafka_conf_new();
   char text[512];
   const auto set = [&](const std::string& name, const std::string& value) {
@@ -77,7 +70,7 @@ Handle connect(rd_kafka_type_t type, const std::string& address,
                              name.starts_with("enable.idem") || name.starts_with("queue");
     if (of_producer == (type == RD_KAFKA_PRODUCER)) set(name, setting.substr(equals + 1));
   }
-  Handle client(rd_kafka_new(type, conf, text, sizeof text));
+  KafkaHandle client(rd_kafka_new(type, conf, text, sizeof text));
   if (!client) stop(text);
   return client;
 }
@@ -105,8 +98,7 @@ std::string payload(size_t size) {
 void produce(const std::string& address, const std::string& name, int64_t records, size_t size,
              const std::vector<std::string>& settings) {
   auto client = connect(RD_KAFKA_PRODUCER, address, settings);
-  std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>> topic(
-      rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+  KafkaTopic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
   auto bytes = payload(size);
   const auto began = Clock::now();
   for (int64_t i = 0; i < records; ++i) {
@@ -121,16 +113,15 @@ void produce(const std::string& address, const std::string& name, int64_t record
 }
 
 /// A consumer of every partition from `offset` on.
-Handle consumer(const std::string& address, const std::string& name, int64_t offset,
-                const std::vector<std::string>& settings) {
+KafkaHandle consumer(const std::string& address, const std::string& name, int64_t offset,
+                     const std::vector<std::string>& settings) {
   auto client = connect(RD_KAFKA_CONSUMER, address, settings);
-  std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>> topic(
-      rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+  KafkaTopic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
   const struct rd_kafka_metadata* metadata = nullptr;
   if (rd_kafka_metadata(client.get(), 0, topic.get(), &metadata, 10'000)) stop("no metadata");
   const int count = metadata->topics[0].partition_cnt;
   rd_kafka_metadata_destroy(metadata);
-  Partitions list(rd_kafka_topic_partition_list_new(count));
+  KafkaPartitions list(rd_kafka_topic_partition_list_new(count));
   for (int p = 0; p < count; ++p) {
     rd_kafka_topic_partition_list_add(list.get(), name.c_str(), p)->offset = offset;
   }
@@ -143,14 +134,13 @@ Handle consumer(const std::string& address, const std::string& name, int64_t off
 /// for together: librdkafka gives a batch when it is full, or after the timeout.
 int64_t read(rd_kafka_t* client, int64_t records, size_t at_once, Clock::time_point until,
              auto each) {
-  std::unique_ptr<rd_kafka_queue_t, Deleter<rd_kafka_queue_destroy>> queue(
-      rd_kafka_queue_get_consumer(client));
+  KafkaQueue queue(rd_kafka_queue_get_consumer(client));
   std::vector<rd_kafka_message_t*> batch(at_once);
   int64_t count = 0;
   while (count < records && Clock::now() < until) {
     const auto got = rd_kafka_consume_batch_queue(queue.get(), 100, batch.data(), batch.size());
     for (ssize_t i = 0; i < got; ++i) {
-      const Message message(batch[static_cast<size_t>(i)]);
+      const KafkaMessage message(batch[static_cast<size_t>(i)]);
       if (message->err) stop(rd_kafka_err2str(message->err));
       each(*message);
       ++count;
@@ -187,8 +177,7 @@ void latency(const std::string& address, const std::string& name, double seconds
   const int64_t warm = records / 5;
   std::thread writer([&] {
     auto client = connect(RD_KAFKA_PRODUCER, address, settings);
-    std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>> topic(
-        rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    KafkaTopic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
     auto bytes = payload(std::max<size_t>(size, 16));
     const int64_t began = now_us();
     for (int64_t i = 0; i < records; ++i) {

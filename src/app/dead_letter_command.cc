@@ -1,6 +1,7 @@
 #include <charconv>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "app/cli.h"
 #include "app/kafka_client.h"
@@ -54,23 +55,20 @@ Letter open(const rd_kafka_message_t* message) {
   return letter;
 }
 
-/// Calls `each` for every letter from where the group stands (or the beginning) to the end that the
-/// topic has now; `each` fails to stop.
-Result<> read(const DeadLetterArguments& arguments, const std::string& address, bool resume,
-              const std::function<Result<>(const rd_kafka_message_t*, const Letter&)>& each,
-              KafkaHandle* keep, KafkaPartitions* reached) {
-  const auto topic = broker::dead_letter_topic(arguments.topic);
-  MR_TRY(auto client, kafka_connect(RD_KAFKA_CONSUMER, address,
-                                    {{"group.id", kGroup},
-                                     {"enable.auto.commit", "false"},
-                                     {"enable.partition.eof", "true"},
-                                     {"isolation.level", "read_committed"}}));
-  MR_TRY(auto metadata, kafka_metadata(client.get(), topic));
+/// How far reading came, and the client by which that can be remembered.
+struct Reached {
+  KafkaHandle client;
+  KafkaPartitions offsets;  // of partitions that had something
+};
+
+/// The letters' partitions, each at where the last replay came to, or at its beginning.
+Result<KafkaPartitions> begin(rd_kafka_t* client, const std::string& topic, bool resume) {
+  MR_TRY(auto metadata, kafka_metadata(client, topic));
   const int count = metadata->topics[0].partition_cnt;
   KafkaPartitions list(rd_kafka_topic_partition_list_new(count));
   for (int p = 0; p < count; ++p) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), p);
   if (resume) {
-    if (auto code = rd_kafka_committed(client.get(), list.get(), kKafkaTimeoutMs)) {
+    if (auto code = rd_kafka_committed(client, list.get(), kKafkaTimeoutMs)) {
       return kafka_error(code, "asking how far the last replay came");
     }
   }
@@ -78,12 +76,29 @@ Result<> read(const DeadLetterArguments& arguments, const std::string& address, 
     auto& at = list->elems[p];
     if (!resume || at.offset < 0) at.offset = RD_KAFKA_OFFSET_BEGINNING;
   }
-  reached->reset(rd_kafka_topic_partition_list_new(count));
-  if (auto code = rd_kafka_assign(client.get(), list.get())) {
-    return kafka_error(code, "reading " + topic);
-  }
+  return list;
+}
+
+/// Calls `each` for every letter that is wanted, to the end that the topic has now. What is reached
+/// ends before the first letter that was passed over: the next replay sees it again.
+using Each = std::function<Result<>(const rd_kafka_message_t*, const Letter&)>;
+Result<Reached> read(const DeadLetterArguments& arguments, const std::string& address, bool resume,
+                     const Each& each) {
+  const auto topic = broker::dead_letter_topic(arguments.topic);
+  Reached reached;
+  MR_TRY(reached.client, kafka_connect(RD_KAFKA_CONSUMER, address,
+                                       {{"group.id", kGroup},
+                                        {"enable.auto.commit", "false"},
+                                        {"enable.partition.eof", "true"},
+                                        {"isolation.level", "read_committed"}}));
+  auto* client = reached.client.get();
+  MR_TRY(auto list, begin(client, topic, resume));
+  const int count = list->cnt;
+  reached.offsets.reset(rd_kafka_topic_partition_list_new(count));
+  if (auto code = rd_kafka_assign(client, list.get())) return kafka_error(code, "reading " + topic);
+  std::set<int32_t> passed_over;
   for (int ended = 0; ended < count;) {
-    KafkaMessage message(rd_kafka_consumer_poll(client.get(), kKafkaTimeoutMs));
+    KafkaMessage message(rd_kafka_consumer_poll(client, kKafkaTimeoutMs));
     if (!message) return Error{ErrorCode::kConnectionClosed, "the node did not answer in time"};
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
       ++ended;
@@ -91,33 +106,32 @@ Result<> read(const DeadLetterArguments& arguments, const std::string& address, 
     }
     if (message->err) return kafka_error(message->err, "reading " + topic);
     const auto letter = open(message.get());
-    if (letter.reason.contains(arguments.reason)) MR_TRY(each(message.get(), letter));
-    auto* at =
-        rd_kafka_topic_partition_list_find(reached->get(), topic.c_str(), message->partition);
-    if (!at)
-      at = rd_kafka_topic_partition_list_add(reached->get(), topic.c_str(), message->partition);
+    if (!letter.reason.contains(arguments.reason)) {
+      passed_over.insert(message->partition);
+      continue;
+    }
+    MR_TRY(each(message.get(), letter));
+    if (passed_over.contains(message->partition)) continue;
+    auto* offsets = reached.offsets.get();
+    auto* at = rd_kafka_topic_partition_list_find(offsets, topic.c_str(), message->partition);
+    if (!at) at = rd_kafka_topic_partition_list_add(offsets, topic.c_str(), message->partition);
     at->offset = message->offset + 1;
   }
-  *keep = std::move(client);
-  return {};
+  return reached;
 }
 
 Result<> list(const DeadLetterArguments& arguments, const std::string& address) {
   TextTable table({"offset", "reason", "topic", "partition", "at", "value"});
   table.numeric = {true, false, false, true, true, false};
-  KafkaHandle client;
-  KafkaPartitions reached;
-  MR_TRY(read(
-      arguments, address, false,
-      [&](const rd_kafka_message_t* message, const Letter& letter) -> Result<> {
-        std::optional<std::string> value;
-        if (message->payload)
-          value.emplace(static_cast<const char*>(message->payload), message->len);
-        table.add({std::to_string(message->offset), letter.reason, letter.topic, letter.partition,
-                   letter.offset, value});
-        return {};
-      },
-      &client, &reached));
+  MR_TRY(read(arguments, address, false,
+              [&](const rd_kafka_message_t* message, const Letter& letter) -> Result<> {
+                std::optional<std::string> value;
+                if (message->payload)
+                  value.emplace(static_cast<const char*>(message->payload), message->len);
+                table.add({std::to_string(message->offset), letter.reason, letter.topic,
+                           letter.partition, letter.offset, value});
+                return {};
+              }));
   fmt::print("{}", render(table, arguments.output));
   return {};
 }
@@ -167,20 +181,18 @@ Result<> replay(const DeadLetterArguments& arguments, const std::string& address
   MR_TRY(auto producer,
          kafka_connect(RD_KAFKA_PRODUCER, address, {{"enable.idempotence", "true"}}, take_report));
   Outcome outcome;
-  KafkaHandle client;
-  KafkaPartitions reached;
-  MR_TRY(read(
-      arguments, address, !arguments.from_beginning,
-      [&](const rd_kafka_message_t* message, const Letter& letter) -> Result<> {
-        const auto& to = arguments.to.empty() ? letter.topic : arguments.to;
-        if (to.empty()) {
-          return Error{ErrorCode::kInvalidRecord,
-                       fmt::format("the letter at offset {} does not say its topic; give --to",
-                                   message->offset)};
-        }
-        return send(producer.get(), to, message, letter, outcome);
-      },
-      &client, &reached));
+  MR_TRY(auto reached,
+         read(arguments, address, !arguments.from_beginning,
+              [&](const rd_kafka_message_t* message, const Letter& letter) -> Result<> {
+                const auto& to = arguments.to.empty() ? letter.topic : arguments.to;
+                if (to.empty()) {
+                  return Error{
+                      ErrorCode::kInvalidRecord,
+                      fmt::format("the letter at offset {} does not say its topic; give --to",
+                                  message->offset)};
+                }
+                return send(producer.get(), to, message, letter, outcome);
+              }));
   if (auto code = rd_kafka_flush(producer.get(), 6 * kKafkaTimeoutMs)) {
     return kafka_error(code, "replaying");
   }
@@ -188,8 +200,8 @@ Result<> replay(const DeadLetterArguments& arguments, const std::string& address
     return kafka_error(outcome.failed, fmt::format("replaying to \"{}\"", outcome.failed_topic));
   }
   // What has arrived is not replayed again.
-  if (reached->cnt > 0) {
-    if (auto code = rd_kafka_commit(client.get(), reached.get(), 0)) {
+  if (reached.offsets->cnt > 0) {
+    if (auto code = rd_kafka_commit(reached.client.get(), reached.offsets.get(), 0)) {
       return kafka_error(code, "remembering how far the replay came");
     }
   }

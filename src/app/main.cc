@@ -124,17 +124,28 @@ void add_apply(CLI::App& app, Commands& c) {
   command->callback([&c] { c.chosen = [&c] { return apply(c.apply); }; });
 }
 
+/// Which of a node's addresses an action talks to.
+enum class Wire { kKafka, kPg };
+
+/// Adds an action to a command that is made of some; chosen, it runs `run` with `arguments`.
+template <typename Arguments>
+CLI::App* add_action(CLI::App* command, Commands& c, Arguments& arguments,
+                     int (*run)(const Arguments&), const char* action, const char* help,
+                     Wire wire) {
+  auto* sub = command->add_subcommand(action, help);
+  add_target(sub, arguments.target, wire == Wire::kKafka, wire == Wire::kPg);
+  sub->callback([&c, &arguments, run, action] {
+    arguments.action = action;
+    c.chosen = [&arguments, run] { return run(arguments); };
+  });
+  return sub;
+}
+
 void add_topic(CLI::App& app, Commands& c) {
   auto* command = app.add_subcommand("topic", "List, create, describe and delete topics");
   command->require_subcommand(1);
-  auto add = [&](const char* action, const char* help) {
-    auto* sub = command->add_subcommand(action, help);
-    add_target(sub, c.topic.target, true, false);
-    sub->callback([&c, action] {
-      c.topic.action = action;
-      c.chosen = [&c] { return topic(c.topic); };
-    });
-    return sub;
+  const auto add = [&](const char* action, const char* help) {
+    return add_action(command, c, c.topic, topic, action, help, Wire::kKafka);
   };
   add_output(add("list", "All topics"), c.topic.output);
   auto* create = add("create", "Create topics");
@@ -155,23 +166,18 @@ void add_group(CLI::App& app, Commands& c) {
   auto* command = app.add_subcommand(
       "group", "List and describe consumer and share groups, and where they are; reset, delete");
   command->require_subcommand(1);
-  auto add = [&](const char* action, const char* help, bool pg) {
-    auto* sub = command->add_subcommand(action, help);
-    add_target(sub, c.group.target, !pg, pg);
-    sub->callback([&c, action] {
-      c.group.action = action;
-      c.chosen = [&c] { return group(c.group); };
-    });
-    return sub;
+  const auto add = [&](const char* action, const char* help, Wire wire) {
+    return add_action(command, c, c.group, group, action, help, wire);
   };
-  add_output(add("list", "All groups, with their members and their lag", true), c.group.output);
-  auto* describe = add("describe", "A group's members, and its offsets with their lag", true);
+  add_output(add("list", "All groups, with their members and their lag", Wire::kPg),
+             c.group.output);
+  auto* describe = add("describe", "A group's members, and its offsets with their lag", Wire::kPg);
   describe->add_option("GROUP", c.group.name, "Group")->required();
   add_output(describe, c.group.output);
-  add("delete", "Forget a group without members, and its offsets", false)
+  add("delete", "Forget a group without members, and its offsets", Wire::kKafka)
       ->add_option("GROUP", c.group.name, "Group")
       ->required();
-  auto* reset = add("reset", "Set where a group without members goes on in a topic", false);
+  auto* reset = add("reset", "Set where a group without members goes on in a topic", Wire::kKafka);
   reset->add_option("GROUP", c.group.name, "Group")->required();
   reset->add_option("--topic", c.group.topic, "Topic")->required();
   reset
@@ -198,16 +204,11 @@ void add_dead_letter(CLI::App& app, Commands& c) {
   auto* command =
       app.add_subcommand("dead-letter", "List the records that were set aside; replay them");
   command->require_subcommand(1);
-  auto add = [&](const char* action, const char* help) {
-    auto* sub = command->add_subcommand(action, help);
-    add_target(sub, c.dead_letter.target, true, false);
+  const auto add = [&](const char* action, const char* help) {
+    auto* sub = add_action(command, c, c.dead_letter, dead_letter, action, help, Wire::kKafka);
     sub->add_option("TOPIC", c.dead_letter.topic, "Topic whose dead letters are meant")->required();
     sub->add_option("--reason", c.dead_letter.reason, "Only those whose reason holds this text");
     add_output(sub, c.dead_letter.output);
-    sub->callback([&c, action] {
-      c.dead_letter.action = action;
-      c.chosen = [&c] { return dead_letter(c.dead_letter); };
-    });
     return sub;
   };
   add("list", "Each with its reason and where it was");

@@ -1,14 +1,10 @@
 #include "broker/group_configs.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <boost/json.hpp>
-#include <charconv>
 #include <mutex>
 
 #include "base/logging.h"
-#include "base/nearest.h"
+#include "broker/detail/option_rules.h"
 #include "broker/journal.h"
 
 namespace millrace::broker {
@@ -19,103 +15,55 @@ namespace json = boost::json;
 
 constexpr const char* kTopic = "__group_configs";
 
-struct Rule {
-  TopicOption option;
-  int64_t min = 0;  // INT
-  int64_t max = 0;
-  std::vector<std::string_view> choices = {};  // STRING; empty: any
-};
-
-const std::vector<Rule>& rules() {
-  static const std::vector<Rule> kRules = {
-      {{"consumer.heartbeat.interval.ms", "5000", "INT",
-        "How often members of a consumer group are to send a heartbeat"},
-       500,
-       60'000},
-      {{"consumer.session.timeout.ms", "45000", "INT",
-        "A member of a consumer group that is silent for so long is removed"},
-       1000,
-       1'800'000},
-      {{"share.auto.offset.reset", "latest", "STRING",
-        "Where a share group begins in a partition: latest, earliest, or by_duration:<ISO 8601>"},
-       0,
-       0,
-       {"latest", "earliest", "by_duration:"}},
-      {{"share.delivery.count.limit", "5", "INT",
-        "A record that was delivered so often and never accepted is archived"},
-       1,
-       100},
-      {{"share.heartbeat.interval.ms", "5000", "INT",
-        "How often members of a share group are to send a heartbeat"},
-       500,
-       60'000},
-      {{"share.isolation.level", "read_uncommitted", "STRING",
-        "Whether a share group sees records of open and aborted transactions"},
-       0,
-       0,
-       {"read_uncommitted", "read_committed"}},
-      {{"share.partition.max.record.locks", "2000", "INT",
-        "Records of a partition that a share group has in flight at most"},
-       100,
-       100'000},
-      {{"share.record.lock.duration.ms", "30000", "INT",
-        "A record that is not acknowledged for so long is delivered again"},
-       1000,
-       3'600'000},
-      {{"share.renew.acknowledge.enable", "true", "BOOLEAN",
-        "Whether consumers may extend the time that they have for a record"},
-       0,
-       0,
-       {"true", "false"}},
-      {{"share.session.timeout.ms", "45000", "INT",
-        "A member of a share group that is silent for so long is removed"},
-       1000,
-       1'800'000},
-  };
+const detail::OptionRules& rules() {
+  static const detail::OptionRules kRules(
+      "group", {
+                   {{"consumer.heartbeat.interval.ms", "5000", "INT",
+                     "How often members of a consumer group are to send a heartbeat"},
+                    500,
+                    60'000},
+                   {{"consumer.session.timeout.ms", "45000", "INT",
+                     "A member of a consumer group that is silent for so long is removed"},
+                    1000,
+                    1'800'000},
+                   {{"share.auto.offset.reset", "latest", "STRING",
+                     "Where a share group begins in a partition: latest, earliest, or "
+                     "by_duration:<ISO 8601>"},
+                    0,
+                    0,
+                    {"latest", "earliest", "by_duration:"}},
+                   {{"share.delivery.count.limit", "5", "INT",
+                     "A record that was delivered so often and never accepted is archived"},
+                    1,
+                    100},
+                   {{"share.heartbeat.interval.ms", "5000", "INT",
+                     "How often members of a share group are to send a heartbeat"},
+                    500,
+                    60'000},
+                   {{"share.isolation.level", "read_uncommitted", "STRING",
+                     "Whether a share group sees records of open and aborted transactions"},
+                    0,
+                    0,
+                    {"read_uncommitted", "read_committed"}},
+                   {{"share.partition.max.record.locks", "2000", "INT",
+                     "Records of a partition that a share group has in flight at most"},
+                    100,
+                    100'000},
+                   {{"share.record.lock.duration.ms", "30000", "INT",
+                     "A record that is not acknowledged for so long is delivered again"},
+                    1000,
+                    3'600'000},
+                   {{"share.renew.acknowledge.enable", "true", "BOOLEAN",
+                     "Whether consumers may extend the time that they have for a record"},
+                    0,
+                    0,
+                    {"true", "false"}},
+                   {{"share.session.timeout.ms", "45000", "INT",
+                     "A member of a share group that is silent for so long is removed"},
+                    1000,
+                    1'800'000},
+               });
   return kRules;
-}
-
-const Rule* find_rule(std::string_view name) {
-  const auto at =
-      std::ranges::find(rules(), name, [](const Rule& rule) { return rule.option.name; });
-  return at == rules().end() ? nullptr : &*at;
-}
-
-std::optional<int64_t> number(std::string_view text) {
-  int64_t n = 0;
-  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return n;
-}
-
-bool fits(const Rule& rule, std::string_view value) {
-  if (rule.option.type == "INT") {
-    const auto n = number(value);
-    return n && *n >= rule.min && *n <= rule.max;
-  }
-  return std::ranges::any_of(rule.choices, [&](std::string_view choice) {
-    return choice.ends_with(':') ? value.starts_with(choice) && value.size() > choice.size()
-                                 : value == choice;
-  });
-}
-
-Result<> check(std::string_view name, const std::optional<std::string>& value) {
-  const Rule* rule = find_rule(name);
-  if (!rule) {
-    std::vector<std::string_view> names;
-    for (const auto& known : rules()) names.push_back(known.option.name);
-    const auto near = nearest(name, names);
-    return Error{.code = ErrorCode::kInvalidConfig,
-                 .text = fmt::format("there is no group option \"{}\"", name),
-                 .hint = near.empty() ? std::string() : fmt::format("Did you mean \"{}\"?", near)};
-  }
-  if (!value || fits(*rule, *value)) return {};
-  const auto allowed = rule->option.type == "INT"
-                           ? fmt::format("{} to {}", rule->min, rule->max)
-                           : fmt::format("{}", fmt::join(rule->choices, ", "));
-  return Error{ErrorCode::kInvalidConfig, fmt::format("group option {}: \"{}\" is not allowed; "
-                                                      "allowed: {}",
-                                                      name, *value, allowed)};
 }
 
 using Options = std::map<std::string, std::string>;
@@ -130,7 +78,7 @@ class GroupConfigsImpl final : public GroupConfigs {
   }
 
   std::string text(std::string_view group, std::string_view name) const override {
-    const Rule* rule = find_rule(name);
+    const auto* rule = rules().find(name);
     MR_CHECK(rule != nullptr);
     std::lock_guard lock(mutex_);
     const auto at = groups_.find(group);
@@ -139,7 +87,7 @@ class GroupConfigsImpl final : public GroupConfigs {
     return value == at->second.end() ? std::string(rule->option.default_value) : value->second;
   }
   int64_t integer(std::string_view group, std::string_view name) const override {
-    return number(text(group, name)).value_or(0);
+    return detail::integer_of(text(group, name));
   }
   Options own(std::string_view group) const override {
     std::lock_guard lock(mutex_);
@@ -164,7 +112,9 @@ class GroupConfigsImpl final : public GroupConfigs {
                                 std::map<std::string, std::optional<std::string>> changes,
                                 bool validate_only) {
     if (group.empty()) co_return Error{ErrorCode::kInvalidGroup, "a group has a name"};
-    for (const auto& [name, value] : changes) MR_CO_TRY(check(name, value));
+    for (const auto& [name, value] : changes) {
+      MR_CO_TRY(value ? rules().check(name, *value) : rules().check_name(name));
+    }
     if (validate_only) co_return Result<>();
     Options options = own(group);
     for (auto& [name, value] : changes) {
@@ -214,14 +164,7 @@ class GroupConfigsImpl final : public GroupConfigs {
 
 }  // namespace
 
-const std::vector<TopicOption>& group_options() {
-  static const std::vector<TopicOption> kOptions = [] {
-    std::vector<TopicOption> out;
-    for (const auto& rule : rules()) out.push_back(rule.option);
-    return out;
-  }();
-  return kOptions;
-}
+const std::vector<TopicOption>& group_options() { return rules().options(); }
 
 io::Task<Result<std::unique_ptr<GroupConfigs>>> GroupConfigs::open(io::Runtime& runtime,
                                                                    io::Env& env, Broker& broker) {

@@ -1,13 +1,11 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <span>
 
-#include "base/nearest.h"
 #include "broker/broker.h"
+#include "broker/detail/option_rules.h"
 
 namespace millrace::broker {
 
@@ -17,222 +15,162 @@ constexpr int64_t kInt = std::numeric_limits<int32_t>::max();
 constexpr int64_t kLong = std::numeric_limits<int64_t>::max();
 constexpr std::string_view kLongText = "9223372036854775807";
 
-/// What a value must be, beside its type.
-struct Rule {
-  TopicOption option;
-  int64_t min = 0;  // INT, LONG, DOUBLE
-  int64_t max = 0;
-  std::vector<std::string_view> choices = {};  // STRING, LIST, BOOLEAN; empty: any
-};
-
 /// Names, types, defaults: Apache Kafka 4.3, TopicConfig and LogConfig; where Millrace differs the
 /// documentation says so.
-const std::vector<Rule>& rules() {
-  static const std::vector<Rule> kRules = {
-      {{"cleanup.policy", "delete", "LIST",
-        "delete: old segments go by time and size; compact: the last record of each key is kept"},
-       0,
-       0,
-       {"delete", "compact"}},
-      {{"compression.gzip.level", "-1", "INT", "How hard compression.type=gzip tries; -1: 6"},
-       -1,
-       9},
-      {{"compression.lz4.level", "9", "INT",
-        "How hard compression.type=lz4 tries; 9, the default, is the fast compressor, as in Kafka"},
-       1,
-       17},
-      {{"compression.type", "producer", "STRING",
-        "The codec that batches are kept in; those of another are compressed anew when they come. "
-        "producer: as they were sent"},
-       0,
-       0,
-       {"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}},
-      {{"compression.zstd.level", "3", "INT", "How hard compression.type=zstd tries"}, -131072, 22},
-      {{"deduplication", "none", "STRING",
-        "key: a record whose key was appended within deduplication.count records and "
-        "deduplication.age.ms is left out; header:<name>: the same by the value of that header. "
-        "Records of transactions, and those without the key or header, are always kept"}},
-      {{"deduplication.age.ms", "3600000", "LONG", "How long deduplication remembers a record"},
-       1,
-       kLong},
-      {{"deduplication.count", "65536", "INT",
-        "How many records deduplication remembers, at some 100 bytes of memory each"},
-       1,
-       10'000'000},
-      {{"delayed.delivery", "false", "BOOLEAN",
-        "Share groups wait for the time that a record's header deliver_at says"},
-       0,
-       0,
-       {"true", "false"}},
-      {{"delete.retention.ms", "86400000", "LONG",
-        "How long compaction keeps tombstones and the markers of transactions"},
-       0,
-       kLong},
-      {{"durability", "fsync", "STRING",
-        "fsync: acks=all is answered when the records are on disk; os: when they are written"},
-       0,
-       0,
-       {"fsync", "os"}},
-      {{"file.delete.delay.ms", "60000", "LONG", "Accepted; files go at once"}, 0, kLong},
-      {{"flush.messages", kLongText, "LONG", "Accepted; durability says when records are on disk"},
-       1,
-       kLong},
-      {{"flush.ms", kLongText, "LONG", "Accepted; durability says when records are on disk"},
-       0,
-       kLong},
-      {{"follower.replication.throttled.replicas", "", "LIST", "Accepted; there are no followers"}},
-      {{"format", "json", "STRING",
-        "json: the value is an object with the columns; raw: the value is one column of bytes"},
-       0,
-       0,
-       {"json", "raw"}},
-      {{"index.interval.bytes", "4096", "INT", "Bytes of log between two entries of the index"},
-       0,
-       kInt},
-      {{"leader.replication.throttled.replicas", "", "LIST", "Accepted; there are no followers"}},
-      {{"local.retention.bytes", "-2", "LONG", "Accepted; there is no remote storage"}, -2, kLong},
-      {{"local.retention.ms", "-2", "LONG", "Accepted; there is no remote storage"}, -2, kLong},
-      {{"max.compaction.lag.ms", kLongText, "LONG",
-        "After this a segment is closed and compacted, however little is dirty"},
-       1,
-       kLong},
-      {{"max.message.bytes", "1048588", "INT", "The largest record batch that is taken"}, 0, kInt},
-      {{"message.timestamp.after.max.ms", "3600000", "LONG",
-        "How far a record's timestamp may be in the future"},
-       0,
-       kLong},
-      {{"message.timestamp.before.max.ms", kLongText, "LONG",
-        "How far a record's timestamp may be in the past"},
-       0,
-       kLong},
-      {{"message.timestamp.type", "CreateTime", "STRING",
-        "CreateTime: the producer's timestamp; LogAppendTime: the node's"},
-       0,
-       0,
-       {"CreateTime", "LogAppendTime"}},
-      {{"min.cleanable.dirty.ratio", "0.5", "DOUBLE",
-        "Compaction begins when more than this share of the log was never compacted"},
-       0,
-       1},
-      {{"min.compaction.lag.ms", "0", "LONG", "Before this no record is compacted"}, 0, kLong},
-      {{"min.insync.replicas", "1", "INT", "Accepted; there is one replica"}, 1, kInt},
-      {{"on_error", "dead_letter", "STRING",
-        "A record that does not fit the columns: reject refuses it at produce, dead_letter sets it "
-        "aside in <topic>.dead_letter, skip passes it over"},
-       0,
-       0,
-       {"dead_letter", "reject", "skip"}},
-      {{"preallocate", "false", "BOOLEAN", "Accepted; segments grow"}, 0, 0, {"true", "false"}},
-      {{"remote.log.copy.disable", "false", "BOOLEAN", "Accepted; there is no remote storage"},
-       0,
-       0,
-       {"true", "false"}},
-      {{"remote.log.delete.on.disable", "false", "BOOLEAN", "Accepted; there is no remote storage"},
-       0,
-       0,
-       {"true", "false"}},
-      {{"remote.storage.enable", "false", "BOOLEAN", "There is no remote storage"},
-       0,
-       0,
-       {"false"}},
-      {{"retention.bytes", "-1", "LONG", "Bytes of a partition that are kept; -1: no limit"},
-       -1,
-       kLong},
-      {{"retention.ms", "604800000", "LONG", "How long records are kept; -1: for ever"}, -1, kLong},
-      {{"segment.bytes", "268435456", "INT",
-        "The size at which a segment is closed (Kafka: 1 GiB)"},
-       4096,
-       kInt},
-      {{"segment.index.bytes", "10485760", "INT", "Accepted; indexes grow"}, 4, kInt},
-      {{"segment.jitter.ms", "0", "LONG", "Accepted; segments are closed on time"}, 0, kLong},
-      {{"segment.ms", "604800000", "LONG", "The age at which a segment is closed"}, 1, kLong},
-      {{"unclean.leader.election.enable", "false", "BOOLEAN", "Accepted; there is one replica"},
-       0,
-       0,
-       {"true", "false"}},
-  };
+const detail::OptionRules& rules() {
+  static const detail::OptionRules kRules(
+      "topic",
+      {
+          {{"cleanup.policy", "delete", "LIST",
+            "delete: old segments go by time and size; compact: the last record of each key is "
+            "kept"},
+           0,
+           0,
+           {"delete", "compact"}},
+          {{"compression.gzip.level", "-1", "INT", "How hard compression.type=gzip tries; -1: 6"},
+           -1,
+           9},
+          {{"compression.lz4.level", "9", "INT",
+            "How hard compression.type=lz4 tries; 9, the default, is the fast compressor, as in "
+            "Kafka"},
+           1,
+           17},
+          {{"compression.type", "producer", "STRING",
+            "The codec that batches are kept in; those of another are compressed anew when they "
+            "come. "
+            "producer: as they were sent"},
+           0,
+           0,
+           {"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}},
+          {{"compression.zstd.level", "3", "INT", "How hard compression.type=zstd tries"},
+           -131072,
+           22},
+          {{"deduplication", "none", "STRING",
+            "key: a record whose key was appended within deduplication.count records and "
+            "deduplication.age.ms is left out; header:<name>: the same by the value of that "
+            "header. "
+            "Records of transactions, and those without the key or header, are always kept"}},
+          {{"deduplication.age.ms", "3600000", "LONG", "How long deduplication remembers a record"},
+           1,
+           kLong},
+          {{"deduplication.count", "65536", "INT",
+            "How many records deduplication remembers, at some 100 bytes of memory each"},
+           1,
+           10'000'000},
+          {{"delayed.delivery", "false", "BOOLEAN",
+            "Share groups wait for the time that a record's header deliver_at says"},
+           0,
+           0,
+           {"true", "false"}},
+          {{"delete.retention.ms", "86400000", "LONG",
+            "How long compaction keeps tombstones and the markers of transactions"},
+           0,
+           kLong},
+          {{"durability", "fsync", "STRING",
+            "fsync: acks=all is answered when the records are on disk; os: when they are written"},
+           0,
+           0,
+           {"fsync", "os"}},
+          {{"file.delete.delay.ms", "60000", "LONG", "Accepted; files go at once"}, 0, kLong},
+          {{"flush.messages", kLongText, "LONG",
+            "Accepted; durability says when records are on disk"},
+           1,
+           kLong},
+          {{"flush.ms", kLongText, "LONG", "Accepted; durability says when records are on disk"},
+           0,
+           kLong},
+          {{"follower.replication.throttled.replicas", "", "LIST",
+            "Accepted; there are no followers"}},
+          {{"format", "json", "STRING",
+            "json: the value is an object with the columns; raw: the value is one column of bytes"},
+           0,
+           0,
+           {"json", "raw"}},
+          {{"index.interval.bytes", "4096", "INT", "Bytes of log between two entries of the index"},
+           0,
+           kInt},
+          {{"leader.replication.throttled.replicas", "", "LIST",
+            "Accepted; there are no followers"}},
+          {{"local.retention.bytes", "-2", "LONG", "Accepted; there is no remote storage"},
+           -2,
+           kLong},
+          {{"local.retention.ms", "-2", "LONG", "Accepted; there is no remote storage"}, -2, kLong},
+          {{"max.compaction.lag.ms", kLongText, "LONG",
+            "After this a segment is closed and compacted, however little is dirty"},
+           1,
+           kLong},
+          {{"max.message.bytes", "1048588", "INT", "The largest record batch that is taken"},
+           0,
+           kInt},
+          {{"message.timestamp.after.max.ms", "3600000", "LONG",
+            "How far a record's timestamp may be in the future"},
+           0,
+           kLong},
+          {{"message.timestamp.before.max.ms", kLongText, "LONG",
+            "How far a record's timestamp may be in the past"},
+           0,
+           kLong},
+          {{"message.timestamp.type", "CreateTime", "STRING",
+            "CreateTime: the producer's timestamp; LogAppendTime: the node's"},
+           0,
+           0,
+           {"CreateTime", "LogAppendTime"}},
+          {{"min.cleanable.dirty.ratio", "0.5", "DOUBLE",
+            "Compaction begins when more than this share of the log was never compacted"},
+           0,
+           1},
+          {{"min.compaction.lag.ms", "0", "LONG", "Before this no record is compacted"}, 0, kLong},
+          {{"min.insync.replicas", "1", "INT", "Accepted; there is one replica"}, 1, kInt},
+          {{"on_error", "dead_letter", "STRING",
+            "A record that does not fit the columns: reject refuses it at produce, dead_letter "
+            "sets it "
+            "aside in <topic>.dead_letter, skip passes it over"},
+           0,
+           0,
+           {"dead_letter", "reject", "skip"}},
+          {{"preallocate", "false", "BOOLEAN", "Accepted; segments grow"}, 0, 0, {"true", "false"}},
+          {{"remote.log.copy.disable", "false", "BOOLEAN", "Accepted; there is no remote storage"},
+           0,
+           0,
+           {"true", "false"}},
+          {{"remote.log.delete.on.disable", "false", "BOOLEAN",
+            "Accepted; there is no remote storage"},
+           0,
+           0,
+           {"true", "false"}},
+          {{"remote.storage.enable", "false", "BOOLEAN", "There is no remote storage"},
+           0,
+           0,
+           {"false"}},
+          {{"retention.bytes", "-1", "LONG", "Bytes of a partition that are kept; -1: no limit"},
+           -1,
+           kLong},
+          {{"retention.ms", "604800000", "LONG", "How long records are kept; -1: for ever"},
+           -1,
+           kLong},
+          {{"segment.bytes", "268435456", "INT",
+            "The size at which a segment is closed (Kafka: 1 GiB)"},
+           4096,
+           kInt},
+          {{"segment.index.bytes", "10485760", "INT", "Accepted; indexes grow"}, 4, kInt},
+          {{"segment.jitter.ms", "0", "LONG", "Accepted; segments are closed on time"}, 0, kLong},
+          {{"segment.ms", "604800000", "LONG", "The age at which a segment is closed"}, 1, kLong},
+          {{"unclean.leader.election.enable", "false", "BOOLEAN", "Accepted; there is one replica"},
+           0,
+           0,
+           {"true", "false"}},
+      });
   return kRules;
-}
-
-const Rule* find_rule(std::string_view name) {
-  for (const auto& rule : rules()) {
-    if (rule.option.name == name) return &rule;
-  }
-  return nullptr;
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return text;
-}
-
-std::vector<std::string_view> split(std::string_view list) {
-  std::vector<std::string_view> out;
-  while (!list.empty()) {
-    const size_t comma = std::min(list.find(','), list.size());
-    out.push_back(trim(list.substr(0, comma)));
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-  return out;
-}
-
-template <typename T>
-bool in_range(std::string_view text, const Rule& rule) {
-  T number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size() &&
-         number >= static_cast<T>(rule.min) && number <= static_cast<T>(rule.max);
-}
-
-bool is_number(const Rule& rule) {
-  return rule.option.type == "INT" || rule.option.type == "LONG" || rule.option.type == "DOUBLE";
-}
-
-bool fits(const Rule& rule, std::string_view value) {
-  const auto is_choice = [&](std::string_view word) {
-    return rule.choices.empty() || std::ranges::find(rule.choices, word) != rule.choices.end();
-  };
-  if (rule.option.type == "DOUBLE") return in_range<double>(value, rule);
-  if (is_number(rule)) return in_range<int64_t>(value, rule);
-  if (rule.option.type != "LIST") return is_choice(value);
-  const auto words = split(value);
-  return (rule.choices.empty() || !words.empty()) && std::ranges::all_of(words, is_choice);
-}
-
-std::string allowed(const Rule& rule) {
-  if (is_number(rule)) return fmt::format("{} to {}", rule.min, rule.max);
-  return fmt::format("{}", fmt::join(rule.choices, ", "));
-}
-
-Result<> check(const std::string& name, const std::string& value) {
-  const Rule* rule = find_rule(name);
-  if (!rule) {
-    std::vector<std::string_view> names;
-    for (const auto& known : rules()) names.push_back(known.option.name);
-    const auto near = nearest(name, names);
-    return Error{.code = ErrorCode::kInvalidConfig,
-                 .text = fmt::format("there is no topic option \"{}\"", name),
-                 .hint = near.empty() ? std::string() : fmt::format("Did you mean \"{}\"?", near)};
-  }
-  if (fits(*rule, value)) return {};
-  return Error{ErrorCode::kInvalidConfig, fmt::format("topic option {}: \"{}\" is not allowed; "
-                                                      "allowed: {}",
-                                                      name, value, allowed(*rule))};
-}
-
-int64_t integer(const std::map<std::string, std::string>& options, const std::string& name) {
-  const auto at = options.find(name);
-  const std::string_view text =
-      at != options.end() ? std::string_view(at->second) : find_rule(name)->option.default_value;
-  int64_t n = 0;
-  std::from_chars(text.data(), text.data() + text.size(), n);
-  return n;
 }
 
 std::string_view word(const std::map<std::string, std::string>& options, const std::string& name) {
   const auto at = options.find(name);
-  return at != options.end() ? std::string_view(at->second) : find_rule(name)->option.default_value;
+  return at != options.end() ? std::string_view(at->second)
+                             : rules().find(name)->option.default_value;
+}
+
+int64_t integer(const std::map<std::string, std::string>& options, const std::string& name) {
+  return detail::integer_of(word(options, name));
 }
 
 }  // namespace
@@ -273,17 +211,10 @@ Result<> set_dedup(const std::map<std::string, std::string>& options, log::LogCo
 
 }  // namespace
 
-const std::vector<TopicOption>& topic_options() {
-  static const std::vector<TopicOption> kOptions = [] {
-    std::vector<TopicOption> out;
-    for (const auto& rule : rules()) out.push_back(rule.option);
-    return out;
-  }();
-  return kOptions;
-}
+const std::vector<TopicOption>& topic_options() { return rules().options(); }
 
 Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& options) {
-  for (const auto& [name, value] : options) MR_TRY(check(name, value));
+  for (const auto& [name, value] : options) MR_TRY(rules().check(name, value));
   log::LogConfig config;
   config.segment_bytes = static_cast<uint64_t>(integer(options, "segment.bytes"));
   config.segment_ms = integer(options, "segment.ms");
@@ -295,7 +226,7 @@ Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& o
     config.timestamp_type = log::TimestampType::kLogAppendTime;
   }
   if (word(options, "durability") == "os") config.durability = log::Durability::kOs;
-  const auto policy = split(word(options, "cleanup.policy"));
+  const auto policy = detail::split_list(word(options, "cleanup.policy"));
   config.cleanup_delete = std::ranges::find(policy, "delete") != policy.end();
   config.cleanup_compact = std::ranges::find(policy, "compact") != policy.end();
   config.min_compaction_lag_ms = integer(options, "min.compaction.lag.ms");
@@ -319,8 +250,8 @@ std::map<std::string, std::string> effective_options(const catalog::Object& obje
   } else if (object.columns.empty()) {
     options.try_emplace("format", "raw");
   }
-  for (const auto& rule : rules()) {
-    options.try_emplace(std::string(rule.option.name), rule.option.default_value);
+  for (const auto& option : topic_options()) {
+    options.try_emplace(std::string(option.name), option.default_value);
   }
   return options;
 }

@@ -17,17 +17,14 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::string_view kSuffix = ".dead_letter";
 constexpr auto kLookAgain = std::chrono::seconds(1);
 constexpr auto kSaveEvery = std::chrono::seconds(10);
 constexpr Offset kOffsetsATime = 32'768;
 constexpr size_t kBatchBytes = 256u << 10;
-// What a letter is longer than its record, and some.
-constexpr size_t kLetterOverhead = 64u << 10;
 
 bool keeps_letters(const catalog::Object& object) {
   if (object.kind != catalog::Kind::kTopic || object.columns.empty() ||
-      object.name.ends_with(kSuffix))
+      broker::is_dead_letter_topic(object.name))
     return false;
   const auto options = broker::effective_options(object);
   const auto found = options.find("on_error");
@@ -124,7 +121,7 @@ TopicLetters::TopicLetters(io::Env& env, broker::Broker& broker, std::shared_ptr
       broker_(broker),
       source_(std::move(source)),
       marks_(marks),
-      name_(source_->object().name + std::string(kSuffix)) {}
+      name_(broker::dead_letter_topic(source_->object().name)) {}
 
 TopicLetters::~TopicLetters() {
   if (reader_) source_->unsubscribe(reader_);
@@ -159,8 +156,9 @@ Result<> TopicLetters::open() {
 Result<> TopicLetters::recover(const LettersMark& mark) {
   for (size_t p = 0; p < std::min(positions_.size(), mark.positions.size()); ++p)
     positions_[p] = mark.positions[p];
-  MR_TRY(const auto log, letters(false));
-  if (!log) return {};
+  const auto topic = broker_.find(name_);
+  if (!topic) return {};
+  const auto& log = topic->partitions.at(0);
   Offset at = mark.letters > log->high_watermark() ? 0 : mark.letters;
   at = std::max(at, log->start_offset());
   while (at < log->high_watermark()) {
@@ -208,26 +206,14 @@ Result<bool> TopicLetters::look() {
   return more;
 }
 
-Result<std::shared_ptr<broker::Partition>> TopicLetters::letters(bool create) {
-  if (const auto topic = broker_.find(name_)) return topic->partitions.at(0);
-  if (!create) return std::shared_ptr<broker::Partition>();
-  catalog::Object object;
-  object.name = name_;
-  const auto options = broker::effective_options(source_->object());
-  const auto limit = options.find("max.message.bytes");
-  if (limit != options.end())
-    object.options["max.message.bytes"] =
-        std::to_string(std::stoll(limit->second) + static_cast<int64_t>(kLetterOverhead));
-  auto& shard = source_->topic().partitions.at(0)->shard();
-  auto created = shard.block_on(broker_.create(object, false, false));
-  if (created) return (*created)->partitions.at(0);
-  // Someone else may have created it just now.
-  if (const auto topic = broker_.find(name_)) return topic->partitions.at(0);
-  return std::move(created).error();
-}
-
 Result<> TopicLetters::write(const Bad& bad) {
-  MR_TRY(const auto log, letters(true));
+  const auto topic = broker_.find(source_->object().name);
+  if (!topic) {
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("topic \"{}\" was dropped", source_->object().name)};
+  }
+  auto& shard = topic->partitions.at(0)->shard();
+  MR_TRY(const auto log, shard.block_on(broker::open_dead_letters(broker_, topic)));
   if (!marked_) {
     // From here on a restart knows which letters are this topic's, not those of one that had its
     // name before.

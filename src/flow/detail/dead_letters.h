@@ -64,7 +64,6 @@ class TopicLetters : public Job {
   using Headers = std::map<std::pair<int32_t, Offset>,
                            std::vector<std::pair<std::string, std::optional<std::string>>>>;
   Result<> write(const Bad& bad);
-  Result<std::shared_ptr<broker::Partition>> letters(bool create);
   Headers headers_of(const Bad& bad) const;
   std::string build(const Bad& bad) const;
 
