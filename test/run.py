@@ -39,7 +39,9 @@ def count_gtest(text):
 
 
 def count_pytest(text):
-    found = lambda word: sum(map(int, re.findall(rf"(\d+) {word}", text.splitlines()[-1] if text.strip() else "")))
+    # A client's last words may come after pytest's summary.
+    summaries = re.findall(r"^=* ?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s", text, re.M)
+    found = lambda word: sum(map(int, re.findall(rf"(\d+) {word}", summaries[-1] if summaries else "")))
     return found("passed"), found("failed") + found("errors?")
 
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -58,9 +59,29 @@ struct SharePart {
   std::vector<ShareAcknowledgement> acknowledgements;
 };
 
-/// Told when a fetch that found nothing should look again. Any thread may call `wake`.
-struct ShareWaiter {
-  std::function<void()> wake;
+/// A fetch that found nothing and waits for something to acquire. Any thread.
+class ShareWaiter {
+ public:
+  /// `tell` is called by whoever wakes it, on its thread.
+  explicit ShareWaiter(std::function<void()> tell) : tell_(std::move(tell)) {}
+
+  /// It should look again. False: it waits no more, and another may be woken in its place.
+  bool wake() {
+    auto was = State::kWaits;
+    if (state_.compare_exchange_strong(was, State::kWoken)) tell_();
+    return was != State::kOver;
+  }
+  bool over() const { return state_ == State::kOver; }
+  bool woken() const { return state_ == State::kWoken; }
+  /// Looks now, and will wait again.
+  void wait_again() { state_ = State::kWaits; }
+  /// Ends the wait. False: it was woken meanwhile; it must look once more, since nobody else was.
+  bool leave() { return state_.exchange(State::kOver) != State::kWoken; }
+
+ private:
+  enum class State : uint8_t { kWaits, kWoken, kOver };
+  std::atomic<State> state_{State::kWaits};
+  const std::function<void()> tell_;
 };
 
 struct ShareFetch {
@@ -88,11 +109,6 @@ struct ShareFetched {
   int32_t lock_ms = 0;
   std::vector<Part> parts;      // with something to tell, in no order
   bool new_connection = false;  // the session has not been this connection's before
-  size_t acquired_count() const {
-    size_t count = 0;
-    for (const auto& part : parts) count += part.acquired.size();
-    return count;
-  }
 };
 
 struct ShareMemberInfo {
@@ -143,9 +159,9 @@ class ShareGroups {
   virtual io::Task<Result<ShareHeartbeatAnswer>> heartbeat(ShareHeartbeat request) = 0;
 
   /// Applies the acknowledgements, durably when it answers, and acquires what there is, at once.
-  /// When nothing is acquired and `waiter` is given, it is woken, once, when there may be
-  /// something. Errors: kShareSessionNotFound, kInvalidShareSessionEpoch, kShareSessionLimit,
-  /// kInvalidArgument.
+  /// When the answer has no part and `waiter` is given, it is woken when there may be something:
+  /// those who wait for a partition are served one at a time, first come first. Errors:
+  /// kShareSessionNotFound, kInvalidShareSessionEpoch, kShareSessionLimit, kInvalidArgument.
   virtual io::Task<Result<ShareFetched>> fetch(ShareFetch request,
                                                std::shared_ptr<ShareWaiter> waiter) = 0;
   /// Acquires for the same request anew: sessions and acknowledgements are not looked at.

@@ -80,7 +80,7 @@ void ShareGroup::start() {
 void ShareGroup::stop() {
   stopped_ = true;
   for (const auto& [id, queue] : queues_) {
-    queue->wake();
+    queue->wake_all();
     queue->detach();
   }
   clock_.notify_all();
@@ -278,14 +278,21 @@ io::Task<void> ShareGroup::acquire_parts(const ShareFetch& request, Parts& out) 
 }
 
 void ShareGroup::wait_for_more(const std::string& member, std::shared_ptr<ShareWaiter> waiter) {
-  const auto session = sessions_.find(member);
-  if (session == sessions_.end() || stopped_) return waiter->wake();
-  const uint64_t number = number_of(member);
-  const auto parts = session->second.parts;
-  for (const auto& id : parts) {
-    if (const auto queue = queues_.find(id); queue != queues_.end())
-      queue->second->wait(number, waiter);
+  if (!sessions_.contains(member) || stopped_) {
+    waiter->wake();
+    return;
   }
+  for (const auto& queue : queues_of(member)) queue->wait(waiter);
+}
+
+std::vector<ShareGroup::Queue> ShareGroup::queues_of(const std::string& member) const {
+  std::vector<Queue> out;
+  const auto session = sessions_.find(member);
+  if (session == sessions_.end()) return out;
+  for (const auto& id : session->second.parts) {
+    if (const auto queue = queues_.find(id); queue != queues_.end()) out.push_back(queue->second);
+  }
+  return out;
 }
 
 io::Task<Result<ShareFetched>> ShareGroup::finish(ShareFetch request,
@@ -310,7 +317,11 @@ io::Task<Result<ShareFetched>> ShareGroup::finish(ShareFetch request,
       out.parts.push_back(std::move(part));
   }
   if (request.epoch < 0) end_session(request.member);
-  if (waiter && out.acquired_count() == 0) wait_for_more(request.member, std::move(waiter));
+  if (waiter && out.parts.empty()) {
+    wait_for_more(request.member, std::move(waiter));
+  } else if (fetches) {
+    for (const auto& queue : queues_of(request.member)) queue->wake_if_news();  // the next in turn
+  }
   rearm();
   co_return out;
 }

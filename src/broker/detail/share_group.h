@@ -75,6 +75,8 @@ class ShareGroup : public std::enable_shared_from_this<ShareGroup> {
   io::Task<Result<ShareFetched>> finish(ShareFetch request, std::shared_ptr<ShareWaiter> waiter,
                                         Parts parts, bool fetches);
   void wait_for_more(const std::string& member, std::shared_ptr<ShareWaiter> waiter);
+  /// Those of the member's session that the group has begun.
+  std::vector<Queue> queues_of(const std::string& member) const;
   /// Writes what has changed in `queues`, with `more`.
   io::Task<Result<>> persist(std::vector<Queue> queues, std::vector<Journal::Entry> more = {});
   Journal::Entry group_entry() const;

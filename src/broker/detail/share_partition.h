@@ -45,7 +45,7 @@ struct ShareSpan {
   Offset last = 0;
   bool passed_over = false;  // control records, aborted ones, offsets without a record
   std::vector<std::pair<Offset, TimestampMs>> deliver_at = {};  // of its records that are delayed
-  size_t begin = 0;                                        // where the batch is in what was read
+  size_t begin = 0;  // where the batch is in what was read
   size_t bytes = 0;
   bool taken = false;  // out: at least one of its records was acquired
 };

@@ -268,8 +268,10 @@ void ShareQueue::reset(Offset start) {
 
 // ---- those who wait
 
-void ShareQueue::wait(uint64_t member, std::shared_ptr<ShareWaiter> waiter) {
-  waiters_[member] = std::move(waiter);
+void ShareQueue::wait(std::shared_ptr<ShareWaiter> waiter) {
+  std::erase_if(waiters_, [](const auto& other) { return other->over(); });
+  // One that waits for several partitions may be here from its last turn.
+  if (std::ranges::find(waiters_, waiter) == waiters_.end()) waiters_.push_back(std::move(waiter));
   awaited_->store(true);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   wake_if_news();  // what came since acquire() looked found no one waiting
@@ -282,7 +284,16 @@ void ShareQueue::wake_if_news() {
 }
 
 void ShareQueue::wake() {
-  for (const auto& [member, waiter] : std::exchange(waiters_, {})) waiter->wake();
+  bool woken = false;
+  while (!woken && !waiters_.empty()) {
+    woken = waiters_.front()->wake();
+    waiters_.pop_front();
+  }
+  awaited_->store(!waiters_.empty());
+}
+
+void ShareQueue::wake_all() {
+  while (!waiters_.empty()) wake();
 }
 
 }  // namespace millrace::broker::detail

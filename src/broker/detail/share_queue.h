@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -80,10 +81,12 @@ class ShareQueue : public std::enable_shared_from_this<ShareQueue> {
   /// Begins anew at `start`.
   void reset(Offset start);
 
-  /// `waiter` is woken once when there may be something. One waiter a member.
-  void wait(uint64_t member, std::shared_ptr<ShareWaiter> waiter);
+  /// `waiter` is woken when there may be something and its turn has come.
+  void wait(std::shared_ptr<ShareWaiter> waiter);
+  /// Wakes who has waited longest.
   void wake();
-  /// Wakes who waits if there is something to acquire.
+  void wake_all();
+  /// wake(), if there is something to acquire.
   void wake_if_news();
   /// What is behind start() and not done with; -1 when the partition is not there.
   int64_t lag() const;
@@ -111,7 +114,7 @@ class ShareQueue : public std::enable_shared_from_this<ShareQueue> {
   bool rewrite_ = true;  // the next changes are a snapshot
   uint64_t failures_ = 0;
   std::map<uint32_t, std::string> loaded_;
-  std::map<uint64_t, std::shared_ptr<ShareWaiter>> waiters_;
+  std::deque<std::shared_ptr<ShareWaiter>> waiters_;  // in the order in which they came
   /// Whether anybody waits: the log's shard looks before it posts.
   const std::shared_ptr<std::atomic<bool>> awaited_ = std::make_shared<std::atomic<bool>>(false);
 };

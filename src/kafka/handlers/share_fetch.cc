@@ -9,21 +9,17 @@ using Clock = std::chrono::steady_clock;
 constexpr int8_t kRecordLimit = 1;            // KIP-1206
 constexpr size_t kMemoryBytesMax = 8u << 20;  // of one answer's batches, which are copied
 
-/// A fetch that waits: told on the connection's shard, whatever thread tells it.
+/// The signal of a fetch that waits; null when it waits no more. Of the connection's shard.
 struct Poll {
-  io::Signal* hurry = nullptr;  // null: it waits no more
-  bool woken = false;
+  io::Signal* hurry = nullptr;
 };
 
 std::shared_ptr<broker::ShareWaiter> waiter_of(io::Shard& shard, std::shared_ptr<Poll> poll) {
-  auto waiter = std::make_shared<broker::ShareWaiter>();
-  waiter->wake = [&shard, poll = std::move(poll)] {
+  return std::make_shared<broker::ShareWaiter>([&shard, poll = std::move(poll)] {
     shard.post([poll] {
-      poll->woken = true;
       if (poll->hurry) poll->hurry->notify_all();
     });
-  };
-  return waiter;
+  });
 }
 
 /// Lives in the connection's gate: when the connection ends, so does the member's session, and what
@@ -96,16 +92,18 @@ io::Task<Result<broker::ShareFetched>> fetch_or_wait(Context& context, broker::S
                         end_with_connection(groups, context.hurry, context.ending, request.group,
                                             request.member, request.connection));
   }
+  if (request.epoch < 0 || request.renews) co_return fetched;
   poll->hurry = &context.hurry;
-  const bool polls = request.epoch >= 0 && !request.renews;
-  while (fetched && fetched->parts.empty() && polls && !context.ending && Clock::now() < deadline) {
-    if (!poll->woken) {
+  while (fetched && fetched->parts.empty() && !context.ending && Clock::now() < deadline) {
+    if (waiter->woken()) {
+      waiter->wait_again();
+      fetched = co_await groups.fetch_again(request, waiter);
+    } else {
       co_await context.hurry.wait_until(deadline);
-      continue;
     }
-    poll->woken = false;
-    fetched = co_await groups.fetch_again(request, waiter);
   }
+  if (!waiter->leave() && fetched && fetched->parts.empty())
+    fetched = co_await groups.fetch_again(request, nullptr);
   poll->hurry = nullptr;
   co_return fetched;
 }
