@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/plan_translator.h"
+#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -50,6 +53,21 @@ class PlannedDataflow : public Dataflow {
     uint64_t rows = 0;
     for (const auto& node : nodes_) rows += node.op ? node.op->late_rows() : 0;
     return rows;
+  }
+  bool can_save() const override {
+    return std::ranges::all_of(nodes_,
+                               [](const auto& node) { return !node.op || node.op->can_save(); });
+  }
+  void save(StateWriter& out) const override {
+    for (const auto& node : nodes_)
+      if (node.op) node.op->save(out);
+    out.begin("end", 1);
+  }
+  Result<> load(StateReader& in) override {
+    for (auto& node : nodes_)
+      if (node.op) MR_TRY(node.op->load(in));
+    in.begin("end", 1);
+    return in.result();
   }
   std::string describe() const override {
     std::string text;

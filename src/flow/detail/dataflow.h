@@ -20,6 +20,9 @@ struct Epoch {
   int64_t clock_us = 0;  // what now() is, microseconds since the epoch
 };
 
+class StateReader;
+class StateWriter;
+
 /// One node of a dataflow. Owns the state it needs to answer a delta with a delta. One thread.
 class Operator {
  public:
@@ -33,8 +36,24 @@ class Operator {
   virtual size_t state_bytes() const { return 0; }
   /// Rows that came after their window had closed and were left out.
   virtual uint64_t late_rows() const { return 0; }
+  /// Whether save() gives all its state. When one operator cannot, the view has no snapshots and
+  /// recovers by computing its epochs again.
+  virtual bool can_save() const { return false; }
+  /// Its state between two epochs, exactly: an operator that has loaded it answers every later
+  /// epoch, to the byte, as this one will. (detail/state_stream.h; begin() with a name and a
+  /// version.)
+  virtual void save(StateWriter&) const {}
+  /// Into an operator that was just made, of the same query. Errors: kCorruptRecord; it is only
+  /// destroyed then.
+  virtual Result<> load(StateReader&) { return {}; }
   /// As EXPLAIN shows it.
   virtual std::string describe() const = 0;
+};
+
+/// An operator that keeps nothing from one epoch to the next.
+class StatelessOperator : public Operator {
+ public:
+  bool can_save() const final { return true; }
 };
 
 /// A view's query as incremental operators. One thread at a time.
@@ -61,6 +80,10 @@ class Dataflow {
                         DeltaStream& out) = 0;
   virtual size_t state_bytes() const = 0;
   virtual uint64_t late_rows() const = 0;
+  /// As Operator's, of all of them.
+  virtual bool can_save() const = 0;
+  virtual void save(StateWriter& out) const = 0;
+  virtual Result<> load(StateReader& in) = 0;
   /// The operators, indented, one a line.
   virtual std::string describe() const = 0;
 };

@@ -1,5 +1,6 @@
 #include "flow/detail/frontier_map.h"
 #include "flow/detail/operators.h"
+#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -15,7 +16,7 @@ std::shared_ptr<Delta> select_rows(const Delta& in, const duckdb::SelectionVecto
   return out;
 }
 
-class Filter : public Operator {
+class Filter : public StatelessOperator {
  public:
   Filter(duckdb::ClientContext& context, Expressions conditions) {
     for (auto& condition : conditions) {
@@ -52,7 +53,7 @@ class Filter : public Operator {
   std::vector<std::unique_ptr<Evaluator>> conditions_;
 };
 
-class Projection : public Operator {
+class Projection : public StatelessOperator {
  public:
   Projection(duckdb::ClientContext& context, Expressions expressions)
       : expressions_(context, std::move(expressions)), frontiers_(context, expressions_) {}
@@ -76,7 +77,7 @@ class Projection : public Operator {
   FrontierMap frontiers_;
 };
 
-class Union : public Operator {
+class Union : public StatelessOperator {
  public:
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
@@ -112,13 +113,24 @@ class Constant : public Operator {
     return {};
   }
 
+  bool can_save() const override { return true; }
+  void save(StateWriter& out) const override {
+    out.begin("constant", 1);
+    out.number(rows_.empty());
+  }
+  Result<> load(StateReader& in) override {
+    in.begin("constant", 1);
+    if (in.number<bool>()) rows_.clear();
+    return in.result();
+  }
+
   std::string describe() const override { return "constant rows"; }
 
  private:
   std::vector<std::shared_ptr<const Delta>> rows_;  // given out by the first step
 };
 
-class Unnest : public Operator {
+class Unnest : public StatelessOperator {
  public:
   Unnest(duckdb::ClientContext& context, Expressions lists) : lists_(context, std::move(lists)) {}
 

@@ -8,6 +8,8 @@
 #include <duckdb/planner/operator/logical_get.hpp>
 #include <duckdb/planner/operator/logical_projection.hpp>
 
+#include "flow/detail/state_stream.h"
+
 namespace millrace::flow {
 
 namespace {
@@ -141,6 +143,38 @@ std::optional<int64_t> Watermark::advance(int64_t clock_us) {
   }
   if (least) now_ = std::max(now_.value_or(*least), *least);
   return now_;
+}
+
+void Watermark::save(StateWriter& out) const {
+  out.begin("watermark", 1);
+  const auto put = [&](const std::optional<int64_t>& time) {
+    out.number(time.has_value());
+    out.number(time.value_or(0));
+  };
+  put(first_clock_us_);
+  put(now_);
+  out.number(static_cast<uint64_t>(partitions_.size()));
+  for (const auto& state : partitions_) {
+    put(state.time_us);
+    put(state.last_row_us);
+  }
+}
+
+void Watermark::load(StateReader& in) {
+  in.begin("watermark", 1);
+  const auto get = [&](std::optional<int64_t>& time) {
+    const bool there = in.number<bool>();
+    const auto value = in.number<int64_t>();
+    if (there) time = value;
+  };
+  get(first_clock_us_);
+  get(now_);
+  const auto count = in.number<uint64_t>();
+  if (count > partitions_.size()) return in.fail("a watermark of more partitions than there are");
+  for (uint64_t p = 0; p < count; ++p) {
+    get(partitions_[p].time_us);
+    get(partitions_[p].last_row_us);
+  }
 }
 
 }  // namespace millrace::flow

@@ -14,6 +14,9 @@
 
 namespace millrace::flow {
 
+class StateReader;
+class StateWriter;
+
 /// `WATERMARK FOR column AS expression` of a topic, over decoded rows. One thread at a time.
 class WatermarkExpression {
  public:
@@ -51,6 +54,10 @@ class Watermark {
   /// What holds after the epoch; never falls. Nothing before every partition that is not idle has
   /// promised something.
   std::optional<int64_t> advance(int64_t clock_us);
+
+  void save(StateWriter& out) const;
+  /// What was saved of fewer partitions is taken too.
+  void load(StateReader& in);
 
  private:
   struct State {
