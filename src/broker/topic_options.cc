@@ -241,6 +241,11 @@ Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& o
 
 std::map<std::string, std::string> effective_options(const catalog::Object& object) {
   auto options = object.options;
+  // A view's own options are its dataflow's, not its changelog's.
+  if (object.kind == catalog::Kind::kMaterializedView) {
+    std::erase_if(options, [](const auto& o) { return !rules().find(o.first); });
+    options.erase("on_error");
+  }
   if (object.kind != catalog::Kind::kTopic) {
     options.try_emplace("cleanup.policy", "compact");
     // Rows keep the time of their event, whatever it is.

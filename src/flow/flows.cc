@@ -7,8 +7,10 @@
 
 #include "base/io/gate.h"
 #include "base/logging.h"
+#include "catalog/sink.h"
 #include "flow/detail/dead_letters.h"
 #include "flow/detail/lanes.h"
+#include "flow/detail/sink.h"
 #include "flow/detail/source_registry.h"
 #include "flow/detail/view.h"
 #include "flow/detail/view_relation.h"
@@ -83,6 +85,10 @@ class FlowsImpl : public Flows {
   std::shared_ptr<View> view(const std::string& name);
   void listen(const std::shared_ptr<View>& view);
   void let_go(const std::shared_ptr<View>& view, bool release_holds);
+  /// What writes a sink's topic, beside the view of its query.
+  Result<> start_sink(const catalog::Object& object,
+                      const std::shared_ptr<broker::Partition>& changelog);
+  void stop_sink(const std::string& name, bool release_holds);
   void report_lag();
   Result<> start(const catalog::Object& object);
   std::optional<Entry> take(const std::string& name);
@@ -105,6 +111,7 @@ class FlowsImpl : public Flows {
   std::mutex changing_;  // one view is added or removed at a time
   std::mutex mutex_;
   std::map<std::string, Entry> views_;
+  std::map<std::string, std::shared_ptr<Sink>> sinks_;  // by the name of their view
   bool stopped_ = false;
 };
 
@@ -120,6 +127,13 @@ Result<std::unique_ptr<Dataflow>> FlowsImpl::plan(const catalog::Object& view) {
 Result<> FlowsImpl::check(const catalog::Object& view) {
   MR_TRY(auto dataflow, plan(view));
   MR_TRY(ChangelogWriter::make(dataflow->names(), dataflow->types()));
+  if (catalog::is_sink(view) && view.options.at("sink.format") == "plain" &&
+      !dataflow->append_only())
+    return Error{ErrorCode::kNotSupported,
+                 fmt::format("a sink of format 'plain' writes rows that stay, and this query takes "
+                             "rows back: {}",
+                             dataflow->retracts()),
+                 std::nullopt, "Use format = 'upsert' with a key, or format = 'debezium'."};
   return {};
 }
 
@@ -186,7 +200,8 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
   }
   MR_TRY(auto parts, assemble(object));
   const auto names = parts.dataflow->names();
-  const size_t shard = parts.changelog->shard().index();
+  const auto changelog = parts.changelog;
+  const size_t shard = changelog->shard().index();
   auto view = std::make_shared<View>(env_, options_, std::move(parts));
   const std::weak_ptr<View> job = view;
   const std::weak_ptr<Lanes> lanes = lanes_;
@@ -195,7 +210,9 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
     const auto running = lanes.lock();
     if (alive && running) running->wake(alive);
   };
-  if (auto opened = view->open(*gates_[shard], wake); !opened) {
+  auto opened = view->open(*gates_[shard], wake);
+  if (opened && catalog::is_sink(object)) opened = start_sink(object, changelog);
+  if (!opened) {
     let_go(view, true);
     return opened;
   }
@@ -225,7 +242,39 @@ void FlowsImpl::listen(const std::shared_ptr<View>& view) {
       });
 }
 
+Result<> FlowsImpl::start_sink(const catalog::Object& object,
+                               const std::shared_ptr<broker::Partition>& changelog) {
+  MR_TRY(auto sink, Sink::make(broker_, object, changelog));
+  {
+    std::lock_guard lock(mutex_);
+    sinks_[object.name] = sink;
+  }
+  const std::weak_ptr<Sink> job = sink;
+  const std::weak_ptr<Lanes> lanes = lanes_;
+  changelog->on_advance("sink", [job, lanes] {
+    const auto alive = job.lock();
+    const auto running = lanes.lock();
+    if (alive && running) running->wake(alive);
+  });
+  return {};
+}
+
+void FlowsImpl::stop_sink(const std::string& name, bool release_holds) {
+  std::shared_ptr<Sink> sink;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = sinks_.find(name);
+    if (found == sinks_.end()) return;
+    sink = std::move(found->second);
+    sinks_.erase(found);
+  }
+  sink->changelog().on_advance("sink", nullptr);
+  lanes_->remove(sink);
+  sink->close(release_holds);
+}
+
 void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
+  stop_sink(view->object().name, release_holds);
   lanes_->remove(view);
   view->close();
   const std::string who = "view " + view->object().name;

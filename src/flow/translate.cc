@@ -11,17 +11,22 @@ namespace {
 class PlannedDataflow : public Dataflow {
  public:
   PlannedDataflow(sql::PlannedQuery query, std::vector<Input> inputs, std::vector<FlowNode> nodes,
-                  bool append_only)
+                  bool append_only, std::optional<size_t> first_retracting)
       : query_(std::move(query)),
         inputs_(std::move(inputs)),
         nodes_(std::move(nodes)),
         append_only_(append_only),
+        first_retracting_(first_retracting),
         streams_(nodes_.size()) {}
 
   const std::vector<Input>& inputs() const override { return inputs_; }
   const std::vector<std::string>& names() const override { return query_.names; }
   const std::vector<duckdb::LogicalType>& types() const override { return query_.types; }
   bool append_only() const override { return append_only_; }
+  std::string retracts() const override {
+    if (append_only_) return {};
+    return name_of(first_retracting_.value_or(nodes_.size() - 1));
+  }
 
   Result<> step(const Epoch& epoch, std::span<const DeltaStream> inputs,
                 DeltaStream& out) override {
@@ -76,6 +81,12 @@ class PlannedDataflow : public Dataflow {
   }
 
  private:
+  std::string name_of(size_t node) const {
+    const auto& [op, children, input] = nodes_[node];
+    if (op) return op->describe();
+    return (inputs_[input].append_only ? "stream " : "changes of ") + inputs_[input].object.name;
+  }
+
   /// The one place where what DuckDB throws in evaluation becomes an error.
   static Result<> step_one(Operator& op, const Epoch& epoch,
                            std::span<const DeltaStream* const> inputs, DeltaStream& out) {
@@ -87,19 +98,16 @@ class PlannedDataflow : public Dataflow {
   }
 
   void describe_node(size_t node, size_t depth, std::string& text) const {
-    const auto& [op, children, input] = nodes_[node];
     text.append(depth * 2, ' ');
-    text +=
-        op ? op->describe()
-           : (inputs_[input].append_only ? "stream " : "changes of ") + inputs_[input].object.name;
-    text += '\n';
-    for (const size_t child : children) describe_node(child, depth + 1, text);
+    text += name_of(node) + "\n";
+    for (const size_t child : nodes_[node].children) describe_node(child, depth + 1, text);
   }
 
   sql::PlannedQuery query_;  // first: the operators need its context to the end
   std::vector<Input> inputs_;
   std::vector<FlowNode> nodes_;  // children before parents; the last is the view
   bool append_only_;
+  std::optional<size_t> first_retracting_;
   std::vector<DeltaStream> streams_;
 };
 
@@ -119,7 +127,8 @@ Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const Objec
       return Error{ErrorCode::kInternal, "the view's plan gives other types than its query"};
     query.plan.reset();
     return std::make_unique<PlannedDataflow>(std::move(query), translator.take_inputs(),
-                                             std::move(nodes), stream.append_only);
+                                             std::move(nodes), stream.append_only,
+                                             translator.first_retracting());
   } catch (const std::exception& thrown) {
     auto error = library_error(thrown, "the view cannot be planned");
     if (error.code == ErrorCode::kInternal) error.code = ErrorCode::kNotSupported;

@@ -74,6 +74,8 @@ class Dataflow {
   virtual const std::vector<duckdb::LogicalType>& types() const = 0;
   /// True when no row of the output is ever retracted.
   virtual bool append_only() const = 0;
+  /// What first takes rows back, as EXPLAIN shows it; empty when nothing does.
+  virtual std::string retracts() const = 0;
   /// Advances by one epoch: `inputs[i]` for inputs()[i]. `out` is consolidated: no row stands in it
   /// with both signs. After an error the dataflow is broken and only destroyed.
   virtual Result<> step(const Epoch& epoch, std::span<const DeltaStream> inputs,

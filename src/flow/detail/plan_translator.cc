@@ -66,6 +66,12 @@ size_t PlanTranslator::add(std::unique_ptr<Operator> op, std::vector<size_t> chi
 }
 
 Result<PlanTranslator::Stream> PlanTranslator::translate(duckdb::LogicalOperator& op) {
+  auto stream = translate_node(op);
+  if (stream && !stream->append_only && !first_retracting_) first_retracting_ = stream->node;
+  return stream;
+}
+
+Result<PlanTranslator::Stream> PlanTranslator::translate_node(duckdb::LogicalOperator& op) {
   if (row_by_row_ && (op.type == LogicalOperatorType::LOGICAL_PROJECTION ||
                       op.type == LogicalOperatorType::LOGICAL_DELIM_GET))
     return translate_carried(op);

@@ -43,6 +43,8 @@ class PlanTranslator {
     bool append_only = false;
   };
   Result<Stream> translate(duckdb::LogicalOperator& op);
+  /// The first node whose rows may be taken back; none: all are append-only.
+  std::optional<size_t> first_retracting() const { return first_retracting_; }
   /// The stream's columns in the order that DuckDB gives `op` (for what goes by position).
   Result<Stream> in_order_of(duckdb::LogicalOperator& op, Stream stream);
 
@@ -50,6 +52,7 @@ class PlanTranslator {
   std::vector<Dataflow::Input> take_inputs() { return std::move(inputs_); }
 
  private:
+  Result<Stream> translate_node(duckdb::LogicalOperator& op);
   size_t add(std::unique_ptr<Operator> op, std::vector<size_t> children);
   Result<Stream> translate_get(duckdb::LogicalGet& get);
   Result<Stream> translate_list_function(duckdb::LogicalGet& get);
@@ -88,6 +91,7 @@ class PlanTranslator {
   const ObjectFinder& finder_;
   std::vector<FlowNode> nodes_;
   std::vector<Dataflow::Input> inputs_;
+  std::optional<size_t> first_retracting_;
   std::map<size_t, Stream> ctes_;   // by the index that their references name
   std::vector<Stream> delim_keys_;  // of the correlated joins around, innermost last
   // Inside a join that is done row by row: the outer stream, and what the inner side reads of it.

@@ -166,7 +166,7 @@ Result<size_t> View::replay(const EpochInputs& epoch) {
                  fmt::format("the changelog of {} goes from epoch {} to {}", object_.name,
                              last_epoch_.number, epoch.epoch.number)};
   MR_TRY(const auto rows, step(epoch));
-  MR_TRY(rows_.apply(rows));
+  if (!is_sink_) MR_TRY(rows_.apply(rows));
   return rows.row_count();
 }
 

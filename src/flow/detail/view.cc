@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/logging.h"
+#include "catalog/sink.h"
 
 namespace millrace::flow {
 
@@ -61,6 +62,7 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       inputs_(std::move(parts.inputs)),
       changelog_(std::move(parts.changelog)),
       writer_(std::move(parts.writer)),
+      is_sink_(catalog::is_sink(object_)),
       rows_(dataflow_->types(), dataflow_->append_only()),
       instruments_(std::make_unique<Instruments>(env.metrics(), object_.name)) {
   shown_ = positions();
@@ -213,7 +215,7 @@ Result<> View::show_durable() {
   }
   if (computed_.empty() || !computed_.front().durable) return {};
   while (!computed_.empty() && computed_.front().durable) {
-    MR_TRY(rows_.apply(computed_.front().rows));
+    if (!is_sink_) MR_TRY(rows_.apply(computed_.front().rows));
     report();  // before who waits for these rows may look at it
     std::lock_guard lock(mutex_);
     shown_ = std::move(computed_.front().positions);

@@ -140,6 +140,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   std::vector<ViewInput> inputs_;
   const std::shared_ptr<broker::Partition> changelog_;
   const std::unique_ptr<ChangelogWriter> writer_;
+  const bool is_sink_;  // which nobody reads with SELECT: it keeps no rows
   std::shared_ptr<CommitQueue> commits_;
   ViewRows rows_;
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/logging.h"
+#include "catalog/sink.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/errors.h"
 #include "sql/detail/parse.h"
@@ -65,7 +66,7 @@ Result<> check_named(const std::string& query) {
 
 std::string names_of(const std::vector<const Object*>& objects) {
   std::vector<std::string> names;
-  for (const auto* object : objects) names.push_back(object->name);
+  for (const auto* object : objects) names.push_back(catalog::shown_name(*object));
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
@@ -134,6 +135,22 @@ Result<> check_dead_letter_name(const Object& topic) {
       std::nullopt, "Choose a shorter name, or say WITH (on_error = 'reject') or 'skip'."};
 }
 
+Error written_by_sink(const std::string& topic, std::string_view what) {
+  return Error{ErrorCode::kDependentObjects,
+               fmt::format("topic \"{}\" cannot be {}: a sink writes it", topic, what),
+               std::nullopt, fmt::format("Use DROP SINK {}.", quoted(topic))};
+}
+
+std::map<std::string, std::string> topic_options_of(const Object& sink) {
+  std::map<std::string, std::string> options;
+  for (const auto& [name, value] : sink.options) {
+    if (!name.starts_with(catalog::kSinkOption)) continue;
+    const auto own = name.substr(catalog::kSinkOption.size());
+    if (own != "format" && own != "key") options[own] = value;
+  }
+  return options;
+}
+
 bool has_log(const Object& object) { return object.kind != Kind::kView; }
 
 }  // namespace
@@ -181,6 +198,38 @@ Result<> Definitions::complete_view(Object& view, const CreateObject& create,
   MR_TRY(check_named(query));
   for (size_t i = 0; i < checked.names.size(); ++i) {
     view.columns.push_back({checked.names[i], checked.types[i].ToString(), false, {}});
+  }
+  return {};
+}
+
+Result<> Definitions::check_sink(const catalog::Snapshot& snapshot, const Object& sink) {
+  const auto topic = catalog::sink_topic(sink);
+  if (const auto* taken = snapshot.find(topic)) {
+    return Error{
+        ErrorCode::kDuplicateObject,
+        fmt::format("{} \"{}\" already exists", catalog::name_of(taken->kind), taken->name),
+        std::nullopt, "A sink makes its topic itself: choose another name, or drop it."};
+  }
+  MR_TRY(broker::check_topic_name(topic));
+  const auto format = sink.options.at("sink.format");
+  if (format != "plain" && format != "upsert" && format != "debezium") {
+    return Error{ErrorCode::kInvalidConfig,
+                 fmt::format("the sink's format {} is not known", literal(format)), std::nullopt,
+                 "A sink's format is 'plain', 'upsert' or 'debezium'."};
+  }
+  MR_TRY(broker::to_log_config(topic_options_of(sink)));
+  const auto key = sink.options.find("sink.key");
+  if (key == sink.options.end()) {
+    if (format != "upsert") return {};
+    return Error{ErrorCode::kInvalidConfig, "a sink of format 'upsert' needs a key", std::nullopt,
+                 "Name the columns that tell rows apart: WITH (format = 'upsert', key = 'a, b')."};
+  }
+  for (auto name : duckdb::StringUtil::Split(key->second, ',')) {
+    duckdb::StringUtil::Trim(name);
+    if (std::ranges::find(sink.columns, name, &catalog::Column::name) != sink.columns.end())
+      continue;
+    return Error{ErrorCode::kUndefinedColumn,
+                 fmt::format("the key's column \"{}\" is none of the query's", name)};
   }
   return {};
 }
@@ -265,9 +314,11 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
   if (old && create.if_not_exists) return Outcome::kSkipped;
   if (old && !create.or_replace) {
     return Error{ErrorCode::kDuplicateObject,
-                 fmt::format("{} \"{}\" already exists", catalog::name_of(old->kind), old->name),
+                 fmt::format("{} \"{}\" already exists", catalog::shown_kind(*old),
+                             catalog::shown_name(*old)),
                  std::nullopt, "Use CREATE OR REPLACE, or CREATE ... IF NOT EXISTS."};
   }
+  if (old && catalog::sink_of(*snapshot, old->name)) return written_by_sink(old->name, "replaced");
   if (old) object.name = old->name;
   object.sql = canonical_sql(object);
   MR_TRY(check_dead_letter_name(object));
@@ -280,7 +331,14 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
     MR_TRY(std::move(completed));
   }
   if (old && old->same_definition(object)) return Outcome::kUnchanged;
+  if (old && catalog::is_sink(object)) {
+    return Error{ErrorCode::kNotSupported,
+                 fmt::format("sink \"{}\" cannot be replaced: its topic holds what it wrote",
+                             catalog::shown_name(object)),
+                 std::nullopt, "Drop it and create it, or create one of another name beside it."};
+  }
   if (old) MR_TRY(check_replacement(*snapshot, *old, object));
+  if (catalog::is_sink(object)) MR_TRY(check_sink(*snapshot, object));
   MR_TRY(store(object, old, dry_run));
   return old ? Outcome::kReplaced : Outcome::kCreated;
 }
@@ -291,16 +349,24 @@ Result<> Definitions::drop(const DropObject& drop) {
   const auto* object = snapshot->find(drop.name);
   if (!object) {
     if (drop.if_exists) return {};
-    return Error{ErrorCode::kUndefinedObject,
-                 fmt::format("{} \"{}\" does not exist", catalog::name_of(drop.kind), drop.name),
-                 drop.name_begin};
-  }
-  if (object->kind != drop.kind) {
-    const std::string kind(catalog::name_of(object->kind));
     return Error{
-        ErrorCode::kTypeMismatch, fmt::format("\"{}\" is a {}", object->name, kind),
-        drop.name_begin,
-        fmt::format("Use DROP {} {}.", duckdb::StringUtil::Upper(kind), quoted(object->name))};
+        ErrorCode::kUndefinedObject,
+        drop.sink ? fmt::format("there is no sink of the topic \"{}\"",
+                                drop.name.substr(0, drop.name.rfind('.')))
+                  : fmt::format("{} \"{}\" does not exist", catalog::name_of(drop.kind), drop.name),
+        drop.name_begin};
+  }
+  if (object->kind != drop.kind || catalog::is_sink(*object) != drop.sink) {
+    const std::string kind(catalog::shown_kind(*object));
+    const auto name = catalog::shown_name(*object);
+    return Error{ErrorCode::kTypeMismatch, fmt::format("\"{}\" is a {}", name, kind),
+                 drop.name_begin,
+                 fmt::format("Use DROP {} {}.", duckdb::StringUtil::Upper(kind), quoted(name))};
+  }
+  if (catalog::sink_of(*snapshot, object->name)) return written_by_sink(object->name, "dropped");
+  const auto* topic = drop.sink ? snapshot->find(catalog::sink_topic(*object)) : nullptr;
+  if (topic && !snapshot->dependents(topic->name).empty()) {
+    return dependents_error(*topic, snapshot->dependents(topic->name), "dropped");
   }
   const auto dependents = snapshot->dependents(object->name);
   if (!dependents.empty()) return dependents_error(*object, dependents, "dropped");
@@ -311,6 +377,7 @@ Result<> Definitions::drop(const DropObject& drop) {
     auto again = host->created(*object);
     if (!again) logging::error("an object is not served any more", {{"object", object->name}});
   }
+  if (removed && topic) return remove(*topic);
   return removed;
 }
 

@@ -24,6 +24,7 @@ class Definitions {
  private:
   Result<> check_watermark(const CreateObject& create, const std::string& sql);
   Result<> complete_view(catalog::Object& view, const CreateObject& create, const std::string& sql);
+  Result<> check_sink(const catalog::Snapshot& snapshot, const catalog::Object& sink);
   Result<> check_replacement(const catalog::Snapshot& snapshot, const catalog::Object& old,
                              const catalog::Object& next);
   Result<> store(const catalog::Object& object, const catalog::Object* old, bool dry_run);
@@ -36,7 +37,7 @@ class Definitions {
   std::mutex mutex_;
 };
 
-/// The rows of SHOW TOPICS, TABLES, VIEWS, ALL, SHOW CREATE and DESCRIBE.
+/// The rows of SHOW TOPICS, TABLES, VIEWS, SINKS, ALL, SHOW CREATE and DESCRIBE.
 struct Listing {
   std::vector<std::string> names;
   std::vector<duckdb::LogicalType> types;

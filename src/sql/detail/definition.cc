@@ -11,6 +11,7 @@
 #include <duckdb/parser/parser.hpp>
 #include <duckdb/parser/statement/create_statement.hpp>
 
+#include "catalog/sink.h"
 #include "sql/detail/errors.h"
 #include "sql/format.h"
 
@@ -310,7 +311,10 @@ std::string options_sql(const catalog::Object& object) {
     result += (result.empty() ? " WITH (" : ", ") + option;
   };
   if (object.kind == Kind::kTopic) add(fmt::format("partitions = {}", object.partitions));
-  for (const auto& [name, value] : object.options) {
+  for (const auto& [stored, value] : object.options) {
+    const auto name = stored.starts_with(catalog::kSinkOption)
+                          ? stored.substr(catalog::kSinkOption.size())
+                          : stored;
     const bool plain =
         std::ranges::all_of(name, [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
     add(fmt::format("{} = {}", plain ? name : literal(name), literal(value)));
@@ -344,6 +348,29 @@ Result<> parse_definition(std::string_view sql, TokenReader& reader, CreateObjec
   return object.kind == Kind::kTopic ? settle_topic(create) : settle_table(create);
 }
 
+Result<> parse_view_options(TokenReader& reader, catalog::Object& view) {
+  const auto begin = reader.peek().begin;
+  MR_TRY(parse_options(reader, view));
+  if (view.partitions != 1) {
+    return Error{ErrorCode::kInvalidPartitions,
+                 catalog::is_sink(view) ? "a sink writes a topic of one partition"
+                                        : "a view's changelog has one partition",
+                 begin};
+  }
+  const auto given = std::exchange(view.options, {});
+  for (const auto& [name, value] : given) {
+    if (!catalog::is_sink(view)) {
+      return Error{ErrorCode::kInvalidConfig,
+                   fmt::format("there is no option \"{}\" of a materialized view", name), begin};
+    }
+    view.options[std::string(catalog::kSinkOption) + name] = value;
+  }
+  if (catalog::is_sink(view)) {
+    view.options.try_emplace(std::string(catalog::kSinkOption) + "format", "plain");
+  }
+  return {};
+}
+
 std::string canonical_sql(const catalog::Object& object) {
   switch (object.kind) {
     case Kind::kTopic:
@@ -355,7 +382,9 @@ std::string canonical_sql(const catalog::Object& object) {
     case Kind::kView:
       return fmt::format("CREATE VIEW {} AS\n{}", quoted(object.name), object.query);
     case Kind::kMaterializedView:
-      return fmt::format("CREATE MATERIALIZED VIEW {} AS\n{}", quoted(object.name), object.query);
+      return fmt::format("CREATE {} {}{} AS\n{}",
+                         duckdb::StringUtil::Upper(std::string(catalog::shown_kind(object))),
+                         quoted(catalog::shown_name(object)), options_sql(object), object.query);
   }
   return {};
 }

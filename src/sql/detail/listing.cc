@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "catalog/sink.h"
 #include "sql/detail/ddl.h"
 #include "sql/format.h"
 
@@ -39,9 +40,15 @@ Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) 
   auto listing = what == What::kTopics   ? of_text({"name", "partitions", "format", "columns"})
                  : what == What::kTables ? of_text({"name", "primary_key", "columns"})
                  : what == What::kViews  ? of_text({"name", "kind", "query"})
+                 : what == What::kSinks  ? of_text({"name", "format", "key", "query"})
                                          : of_text({"name", "kind", "columns"});
   if (what == What::kTopics) listing.types[1] = LogicalType::INTEGER;
   for (const auto* object : snapshot.list()) {
+    if (what == What::kSinks && catalog::is_sink(*object)) {
+      listing.rows.push_back({Value(catalog::sink_topic(*object)),
+                              Value(option(*object, "sink.format")),
+                              Value(option(*object, "sink.key")), Value(object->query)});
+    }
     if (object->internal) continue;
     const bool is_view = object->kind == Kind::kView || object->kind == Kind::kMaterializedView;
     if (what == What::kTopics && object->kind == Kind::kTopic) {
@@ -55,7 +62,9 @@ Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) 
       listing.rows.push_back(
           {Value(object->name), Value(std::string(name_of(object->kind))), Value(object->query)});
     } else if (what == What::kAll) {
-      listing.rows.push_back({Value(object->name), Value(std::string(name_of(object->kind))),
+      const auto* sink = catalog::sink_of(snapshot, object->name);
+      listing.rows.push_back({Value(object->name),
+                              Value(std::string(catalog::shown_kind(sink ? *sink : *object))),
                               Value(columns_text(*object))});
     }
   }

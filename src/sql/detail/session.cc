@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "catalog/sink.h"
 #include "sql/detail/adapt.h"
 #include "sql/detail/copy_in.h"
 #include "sql/detail/errors.h"
@@ -323,14 +324,14 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateObject& create,
   MR_TRY(setup_.definitions.create(create, one.sql, false));
   refresh();
   return make_cursor(
-      {}, "CREATE " + duckdb::StringUtil::Upper(std::string(catalog::name_of(create.object.kind))));
+      {}, "CREATE " + duckdb::StringUtil::Upper(std::string(catalog::shown_kind(create.object))));
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const DropObject& drop, const PreparedOne&) {
   MR_TRY(setup_.definitions.drop(drop));
   refresh();
-  return make_cursor({},
-                     "DROP " + duckdb::StringUtil::Upper(std::string(catalog::name_of(drop.kind))));
+  const auto kind = drop.sink ? "sink" : catalog::name_of(drop.kind);
+  return make_cursor({}, "DROP " + duckdb::StringUtil::Upper(std::string(kind)));
 }
 
 std::unique_ptr<Cursor> listing_cursor(Listing listing) {
@@ -388,8 +389,8 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const
   if (outcome == Outcome::kReplaced) action = apply.dry_run ? "would replace" : "replaced";
   auto listing = apply_shape();
   listing.rows.push_back({duckdb::Value(action),
-                          duckdb::Value(std::string(catalog::name_of(create.object.kind))),
-                          duckdb::Value(create.object.name)});
+                          duckdb::Value(std::string(catalog::shown_kind(create.object))),
+                          duckdb::Value(catalog::shown_name(create.object))});
   return make_cursor(std::move(listing), "APPLY");
 }
 

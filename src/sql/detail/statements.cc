@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "catalog/sink.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/token_reader.h"
 
@@ -44,13 +45,15 @@ Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& cre
 Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenReader& reader) {
   CreateObject create;
   create.or_replace = reader.take_words({"or", "replace"});
-  const auto kind = take_kind(reader);
+  create.object.internal = reader.take_word("sink");
+  const auto kind = create.object.internal ? Kind::kMaterializedView : take_kind(reader);
   if (!kind) return std::optional<CreateObject>();
   create.object.kind = *kind;
   create.if_not_exists = reader.take_words({"if", "not", "exists"});
   MR_TRY(auto name, reader.name());
-  create.object.name = std::move(name.text);
+  create.object.name = create.object.internal ? catalog::sink_view(name.text) : name.text;
   if (*kind == Kind::kView || *kind == Kind::kMaterializedView) {
+    if (*kind == Kind::kMaterializedView) MR_TRY(parse_view_options(reader, create.object));
     MR_TRY(parse_view(sql, reader, create));
   } else {
     MR_TRY(parse_definition(sql, reader, create));
@@ -64,13 +67,14 @@ Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenRead
 }
 
 Parsed parse_drop(TokenReader& reader) {
-  const auto kind = take_kind(reader);
-  if (!kind) return not_ours();
   DropObject drop;
+  drop.sink = reader.take_word("sink");
+  const auto kind = drop.sink ? Kind::kMaterializedView : take_kind(reader);
+  if (!kind) return not_ours();
   drop.kind = *kind;
   drop.if_exists = reader.take_words({"if", "exists"});
   MR_TRY(auto name, reader.name());
-  drop.name = std::move(name.text);
+  drop.name = drop.sink ? catalog::sink_view(name.text) : name.text;
   drop.name_begin = name.begin;
   reader.take_word("restrict");
   if (reader.peek().is("cascade")) {
@@ -86,6 +90,7 @@ Parsed parse_show(TokenReader& reader) {
   constexpr std::pair<std::string_view, What> kLists[] = {{"topics", What::kTopics},
                                                           {"tables", What::kTables},
                                                           {"views", What::kViews},
+                                                          {"sinks", What::kSinks},
                                                           {"all", What::kAll}};
   for (const auto& [word, what] : kLists) {
     if (!reader.take_word(word)) continue;
@@ -93,7 +98,8 @@ Parsed parse_show(TokenReader& reader) {
     return ours(ShowObjects{what});
   }
   if (!reader.take_word("create")) return not_ours();
-  if (!reader.peek(1).is_symbol('.')) take_kind(reader);
+  const bool with_kind = !reader.peek(1).is_symbol('.') && reader.peek(1).is_name();
+  if (with_kind && !reader.take_word("sink")) take_kind(reader);
   MR_TRY(auto name, reader.name());
   MR_TRY(reader.expect_end());
   return ours(ShowCreate{std::move(name.text), name.begin});
@@ -122,6 +128,7 @@ Parsed parse_describe(TokenReader& reader, const catalog::Snapshot& snapshot) {
 Parsed parse_explain(TokenReader& reader, const catalog::Snapshot& snapshot) {
   reader.take_words({"materialized", "view"});
   const auto* object = named_object(reader, snapshot);
+  if (const auto* sink = object ? catalog::sink_of(snapshot, object->name) : nullptr) object = sink;
   if (!object || object->kind != Kind::kMaterializedView) return not_ours();
   return ours(ExplainView{object->name});
 }
@@ -132,7 +139,7 @@ Parsed parse_apply(std::string_view sql, TokenReader& reader) {
   if (!reader.take_word("create")) return reader.unexpected("APPLY takes a CREATE statement");
   MR_TRY(auto create, parse_create(sql, reader));
   if (!create) {
-    return reader.unexpected("APPLY takes CREATE TOPIC, TABLE, VIEW or MATERIALIZED VIEW");
+    return reader.unexpected("APPLY takes CREATE TOPIC, TABLE, VIEW, MATERIALIZED VIEW or SINK");
   }
   apply.create = std::move(*create);
   return ours(std::move(apply));

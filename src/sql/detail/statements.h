@@ -13,7 +13,7 @@ namespace millrace::sql {
 // The statements that are ours and not DuckDB's, parsed. Positions are byte offsets into the
 // statement's text.
 
-/// CREATE [OR REPLACE] TOPIC | TABLE | [MATERIALIZED] VIEW [IF NOT EXISTS] name ...
+/// CREATE [OR REPLACE] TOPIC | TABLE | [MATERIALIZED] VIEW | SINK [IF NOT EXISTS] name ...
 struct CreateObject {
   catalog::Object object;  // what the text alone says: no id, no dependencies, no view columns
   bool or_replace = false;
@@ -21,16 +21,17 @@ struct CreateObject {
   size_t query_begin = 0;      // views: where the SELECT begins
   size_t watermark_begin = 0;  // topics: where the watermark's expression begins
 };
-/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW [IF EXISTS] name
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK [IF EXISTS] name
 struct DropObject {
   catalog::Kind kind = catalog::Kind::kTopic;
-  std::string name;
+  bool sink = false;
+  std::string name;  // of a sink: of its view
   size_t name_begin = 0;
   bool if_exists = false;
 };
-/// SHOW TOPICS | TABLES | VIEWS | ALL
+/// SHOW TOPICS | TABLES | VIEWS | SINKS | ALL
 struct ShowObjects {
-  enum class What { kTopics, kTables, kViews, kAll };
+  enum class What { kTopics, kTables, kViews, kSinks, kAll };
   What what = What::kAll;
 };
 /// SHOW CREATE [kind] name
