@@ -143,6 +143,15 @@ void Oracle::change(Table& table, const std::string& ids, int64_t weight) {
   }
 }
 
+void Oracle::give(const std::string& table, std::shared_ptr<const Delta> changes) {
+  tables_.at(table).changes.push_back(std::move(changes));
+}
+
+void Oracle::set_topics(const std::set<std::string>& topics) {
+  for (auto& [name, table] : tables_)
+    table.object.kind = topics.contains(name) ? catalog::Kind::kTopic : catalog::Kind::kTable;
+}
+
 void Oracle::insert(const std::string& table, const std::string& values, const std::string& ids) {
   run(fmt::format("INSERT INTO {} VALUES {}", table, values));
   change(tables_.at(table), ids, 1);

@@ -35,6 +35,11 @@ class Oracle {
   std::unique_ptr<duckdb::MaterializedQueryResult> run(const std::string& sql);
   /// Inserts rows, written as SQL VALUES, in the epoch under way. `ids`: of exactly these rows.
   void insert(const std::string& table, const std::string& values, const std::string& ids);
+  /// Gives changes to the epoch under way, in their order, and leaves DuckDB's own table alone: for
+  /// tests that hold the rows elsewhere. `rows` has all columns of the table.
+  void give(const std::string& table, std::shared_ptr<const Delta> changes);
+  /// Which tables the views that are translated from now on take for topics.
+  void set_topics(const std::set<std::string>& topics);
   /// Deletes the rows with these ids ("1, 2, 3").
   void remove(const std::string& table, const std::string& ids);
   /// What every later row's column has at least, from this epoch's end on.

@@ -104,6 +104,8 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_comparison_join(
   MR_TRY(Stream right, translate(*join.children[1]));
   MR_TRY(auto spec, join_spec(join.join_type, left, right));
   MR_TRY(join_conditions(join, left, right, spec));
+  if (spec.kind == JoinKind::kMark && spec.left_keys.empty())
+    return not_supported("a comparison with ANY or ALL");
   if (spec.kind == JoinKind::kMark && (spec.left_keys.size() != 1 || !spec.residual.empty()))
     return not_supported("IN or NOT IN with a correlated subquery");
   return put_join(std::move(spec), left, right, join.mark_index);

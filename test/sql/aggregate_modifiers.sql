@@ -1,0 +1,22 @@
+-- FILTER, DISTINCT and ORDER BY inside aggregates, alone and together.
+CREATE TABLE t(id BIGINT, g INTEGER, i INTEGER, s VARCHAR, f BOOLEAN);
+INSERT INTO t VALUES (1, 1, 5, 'b', true), (2, 1, 5, 'a', false), (3, 1, NULL, 'b', true), (4, 2, 7, NULL, NULL), (5, 2, 7, 'c', true), (6, NULL, 1, 'a', false), (7, NULL, 2, 'a', true), (8, 1, 9, 'd', true), (9, 2, 0, 'c', false), (9, 2, 0, 'c', false);
+SELECT count(*) FILTER (WHERE f), count(*) FILTER (WHERE NOT f), count(*) FILTER (WHERE f IS NULL) FROM t;
+SELECT g, sum(i) FILTER (WHERE f), min(s) FILTER (WHERE i > 1), count(i) FILTER (WHERE s = 'a') FROM t GROUP BY g;
+SELECT g, count(DISTINCT i), count(DISTINCT s), sum(DISTINCT i), avg(DISTINCT i), min(DISTINCT s) FROM t GROUP BY g;
+SELECT count(DISTINCT g), sum(DISTINCT i), count(DISTINCT f) FROM t;
+SELECT g, count(DISTINCT i) FILTER (WHERE f), sum(DISTINCT i) FILTER (WHERE s IS NOT NULL) FROM t GROUP BY g;
+SELECT g, string_agg(s, ',' ORDER BY s, id), string_agg(s, ',' ORDER BY id DESC), list(i ORDER BY i DESC NULLS LAST, id) FROM t GROUP BY g;
+SELECT g, string_agg(DISTINCT s, ',' ORDER BY s), list(DISTINCT i ORDER BY i DESC) FROM t GROUP BY g;
+SELECT g, list(s ORDER BY id) FILTER (WHERE f), string_agg(DISTINCT s, '' ORDER BY s DESC) FILTER (WHERE i > 0) FROM t GROUP BY g;
+SELECT g, first(s ORDER BY i, id), last(s ORDER BY i, id), arg_max(s, id) FILTER (WHERE NOT f) FROM t GROUP BY g;
+SELECT list(id ORDER BY s DESC NULLS FIRST, i ASC NULLS LAST, id) FROM t;
+SELECT g, list({'i': i, 's': s} ORDER BY id), list([id] ORDER BY id DESC) FROM t GROUP BY g;
+SELECT g, median(i) FILTER (WHERE f), mode(DISTINCT s) FILTER (WHERE s = 'a'), quantile_disc(i, 0.5) FILTER (WHERE i > 1) FROM t GROUP BY g;
+SELECT g, bool_or(f) FILTER (WHERE i > 3), bit_or(DISTINCT i), histogram(s) FILTER (WHERE f) FROM t GROUP BY g;
+SELECT count(*) FILTER (WHERE i > 2) - count(DISTINCT s) AS x, sum(i) FILTER (WHERE g = 1) * 2 AS y FROM t;
+SELECT f, sum(i) FILTER (WHERE g = 1) AS one, sum(i) FILTER (WHERE g = 2) AS two, sum(i) FILTER (WHERE g IS NULL) AS none FROM t GROUP BY f;
+SELECT g, count(*) FILTER (WHERE f) AS n FROM t GROUP BY g HAVING count(*) FILTER (WHERE f) > 0;
+SELECT g, count(DISTINCT (i, s)), count(DISTINCT [i]) FROM t GROUP BY g;
+SELECT g, list(DISTINCT s ORDER BY s NULLS FIRST), array_agg(DISTINCT i % 2 ORDER BY i % 2) FROM t GROUP BY g;
+SELECT sum(DISTINCT i + g), count(DISTINCT upper(s)), string_agg(DISTINCT s || g, '+' ORDER BY s || g) FROM t;

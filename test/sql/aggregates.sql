@@ -1,0 +1,42 @@
+-- Grouped and global aggregates of all kinds over values that come and go.
+CREATE TABLE t(id BIGINT, g INTEGER, h VARCHAR, i INTEGER, d DOUBLE, m DECIMAL(10, 2), s VARCHAR, f BOOLEAN, dt DATE);
+INSERT INTO t SELECT n, CASE WHEN n % 7 = 0 THEN NULL ELSE n % 4 END, CASE n % 3 WHEN 0 THEN 'x' WHEN 1 THEN 'a longer text than that' END,
+  CASE WHEN n % 5 = 0 THEN NULL ELSE (n * 37) % 11 - 4 END, CASE WHEN n % 6 = 0 THEN NULL ELSE (n * 29 % 17) / 4.0 END, (n * 53 % 101) / 7.0,
+  CASE WHEN n % 8 = 0 THEN NULL ELSE chr(97 + (n * 5 % 9)::INTEGER) || n % 3 END, CASE WHEN n % 9 = 0 THEN NULL ELSE n % 2 = 0 END, DATE '2024-01-01' + (n * 13 % 30)::INTEGER FROM range(1, 31) r(n);
+SELECT count(*), count(i), sum(i), avg(i), min(i), max(i), sum(d), avg(d), sum(m), avg(m), min(s), max(s), min(dt), max(dt) FROM t;
+SELECT g, count(*), count(i), sum(i), avg(i), min(i), max(i) FROM t GROUP BY g;
+SELECT g, h, count(*), sum(d), avg(d), min(d), max(d), sum(m) FROM t GROUP BY g, h;
+SELECT h, min(s), max(s), min(dt), max(dt), count(f) FROM t GROUP BY h;
+SELECT g, stddev(d), stddev_pop(d), variance(i), var_pop(i), sem(d) FROM t GROUP BY g;
+SELECT g, covar_pop(d, i), covar_samp(d, i), corr(d, i), regr_slope(d, i), regr_intercept(d, i), regr_r2(d, i), regr_count(d, i) FROM t GROUP BY g;
+SELECT g, arg_max(id, s), arg_min(s, id), arg_max(s, i * 100 + id), max_by(d, id), min_by(d, id) FROM t GROUP BY g;
+SELECT g, median(i), quantile_cont(d, 0.25), quantile_disc(i, 0.75), quantile_disc(s, 0.5), quantile_cont(d, [0.1, 0.9]), mad(i) FROM t GROUP BY g;
+SELECT g, bool_and(f), bool_or(f), count_if(f), bit_and(i), bit_or(i), bit_xor(i) FROM t GROUP BY g;
+SELECT g, list(id ORDER BY id), string_agg(s, ',' ORDER BY id), array_agg(i ORDER BY i NULLS FIRST, id) FROM t GROUP BY g;
+SELECT g, first(s ORDER BY id), last(s ORDER BY id), any_value(s ORDER BY id DESC) FROM t GROUP BY g;
+SELECT g, histogram(i), map_from_entries(list((id, s) ORDER BY id)) FROM t GROUP BY g;
+SELECT g, max(i, 2), min(i, 3), arg_max(id, id, 2), arg_min(s, id, 2) FROM t GROUP BY g;
+SELECT g, product(i), kurtosis(d), skewness(d), entropy(s), favg(d), fsum(d), geomean(abs(i) + 1) FROM t GROUP BY g;
+SELECT g, approx_count_distinct(s) > 0, bitstring_agg(i, -10, 10) FROM t GROUP BY g;
+SELECT dt, count(*) FROM t GROUP BY dt;
+SELECT g, count(*) FROM t GROUP BY g HAVING sum(i) > 3;
+SELECT g, sum(i) FROM t WHERE f GROUP BY g HAVING count(*) BETWEEN 2 AND 4;
+SELECT g % 2 AS p, sum(i) + 1, sum(i) * count(*), max(d) - min(d) FROM t GROUP BY p;
+SELECT g, f, count(*) FROM t GROUP BY ALL;
+SELECT sum(i) / count(i) AS a, sum(CASE WHEN f THEN i END) AS c FROM t;
+SELECT n, count(*) FROM (SELECT g, count(*) AS n FROM t GROUP BY g) GROUP BY n;
+SELECT max(total), min(total), avg(total) FROM (SELECT g, sum(i) AS total FROM t GROUP BY g);
+SELECT h, max(n) FROM (SELECT g, h, count(*) AS n FROM t GROUP BY g, h) GROUP BY h;
+SELECT count(*) FROM t GROUP BY g;
+SELECT g FROM t GROUP BY g;
+SELECT g, sum(i) FROM t GROUP BY g ORDER BY sum(i) DESC;
+SELECT count(*) AS n, 'all' AS what FROM t;
+SELECT sum(1), count(1), max(5), sum(id) FROM t;
+SELECT sum(i::TINYINT), sum(i::SMALLINT), sum(i::HUGEINT), sum(i::UTINYINT) FROM t WHERE i >= 0;
+SELECT sum(d::FLOAT), avg(d::FLOAT), min(d::FLOAT) FROM t;
+SELECT g, sum(d) FROM t WHERE id < 20 GROUP BY g UNION ALL SELECT g, sum(d) FROM t WHERE id >= 20 GROUP BY g;
+SELECT date_trunc('week', dt) AS w, h, count(*), sum(m), avg(i) FROM t GROUP BY w, h;
+SELECT s[1] AS letter, count(*), sum(i) FROM t GROUP BY letter;
+SELECT count(*) + sum(i) FROM t WHERE g IS NULL;
+SELECT g, weighted_avg(d, i + 5) FROM t GROUP BY g;
+SELECT g, list(DISTINCT h ORDER BY h), list(s ORDER BY s, id) FILTER (WHERE i > 0) FROM t GROUP BY g;

@@ -1,0 +1,7 @@
+-- ASOF joins.
+CREATE TABLE t(id BIGINT, k INTEGER, ts TIMESTAMP);
+INSERT INTO t VALUES (1, 1, '2024-01-01 00:00:01'), (2, 1, '2024-01-01 00:00:05'), (3, 2, '2024-01-01 00:00:03');
+CREATE TABLE p(k INTEGER, price INTEGER, ts TIMESTAMP);
+INSERT INTO p VALUES (1, 100, '2024-01-01 00:00:00'), (1, 101, '2024-01-01 00:00:04'), (2, 7, '2024-01-01 00:00:09');
+-- refused: an ASOF join
+SELECT t.id, p.price FROM t ASOF JOIN p ON t.k = p.k AND t.ts >= p.ts;

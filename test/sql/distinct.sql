@@ -1,0 +1,21 @@
+-- DISTINCT of rows and expressions, over joins and unions, and below aggregates.
+CREATE TABLE t(id BIGINT, k INTEGER, s VARCHAR, d DOUBLE);
+INSERT INTO t VALUES (1, 1, 'a', 0.5), (2, 1, 'a', 0.5), (3, 1, 'b', 0.5), (4, 2, 'a', NULL), (5, NULL, NULL, NULL), (6, NULL, NULL, NULL), (7, 2, 'a', 1.5), (8, 0, 'c', 'NaN'), (9, 0, 'c', 'NaN'), (10, 0, 'c', -0.0), (11, 0, 'c', 0.0);
+SELECT DISTINCT k FROM t;
+SELECT DISTINCT k, s FROM t;
+SELECT DISTINCT * FROM t;
+SELECT DISTINCT s, k, s FROM t;
+SELECT DISTINCT k % 2 FROM t;
+SELECT DISTINCT k + 1 AS a, upper(s) AS b FROM t WHERE id > 1;
+SELECT DISTINCT x.k, y.s FROM t x JOIN t y USING (k);
+SELECT count(*) FROM (SELECT DISTINCT k, s FROM t);
+SELECT k, count(*) FROM (SELECT DISTINCT k, s FROM t) GROUP BY k;
+SELECT DISTINCT count(*) FROM t GROUP BY k;
+SELECT DISTINCT k FROM (SELECT k FROM t UNION ALL SELECT k + 1 FROM t);
+SELECT DISTINCT d FROM t;
+SELECT DISTINCT 1 AS one FROM t;
+SELECT DISTINCT [k] AS l, {'s': s} AS st FROM t;
+SELECT k, count(DISTINCT s), sum(DISTINCT id), list(DISTINCT s ORDER BY s) FROM t GROUP BY k;
+SELECT count(DISTINCT (k, s)) FROM t;
+SELECT x.k FROM (SELECT DISTINCT k FROM t) x LEFT JOIN (SELECT DISTINCT s FROM t) y ON x.k::VARCHAR < y.s;
+SELECT DISTINCT k FROM t ORDER BY k DESC;

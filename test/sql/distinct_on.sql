@@ -1,0 +1,5 @@
+-- DISTINCT ON.
+CREATE TABLE t(id BIGINT, k INTEGER, v INTEGER);
+INSERT INTO t VALUES (1, 1, 10), (2, 1, 20), (3, 2, 10), (4, NULL, 30), (5, 2, NULL);
+-- refused: DISTINCT ON
+SELECT DISTINCT ON (k) k, id FROM t ORDER BY k, id;

@@ -1,0 +1,5 @@
+-- GROUPING SETS, ROLLUP and CUBE.
+CREATE TABLE t(id BIGINT, k INTEGER, v INTEGER);
+INSERT INTO t VALUES (1, 1, 10), (2, 1, 20), (3, 2, 10), (4, NULL, 30), (5, 2, NULL);
+-- refused: GROUPING SETS, ROLLUP or CUBE
+SELECT k, v, count(*) FROM t GROUP BY ROLLUP (k, v);

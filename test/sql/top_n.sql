@@ -1,0 +1,7 @@
+-- LIMIT and ORDER BY with LIMIT.
+CREATE TABLE t(id BIGINT, k INTEGER, v INTEGER);
+INSERT INTO t VALUES (1, 1, 10), (2, 1, 20), (3, 2, 10), (4, NULL, 30), (5, 2, NULL);
+-- refused: ORDER BY with LIMIT
+SELECT * FROM t ORDER BY id LIMIT 2;
+-- refused: LIMIT
+SELECT * FROM t LIMIT 2;
