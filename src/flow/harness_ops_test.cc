@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <deque>
 #include <duckdb/catalog/catalog_entry/table_catalog_entry.hpp>
 #include <duckdb/main/client_context.hpp>
 #include <duckdb/optimizer/optimizer.hpp>
@@ -12,6 +13,7 @@
 #include "flow/detail/evaluator.h"
 #include "flow/detail/ops_harness.h"
 #include "flow/detail/plan_translator.h"
+#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -66,6 +68,21 @@ std::string value_text(const duckdb::Value& value) {
   }
 }
 
+/// To the last bit, and in order.
+std::string exact_text(const DeltaStream& stream) {
+  std::string text;
+  for (const auto& chunk : stream.chunks)
+    for (size_t row = 0; row < chunk->weights.size(); ++row) {
+      text += fmt::format("{:+}", chunk->weights[row]);
+      for (size_t c = 0; c < chunk->rows.ColumnCount(); ++c)
+        text += " | " + chunk->rows.GetValue(c, row).ToString();
+      text += '\n';
+    }
+  for (const auto& frontier : stream.frontiers)
+    text += fmt::format("{} from {}\n", frontier.column, frontier.time_us);
+  return text;
+}
+
 }  // namespace
 
 std::string row_text(const duckdb::DataChunk& chunk, size_t row) {
@@ -94,7 +111,12 @@ Oracle::Oracle(const std::vector<std::string>& schema, std::set<std::string> top
   config.SetOptionByName("threads", duckdb::Value::INTEGER(1));
   instance_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
   connection_ = std::make_unique<duckdb::Connection>(*instance_);
-  for (const auto& statement : schema) run(statement);
+  planning_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
+  duckdb::Connection planning(*planning_);
+  for (const auto& statement : schema) {
+    run(statement);
+    planning.Query(statement);
+  }
   auto names = run("SELECT table_name FROM duckdb_tables() ORDER BY 1");
   for (size_t i = 0; i < names->RowCount(); ++i) {
     Table table;
@@ -120,15 +142,38 @@ std::unique_ptr<duckdb::MaterializedQueryResult> Oracle::run(const std::string& 
 }
 
 Result<std::unique_ptr<Oracle::View>> Oracle::translate(const std::string& query) {
-  MR_TRY(auto planned, plan(*instance_, query));
   auto view = std::make_unique<View>();
   view->query = query;
+  MR_TRY(view->flow, make_flow(query));
+  return view;
+}
+
+Result<std::unique_ptr<Dataflow>> Oracle::make_flow(const std::string& query) {
+  MR_TRY(auto planned, plan(*planning_, query));
   const ObjectFinder finder = [this](const duckdb::LogicalOperator& op) -> const catalog::Object* {
     const auto table = op.Cast<duckdb::LogicalGet>().GetTable();
     return table ? &tables_.at(table->name).object : nullptr;
   };
-  MR_TRY(view->flow, flow::translate(std::move(planned), finder));
-  return view;
+  return flow::translate(std::move(planned), finder);
+}
+
+Result<> Oracle::reload_twin(View& view) {
+  view.twin.reset();
+  if (!view.flow->can_save()) return {};
+  std::deque<std::string> blocks;
+  StateWriter out([&](std::string block) { blocks.push_back(std::move(block)); });
+  view.flow->save(out);
+  out.finish();
+  MR_TRY(view.twin, make_flow(view.query));
+  StateReader in([&]() -> Result<std::string> {
+    if (blocks.empty()) return std::string();
+    auto block = std::move(blocks.front());
+    blocks.pop_front();
+    return block;
+  });
+  MR_TRY(view.twin->load(in));
+  EXPECT_TRUE(blocks.empty()) << view.query << ": more was saved than loaded";
+  return {};
 }
 
 void Oracle::change(Table& table, const std::string& ids, int64_t weight) {
@@ -191,6 +236,13 @@ Result<> Oracle::step(View& view, uint64_t epoch) {
   }
   DeltaStream out;
   MR_TRY(view.flow->step({epoch, 0}, inputs, out));
+  if (view.twin) {
+    DeltaStream again;
+    MR_TRY(view.twin->step({epoch, 0}, inputs, again));
+    EXPECT_EQ(exact_text(out), exact_text(again)) << view.query << ": not the same after a load";
+    EXPECT_EQ(view.flow->late_rows(), view.twin->late_rows()) << view.query;
+  }
+  if (epoch % 3 == 0) MR_TRY(reload_twin(view));
   view.frontiers = out.frontiers;
   for (const auto& chunk : out.chunks) {
     EXPECT_EQ(chunk->rows.size(), chunk->weights.size());

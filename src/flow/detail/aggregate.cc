@@ -100,6 +100,12 @@ class Aggregate : public Operator {
   }
   uint64_t late_rows() const override { return late_rows_; }
 
+  bool can_save() const override {
+    return std::ranges::all_of(columns_, [](const auto& column) { return column->can_save(); });
+  }
+  void save(StateWriter& out) const override;
+  Result<> load(StateReader& in) override;
+
   std::string describe() const override {
     std::string text = columns_.empty() ? "distinct" : "aggregate";
     for (size_t i = 0; i < columns_.size(); ++i)
@@ -282,6 +288,60 @@ class Aggregate : public Operator {
   std::map<int64_t, std::vector<Group*>> by_time_;
   uint64_t late_rows_ = 0;
 };
+
+void Aggregate::save(StateWriter& out) const {
+  out.begin("groups", 1);
+  out.number(late_rows_);
+  out.number(closed_below_);
+  out.number(bounded_.has_value());
+  out.number(static_cast<uint64_t>(bounded_.value_or(0)));
+  std::vector<Group*> groups;
+  const auto put = [&] {
+    out.number(static_cast<uint64_t>(groups.size()));
+    for (Group* group : groups) {
+      out.bytes({table_.key_of(*group), group->key_bytes});
+      out.number(group->rows);
+      out.number(!is_new(*group));
+      out.bytes(table_.emitted(*group));
+    }
+    for (const auto& column : columns_) column->save(groups, out);
+    groups.clear();
+  };
+  for (Group* group : table_) {
+    groups.push_back(group);
+    if (groups.size() == STANDARD_VECTOR_SIZE) put();
+  }
+  if (!groups.empty()) put();
+  put();  // none: the end
+}
+
+Result<> Aggregate::load(StateReader& in) {
+  in.begin("groups", 1);
+  late_rows_ = in.number<uint64_t>();
+  closed_below_ = in.number<int64_t>();
+  const bool bounded = in.number<bool>();
+  const auto column = in.number<uint64_t>();
+  if (bounded) bounded_ = column;
+  std::vector<Group*> groups;
+  do {
+    groups.clear();
+    for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+      const std::string key(in.bytes());
+      Group* group = find_group(key, hash_bytes(key));
+      group->rows = in.number<int64_t>();
+      const bool emitted = in.number<bool>();
+      const auto row = in.bytes();
+      if (emitted) table_.set_emitted(*group, row);
+      group->touched = false;
+      groups.push_back(group);
+    }
+    touched_.clear();
+    if (in.ok())
+      for (auto& kept : columns_) kept->load(groups, in);
+  } while (!groups.empty() && in.ok());
+  if (bounded_) index_all_by_time();
+  return in.result();
+}
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include "flow/detail/aggregate_groups.h"
 #include "flow/detail/arrangement.h"
 #include "flow/detail/row_codec.h"
+#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -56,10 +57,26 @@ class AggregateColumn {
   void forget(Group& group);
   /// Bytes beside the groups.
   size_t memory_bytes() const;
+  /// Whether its states can be written down exactly; may become false when states begin to own
+  /// memory.
+  bool can_save() const { return saving() != Saving::kNot; }
+  /// What it keeps of these groups, at most STANDARD_VECTOR_SIZE.
+  void save(std::span<Group* const> groups, StateWriter& out);
+  /// Into groups that were just made.
+  void load(std::span<Group* const> groups, StateReader& in);
   std::string describe() const;
 
  private:
   enum class Way { kStates, kInvertible, kStatesAndRows, kRows };
+  /// How a group's state is written down: its bytes; its result, from which it can be made again
+  /// (kList: element by element); not at all, when the kept rows give the same; kNot: there is no
+  /// way.
+  enum class Saving { kBytes, kResult, kList, kNothing, kNot };
+  Saving saving() const;
+  bool is_flat() const;
+  void save_results(std::span<Group* const> groups, StateWriter& out);
+  void load_results(std::span<Group* const> groups, StateReader& in);
+  void load_list(duckdb::Vector& lists, std::span<Group* const> groups);
 
   void update_states(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
                      std::span<const int64_t> weights, std::span<Group* const> groups);

@@ -4,6 +4,8 @@
 
 #include <duckdb/common/types/hash.hpp>
 
+#include "flow/detail/state_stream.h"
+
 namespace millrace::flow {
 
 uint64_t hash_bytes(std::string_view bytes) { return duckdb::Hash(bytes.data(), bytes.size()); }
@@ -70,6 +72,50 @@ void Arrangement::remove(Key& key) {
 size_t Arrangement::memory_bytes() const {
   return slab_.memory_bytes() +
          (keys_.bucket_count() + index_.bucket_count()) * (sizeof(void*) + 1);
+}
+
+void Arrangement::save(StateWriter& out) const {
+  out.begin("rows", 1);
+  out.number(static_cast<uint64_t>(keys_.size()));
+  for (const Key* key : keys_) {
+    out.bytes(key->view());
+    save_rows(key, out);
+  }
+}
+
+void Arrangement::load(StateReader& in) {
+  in.begin("rows", 1);
+  std::string key;
+  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+    key = in.bytes();
+    load_rows(key, hash_bytes(key), in);
+  }
+}
+
+void Arrangement::save_rows(const Key* key, StateWriter& out) {
+  uint64_t count = 0;
+  for (const Row* row = key ? key->first : nullptr; row; row = row->next) ++count;
+  out.number(count);
+  for (const Row* row = key ? key->first : nullptr; row; row = row->next) {
+    out.bytes(row->view());
+    out.number(row->weight);
+    out.number(row->matches);
+    out.number(row->emitted);
+    out.number(row->mark);
+  }
+}
+
+void Arrangement::load_rows(std::string_view key, uint64_t hash, StateReader& in) {
+  Key* owner = nullptr;
+  std::string row;
+  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+    row = in.bytes();
+    if (!owner) owner = &find_or_add(key, hash);
+    Row& added = add(*owner, row, in.number<int64_t>()).row;
+    added.matches = in.number<int64_t>();
+    added.emitted = in.number<int64_t>();
+    added.mark = in.number<uint8_t>();
+  }
 }
 
 }  // namespace millrace::flow

@@ -11,6 +11,9 @@ namespace millrace::flow {
 
 uint64_t hash_bytes(std::string_view bytes);
 
+class StateReader;
+class StateWriter;
+
 /// Rows by key, each with a weight: what an operator remembers of an input. Rows of a key stand in
 /// the order in which they came. While an epoch is under way a weight may be negative.
 class Arrangement {
@@ -29,7 +32,7 @@ class Arrangement {
     uint8_t mark = 0;      // for the operator
 
     char* bytes() { return reinterpret_cast<char*>(this + 1); }
-    std::string_view view() { return {bytes(), size}; }
+    std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
   };
   struct Added {
     Row& row;
@@ -43,7 +46,7 @@ class Arrangement {
     uint32_t size = 0;
 
     char* bytes() { return reinterpret_cast<char*>(this + 1); }
-    std::string_view view() { return {bytes(), size}; }
+    std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
   };
 
   /// `append_only`: weights are positive, and equal rows are kept apart, which saves an index.
@@ -59,6 +62,13 @@ class Arrangement {
   void remove(Key& key);
   size_t rows() const { return rows_; }
   size_t memory_bytes() const;
+  /// All rows with what the operator keeps beside them, key by key; the order within a key is kept.
+  void save(StateWriter& out) const;
+  /// Into an empty arrangement; `hash_bytes` of a key must be its hash.
+  void load(StateReader& in);
+  /// The rows of one key (null: it has none), for owners whose keys are not to be saved.
+  static void save_rows(const Key* key, StateWriter& out);
+  void load_rows(std::string_view key, uint64_t hash, StateReader& in);
   /// Calls f(Row&) for every row.
   template <typename F>
   void each_row(F&& f) {

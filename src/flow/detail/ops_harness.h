@@ -25,6 +25,7 @@ class Oracle {
   struct View {
     std::string query;
     std::unique_ptr<Dataflow> flow;
+    std::unique_ptr<Dataflow> twin;       // loaded from what `flow` saved; must answer as it does
     std::map<std::string, int64_t> rows;  // what has come out, added up
     std::vector<Frontier> frontiers;      // of the last epoch's output
   };
@@ -45,7 +46,8 @@ class Oracle {
   /// What every later row's column has at least, from this epoch's end on.
   void advance(const std::string& table, const std::string& column, const std::string& timestamp);
 
-  /// Gives the epoch's changes to the view.
+  /// Gives the epoch's changes to the view, and to a twin that is loaded anew from its saved state
+  /// every third epoch.
   Result<> step(View& view, uint64_t epoch);
   /// Begins the next epoch.
   void next_epoch();
@@ -60,8 +62,12 @@ class Oracle {
     std::map<std::string, int64_t> frontiers;
   };
   void change(Table& table, const std::string& ids, int64_t weight);
+  Result<std::unique_ptr<Dataflow>> make_flow(const std::string& query);
+  Result<> reload_twin(View& view);
 
   std::unique_ptr<duckdb::DuckDB> instance_;
+  // The same tables, always empty: the same query must give the same plan whenever it is planned.
+  std::unique_ptr<duckdb::DuckDB> planning_;
   std::unique_ptr<duckdb::Connection> connection_;
   std::map<std::string, Table> tables_;
 };

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "flow/detail/evaluator.h"
+#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -129,6 +130,25 @@ void UpsertInput::flush(DeltaStream& out) {
   delta->rows.SetCardinality(changed_.size());
   delta->weights = std::move(weights_);
   out.chunks.push_back(std::move(delta));
+  changed_.clear();
+  weights_.clear();
+}
+
+void UpsertInput::save(StateWriter& out) const {
+  out.begin("table", 1);
+  out.number(static_cast<uint64_t>(rows_.size()));
+  for (const auto& [key, row] : rows_) {
+    out.bytes(key);
+    out.bytes(*row);
+  }
+}
+
+void UpsertInput::load(StateReader& in) {
+  in.begin("table", 1);
+  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+    std::string key(in.bytes());
+    put(std::move(key), in.bytes());
+  }
   changed_.clear();
   weights_.clear();
 }

@@ -18,6 +18,9 @@
 
 namespace millrace::flow {
 
+class StateReader;
+class StateWriter;
+
 /// A table as a dataflow's input: its log says what a key's row is now, and this remembers what it
 /// was, so that a change becomes a row less and a row more. One thread.
 class UpsertInput {
@@ -31,6 +34,9 @@ class UpsertInput {
   /// Appends the changes that `records` (of columns()) make, in order.
   void apply(const ReadChunk& records, DeltaStream& out);
   size_t memory_bytes() const { return bytes_; }
+  void save(StateWriter& out) const;
+  /// Into an input that was just made.
+  void load(StateReader& in);
 
  private:
   UpsertInput() = default;

@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "flow/detail/ops_harness.h"
+
+// That a view's state can be saved, aggregate by aggregate; that what was loaded answers to the bit
+// as what was saved is part of every test with an Oracle (ops_harness.h).
+
+namespace millrace::flow {
+namespace {
+
+const std::vector<std::string> kSchema = {
+    "CREATE TABLE a(id BIGINT, k INTEGER, s VARCHAR, x DOUBLE, l INTEGER[])"};
+
+/// Epochs of rows that come and, of a table, go; whether the last state could be saved.
+bool saved(const std::string& aggregates, bool append_only) {
+  Oracle oracle(kSchema, append_only ? std::set<std::string>{"a"} : std::set<std::string>());
+  auto view = oracle.translate(fmt::format("SELECT k, {} FROM a GROUP BY k", aggregates));
+  EXPECT_TRUE(view) << aggregates << ": " << view.error().text;
+  if (!view) return false;
+  int64_t next = 0;
+  for (uint64_t epoch = 1; epoch <= 7; ++epoch) {
+    std::string values, ids;
+    for (int i = 0; i < 40; ++i, ++next) {
+      values +=
+          fmt::format("{}({}, {}, {}, {}, [{}, NULL])", i == 0 ? "" : ", ", next, next * 7 % 11,
+                      next % 5 == 0 ? "NULL" : fmt::format("'{}'", std::string(next % 23, 'x')),
+                      next % 9 == 0 ? "NULL" : fmt::format("{} / 7.0", next % 90), next % 3);
+      ids += fmt::format("{}{}", i == 0 ? "" : ", ", next);
+    }
+    oracle.insert("a", values, ids);
+    if (!append_only && epoch % 2 == 0)
+      oracle.remove("a", fmt::format("{}, {}, {}", next - 70, next - 60, next - 1));
+    const auto stepped = oracle.step(**view, epoch);
+    EXPECT_TRUE(stepped) << aggregates << ": " << stepped.error().text;
+    EXPECT_EQ(difference(oracle.answer((*view)->query), (*view)->rows), "") << aggregates;
+    oracle.next_epoch();
+  }
+  EXPECT_EQ((*view)->twin != nullptr, (*view)->flow->can_save());
+  return (*view)->flow->can_save();
+}
+
+TEST(SavedState, OfTheseAggregatesComesBackWhetherRowsAreRetractedOrNot) {
+  for (const char* one : {"count(*)",
+                          "count(s)",
+                          "sum(id)",
+                          "sum(x)",
+                          "avg(x)",
+                          "avg(id)",
+                          "min(s)",
+                          "max(s)",
+                          "min(x)",
+                          "max(l)",
+                          "any_value(s)",
+                          "bool_and(x > 3)",
+                          "stddev(x)",
+                          "corr(x, id)",
+                          "skewness(x)",
+                          "fsum(x)",
+                          "product(id % 3)",
+                          "approx_count_distinct(s)",
+                          "count(DISTINCT s)",
+                          "sum(DISTINCT x)",
+                          "string_agg(s, ';' ORDER BY id)",
+                          "list(l ORDER BY id)",
+                          "arg_max(x, id)",
+                          "arg_min(id, x)",
+                          "count(*) FILTER (WHERE x > 3)",
+                          "min(s) FILTER (WHERE x > 90)"}) {
+    EXPECT_TRUE(saved(one, true)) << one << " of a topic";
+    EXPECT_TRUE(saved(one, false)) << one << " of a table";
+  }
+  // Without an ORDER BY the answer is DuckDB's only while rows come in its order.
+  for (const char* one : {"list(s)", "string_agg(s, ';')", "list(DISTINCT k)"})
+    EXPECT_TRUE(saved(one, true)) << one;
+}
+
+TEST(SavedState, OfTheseComesFromTheRowsThatAreKeptForRetraction) {
+  for (const char* one :
+       {"median(x)", "quantile_disc(s, 0.5)", "mad(x)", "mode(k)", "histogram(id % 5)",
+        "arg_max(s, id)", "min_by(s, x)", "first(x ORDER BY id)"}) {
+    EXPECT_TRUE(saved(one, false)) << one << " of a table";
+    EXPECT_FALSE(saved(one, true)) << one << " of a topic, where none are kept";
+  }
+}
+
+TEST(SavedState, OfTheseIsRefused) {
+  for (const char* one : {"approx_quantile(x, 0.5)", "entropy(s)"})
+    for (const bool append_only : {true, false}) EXPECT_FALSE(saved(one, append_only)) << one;
+}
+
+}  // namespace
+}  // namespace millrace::flow
