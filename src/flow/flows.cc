@@ -145,6 +145,9 @@ Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
   if (!topic || topic->partitions.empty()) return undefined(object.name);
   parts.changelog = topic->partitions[0];
   MR_TRY(parts.writer, ChangelogWriter::make(parts.dataflow->names(), parts.dataflow->types()));
+  const auto on_error = object.options.find("on_error");
+  if (on_error == object.options.end() || on_error->second == "dead_letter")
+    parts.letters = std::make_unique<ViewLetters>(broker_, object, parts.changelog);
   MR_TRY(connect(parts));
   return parts;
 }

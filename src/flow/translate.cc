@@ -2,7 +2,9 @@
 
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/plan_translator.h"
+#include "flow/detail/row_errors.h"
 #include "flow/detail/state_stream.h"
+#include "sql/format.h"
 
 namespace millrace::flow {
 
@@ -32,6 +34,7 @@ class PlannedDataflow : public Dataflow {
                 DeltaStream& out) override {
     MR_CHECK(inputs.size() == inputs_.size());
     std::vector<const DeltaStream*> given(nodes_.size());
+    std::vector<RowError> errors;
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (!nodes_[i].op) {
         given[i] = &inputs[nodes_[i].input];
@@ -42,8 +45,10 @@ class PlannedDataflow : public Dataflow {
       std::vector<const DeltaStream*> children;
       for (const size_t child : nodes_[i].children) children.push_back(given[child]);
       MR_TRY(step_one(*nodes_[i].op, epoch, children, streams_[i]));
+      collect_errors(i, errors);
     }
     out = *given.back();
+    out.errors = std::move(errors);
     for (auto& stream : streams_) stream = {};
     if (!append_only_) consolidate(query_.types, out);
     return {};
@@ -85,6 +90,31 @@ class PlannedDataflow : public Dataflow {
     const auto& [op, children, input] = nodes_[node];
     if (op) return op->describe();
     return (inputs_[input].append_only ? "stream " : "changes of ") + inputs_[input].object.name;
+  }
+
+  void collect_errors(size_t node, std::vector<RowError>& all) {
+    for (auto& error : std::exchange(streams_[node].errors, {})) {
+      std::vector<std::string> names;
+      for (size_t c = 0; c < nodes_[node].children.size(); ++c) {
+        if (error.child && c != *error.child) continue;
+        const auto of_child = columns_of(nodes_[node].children[c]);
+        names.insert(names.end(), of_child.begin(), of_child.end());
+      }
+      error.json = failed_row_json(*error.row, std::move(names));
+      all.push_back(std::move(error));
+    }
+  }
+
+  /// The names of a node's columns where they are an input's; else none.
+  std::vector<std::string> columns_of(size_t node) const {
+    const auto& [op, children, input] = nodes_[node];
+    if (op) return op->keeps_columns() ? columns_of(children[0]) : std::vector<std::string>();
+    std::vector<std::string> names;
+    const auto columns = sql::columns_of(inputs_[input].object);
+    if (!columns) return names;
+    for (const size_t column : inputs_[input].columns)
+      names.push_back(column < columns->size() ? (*columns)[column].name : "_row");
+    return names;
   }
 
   /// The one place where what DuckDB throws in evaluation becomes an error.

@@ -121,3 +121,31 @@ def test_a_sink_as_sql_shows_it(node, sql):
     sql("DROP SINK doubled")
     assert sql("SHOW SINKS") == []
     assert "doubled" not in [name for name, *_ in sql("SHOW ALL")]
+
+
+def test_rows_that_fail_in_a_query_are_set_aside_once_through_kill(own_node):
+    node = own_node
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC readings (id INTEGER, text VARCHAR)")
+        sql.execute("CREATE MATERIALIZED VIEW numbers AS SELECT id % 10 AS digit, sum(text::INTEGER) AS total FROM readings GROUP BY digit")
+        sql.execute("CREATE MATERIALIZED VIEW strict WITH (on_error = 'stop') AS SELECT id, text::INTEGER AS n FROM readings")
+    readings = [{"id": i, "text": "broken" if i % 50 == 7 else str(i)} for i in range(10000)]
+    producing = threading.Thread(target=produce, args=(node, "readings", readings))
+    producing.start()
+    for _ in range(3):
+        time.sleep(random.uniform(0.05, 0.5))
+        node.kill()
+        node.start()
+    producing.join()
+    expected = {d: sum(i for i in range(d, 10000, 10) if i % 50 != 7) for d in range(10)}
+    with connect(node) as sql:
+        wait_until(lambda: dict(sql.execute("SELECT * FROM numbers").fetchall()) == expected)
+        with pytest.raises(psycopg.Error, match="Could not convert string 'broken'"):
+            sql.execute("SELECT * FROM strict")
+    wait_until(lambda: len(committed(node, "numbers.dead_letter")) >= 200)
+    letters = committed(node, "numbers.dead_letter")
+    assert sorted(json.loads(m.value())["id"] for m in letters) == list(range(7, 10000, 50))
+    assert all(b"Could not convert string 'broken'" in dict(m.headers())["reason"] for m in letters)
+    assert all(dict(m.headers())["view"] == b"numbers" for m in letters)
+    assert "numbers.dead_letter" in node.cli("topic", "list").stdout
+    assert "broken" in node.cli("dead-letter", "list", "numbers").stdout

@@ -79,7 +79,7 @@ class Aggregate : public Operator {
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
     if (global_ && table_.size() == 0) find_group(kNoKey, hash_bytes(kNoKey));
-    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(*chunk));
+    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(chunk, out));
     for (auto& column : columns_) column->settle();
     for (size_t from = 0; from < touched_.size(); from += STANDARD_VECTOR_SIZE) {
       const size_t count = std::min<size_t>(STANDARD_VECTOR_SIZE, touched_.size() - from);
@@ -145,10 +145,16 @@ class Aggregate : public Operator {
     return group;
   }
 
-  Result<> take(const Delta& delta) {
+  Result<> take(const std::shared_ptr<const Delta>& chunk, DeltaStream& out) {
     duckdb::DataChunk keys, arguments;
-    groups_.evaluate(delta.rows, keys);
-    arguments_.evaluate(delta.rows, arguments);
+    const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
+      duckdb::DataChunk group_values, argument_values;
+      groups_.evaluate(rows, group_values);
+      arguments_.evaluate(rows, argument_values);
+      keys.Move(group_values), arguments.Move(argument_values);
+    });
+    if (good->weights.empty()) return {};
+    const Delta& delta = *good;
     std::span<const int64_t> weights = delta.weights;
     std::vector<int64_t> kept;
     if (bounded_ && leave_out_late(delta, keys, arguments, kept)) weights = kept;

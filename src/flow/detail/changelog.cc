@@ -63,6 +63,11 @@ std::string Commit::to_json() const {
     }
     out += ']';
   }
+  if (!failed.empty()) {
+    json::array rows;
+    for (const auto& row : failed) rows.push_back(json::array{row.reason, row.json});
+    out += R"(,"failed":)" + json::serialize(rows);
+  }
   out += '}';
   return out;
 }
@@ -76,6 +81,10 @@ Result<Commit> Commit::parse(std::string_view text) {
       for (const auto& epoch : before->as_array())
         commit.epochs.push_back(read_epoch(epoch.as_object()));
     commit.epochs.push_back(read_epoch(object));
+    if (const auto* failed = object.if_contains("failed"))
+      for (const auto& row : failed->as_array())
+        commit.failed.push_back({std::string(row.as_array().at(0).as_string()),
+                                 std::string(row.as_array().at(1).as_string())});
     return commit;
   } catch (const std::exception& e) {
     return Error{ErrorCode::kCorruptRecord, fmt::format("not a commit record: {}", e.what())};

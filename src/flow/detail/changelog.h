@@ -33,11 +33,18 @@ struct EpochInputs {
   InputRanges inputs;
 };
 
+/// A row of an epoch that an expression failed over.
+struct FailedRow {
+  std::string reason;
+  std::string json;
+};
+
 /// The record that makes everything before it in a changelog final: the epochs since the commit
 /// before, the last one being the commit's own. All but the last had no output.
 /// docs/dataflow.md is the format.
 struct Commit {
   std::vector<EpochInputs> epochs;
+  std::vector<FailedRow> failed = {};  // of the last epoch, for the dead letters
 
   std::string to_json() const;
   /// Errors: kCorruptRecord.

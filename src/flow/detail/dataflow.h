@@ -28,8 +28,8 @@ class Operator {
  public:
   virtual ~Operator() = default;
   /// `inputs[i]` is what child i's edge carries in this epoch (it may be empty); appends what
-  /// changes to `out`, and sets its frontiers. Errors come from evaluation (overflow, bad cast):
-  /// the epoch fails as a whole.
+  /// changes to `out`, and sets its frontiers. Rows that an expression fails over are left out, and
+  /// told in out.errors; other errors fail the epoch as a whole.
   virtual Result<> step(const Epoch& epoch, std::span<const DeltaStream* const> inputs,
                         DeltaStream& out) = 0;
   virtual size_t state_rows() const { return 0; }
@@ -46,6 +46,8 @@ class Operator {
   /// Into an operator that was just made, of the same query. Errors: kCorruptRecord; it is only
   /// destroyed then.
   virtual Result<> load(StateReader&) { return {}; }
+  /// Whether its output has the columns of its input.
+  virtual bool keeps_columns() const { return false; }
   /// As EXPLAIN shows it.
   virtual std::string describe() const = 0;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace millrace::flow {
@@ -23,11 +24,20 @@ struct Frontier {
   int64_t time_us = 0;
 };
 
+/// A row that an expression failed over (a cast, a division), and that is left out for it.
+struct RowError {
+  std::shared_ptr<const Delta> row;  // this one alone
+  std::optional<size_t> child;       // the edge that it came on; none: a pair, of all of them
+  std::string reason;
+  std::string json = {};  // the row as text; the dataflow fills it
+};
+
 /// What one edge of a dataflow carries in one epoch. Chunks hold at most STANDARD_VECTOR_SIZE rows
 /// and are shared between readers: a reader never changes them.
 struct DeltaStream {
   std::vector<std::shared_ptr<const Delta>> chunks;
   std::vector<Frontier> frontiers;
+  std::vector<RowError> errors;  // of the operator that fills the edge
 
   size_t row_count() const {
     size_t n = 0;

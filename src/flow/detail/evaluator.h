@@ -3,8 +3,12 @@
 #include <duckdb.hpp>
 
 #include <duckdb/execution/expression_executor.hpp>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
+
+#include "flow/detail/delta.h"
 
 namespace millrace::flow {
 
@@ -36,6 +40,28 @@ class Evaluator {
   bool only_references_;
   duckdb::ExpressionExecutor executor_;
 };
+
+/// A row that an expression fails over, and why.
+struct RowFailure {
+  size_t row;
+  std::string reason;
+};
+/// The rows of `in` over which `evaluate` throws, found by halving. What is no row's fault (out of
+/// memory, an error of ours) passes through.
+std::vector<RowFailure> failing_rows(const duckdb::DataChunk& in,
+                                     const std::function<void(const duckdb::DataChunk&)>& evaluate);
+/// Tells `out` of the failures that come with an insertion: a removal only takes back a row that
+/// failed before.
+void tell_failures(const Delta& in, std::optional<size_t> child,
+                   const std::vector<RowFailure>& failures, DeltaStream& out);
+/// Calls `evaluate` with the rows of `in` or, where it throws, with those over which it does not,
+/// and gives them. The others go to `out` as errors of this edge.
+std::shared_ptr<const Delta> evaluate_good(
+    std::shared_ptr<const Delta> in, size_t child, DeltaStream& out,
+    const std::function<void(const duckdb::DataChunk&)>& evaluate);
+/// As Evaluator::select(); rows over which it throws are not selected, and are told.
+size_t select_good(Evaluator& condition, const duckdb::DataChunk& in, duckdb::SelectionVector& sel,
+                   std::vector<RowFailure>& failures);
 
 /// A chunk of these types with room for at least `rows` rows.
 void make_chunk(duckdb::DataChunk& chunk, const duckdb::vector<duckdb::LogicalType>& types,

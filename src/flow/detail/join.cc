@@ -89,8 +89,8 @@ class Join : public Operator {
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
-    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(*chunk, true, out));
-    for (const auto& chunk : inputs[1]->chunks) MR_TRY(take(*chunk, false, out));
+    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(chunk, true, out));
+    for (const auto& chunk : inputs[1]->chunks) MR_TRY(take(chunk, false, out));
     if (kind_ == JoinKind::kMark) touch_when_marks_turn();
     for (auto* row : left_.touched) MR_TRY(settle_left(*row, out));
     if (right_.tracked)
@@ -170,11 +170,17 @@ class Join : public Operator {
     return false;
   }
 
-  Result<> take(const Delta& delta, bool is_left, DeltaStream& out) {
+  Result<> take(const std::shared_ptr<const Delta>& chunk, bool is_left, DeltaStream& out) {
     Side& mine = is_left ? left_ : right_;
     Side& other = is_left ? right_ : left_;
     duckdb::DataChunk keys;
-    mine.keys.evaluate(delta.rows, keys);
+    const auto good = evaluate_good(chunk, is_left ? 0 : 1, out, [&](const auto& rows) {
+      duckdb::DataChunk values;
+      mine.keys.evaluate(rows, values);
+      keys.Move(values);
+    });
+    if (good->weights.empty()) return {};
+    const Delta& delta = *good;
     mine.key_codec.encode(keys, keys_);
     mine.row_codec.encode(delta.rows, rows_);
     Pairs pairs{&delta, is_left, {}, {}, {}, {}, {}};
@@ -232,7 +238,7 @@ class Join : public Operator {
     if (emits_pairs_ || !residual_.empty()) put_side_by_side(pairs, joined->rows);
     std::vector<uint32_t> passing(count);
     for (uint32_t i = 0; i < count; ++i) passing[i] = i;
-    if (!residual_.empty()) pass_residual(joined, passing);
+    if (!residual_.empty()) pass_residual(pairs, joined, passing, out);
     count_matches(pairs, passing);
     if (emits_pairs_ && !passing.empty()) {
       for (const uint32_t i : passing)
@@ -266,11 +272,19 @@ class Join : public Operator {
   }
 
   /// Leaves the rows of `joined` for which every condition is true; `passing` says which they were.
-  void pass_residual(std::shared_ptr<Delta>& joined, std::vector<uint32_t>& passing) {
+  void pass_residual(const Pairs& pairs, std::shared_ptr<Delta>& joined,
+                     std::vector<uint32_t>& passing, DeltaStream& out) {
     for (auto& condition : residual_) {
       if (passing.empty()) return;
       duckdb::SelectionVector sel(passing.size());  // the rest keeps it
-      const size_t count = condition->select(joined->rows, sel);
+      std::vector<RowFailure> failures;
+      const size_t count = select_good(*condition, joined->rows, sel, failures);
+      if (!failures.empty()) {
+        for (const uint32_t i : passing)
+          joined->weights.push_back(pairs.weights[i] * pairs.others[i]->weight);
+        tell_failures(*joined, std::nullopt, failures, out);
+        joined->weights.clear();
+      }
       if (count == passing.size()) continue;
       auto rest = std::make_shared<Delta>();
       slice_chunk(joined->rows, sel, count, rest->rows);

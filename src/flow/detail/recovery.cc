@@ -22,6 +22,7 @@ Result<> View::open(io::Gate& gate, std::function<void()> wake) {
   MR_TRY(cut_torn_tail());
   replay_at_ = changelog_->start_offset();
   if (changelog_->high_watermark() == replay_at_) MR_TRY(begin());
+  if (letters_) MR_TRY(letters_->recover());
   replay_end_ = changelog_->high_watermark();
   MR_TRY(const auto first, first_commit());
   return hold_inputs(first);

@@ -33,7 +33,9 @@ class Filter : public StatelessOperator {
       for (auto& condition : conditions_) {
         if (rest->weights.empty()) break;
         duckdb::SelectionVector sel(rest->weights.size());  // the rest keeps it
-        const size_t count = condition->select(rest->rows, sel);
+        std::vector<RowFailure> failures;
+        const size_t count = select_good(*condition, rest->rows, sel, failures);
+        tell_failures(*rest, 0, failures, out);
         if (count < rest->weights.size()) rest = select_rows(*rest, sel, count);
       }
       if (!rest->weights.empty()) out.chunks.push_back(std::move(rest));
@@ -42,6 +44,7 @@ class Filter : public StatelessOperator {
     return {};
   }
 
+  bool keeps_columns() const override { return true; }
   std::string describe() const override {
     std::string text;
     for (const auto& condition : conditions_)
@@ -62,8 +65,12 @@ class Projection : public StatelessOperator {
                 DeltaStream& out) override {
     for (const auto& chunk : inputs[0]->chunks) {
       auto delta = std::make_shared<Delta>();
-      expressions_.evaluate(chunk->rows, delta->rows);
-      delta->weights = chunk->weights;
+      const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
+        delta = std::make_shared<Delta>();
+        expressions_.evaluate(rows, delta->rows);
+      });
+      if (good->weights.empty()) continue;
+      delta->weights = good->weights;
       out.chunks.push_back(std::move(delta));
     }
     out.frontiers = frontiers_.map(inputs[0]->frontiers);
@@ -136,7 +143,7 @@ class Unnest : public StatelessOperator {
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
-    for (const auto& chunk : inputs[0]->chunks) unnest(*chunk, out);
+    for (const auto& chunk : inputs[0]->chunks) unnest(chunk, out);
     out.frontiers = inputs[0]->frontiers;
     return {};
   }
@@ -156,9 +163,15 @@ class Unnest : public StatelessOperator {
     }
   };
 
-  void unnest(const Delta& in, DeltaStream& out) {
+  void unnest(std::shared_ptr<const Delta> chunk, DeltaStream& out) {
     duckdb::DataChunk lists;
-    lists_.evaluate(in.rows, lists);
+    const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
+      duckdb::DataChunk values;
+      lists_.evaluate(rows, values);
+      lists.Move(values);
+    });
+    if (good->weights.empty()) return;
+    const Delta& in = *good;
     std::vector<List> columns(lists_.size());
     for (size_t c = 0; c < columns.size(); ++c)
       if (lists_.types()[c].id() == duckdb::LogicalTypeId::LIST)

@@ -13,6 +13,8 @@ namespace {
 // would not grow with the time that an fsync takes.
 constexpr size_t kCommitsMax = 2;
 constexpr size_t kCommitBytesMax = 16u << 20;
+// Of the failed rows of an epoch, in its commit; what is more is only counted.
+constexpr size_t kFailedBytesMax = 8u << 20;
 // Epochs without output are committed with the next that has some, or after this time.
 constexpr auto kCommitDelay = std::chrono::seconds(1);
 constexpr auto kRetry = std::chrono::seconds(1);
@@ -29,6 +31,8 @@ struct View::Instruments {
         rows(metrics.gauge("millrace_flow_rows", "Distinct rows of the view", labels)),
         state_bytes(metrics.gauge("millrace_flow_state_bytes",
                                   "Memory of the operators' state and the rows", labels)),
+        failed_rows(metrics.counter("millrace_flow_failed_rows_total",
+                                    "Rows left out because an expression failed", labels)),
         late_rows(metrics.gauge("millrace_flow_late_rows",
                                 "Rows that came after their window had closed", labels)),
         failed(metrics.gauge("millrace_flow_failed", "1 when the view has stopped", labels)) {
@@ -38,7 +42,7 @@ struct View::Instruments {
     for (const char* name :
          {"millrace_flow_epochs_total", "millrace_flow_rows_in_total",
           "millrace_flow_rows_out_total", "millrace_flow_rows", "millrace_flow_state_bytes",
-          "millrace_flow_late_rows", "millrace_flow_failed"})
+          "millrace_flow_late_rows", "millrace_flow_failed", "millrace_flow_failed_rows_total"})
       metrics.remove(name, labels);
   }
 
@@ -49,6 +53,7 @@ struct View::Instruments {
   Metrics::Counter& rows_out;
   Metrics::Gauge& rows;
   Metrics::Gauge& state_bytes;
+  Metrics::Counter& failed_rows;
   Metrics::Gauge& late_rows;
   Metrics::Gauge& failed;
 };
@@ -62,6 +67,7 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       inputs_(std::move(parts.inputs)),
       changelog_(std::move(parts.changelog)),
       writer_(std::move(parts.writer)),
+      letters_(std::move(parts.letters)),
       is_sink_(catalog::is_sink(object_)),
       rows_(dataflow_->types(), dataflow_->append_only()),
       instruments_(std::make_unique<Instruments>(env.metrics(), object_.name)) {
@@ -135,7 +141,7 @@ Result<std::optional<Clock::time_point>> View::live() {
     if (uncommitted_.empty()) return std::optional<Clock::time_point>();
     if (now < uncommitted_since_ + kCommitDelay)
       return std::optional(uncommitted_since_ + kCommitDelay);
-    commit({});
+    commit({}, {});
     return std::optional<Clock::time_point>();
   }
   size_t waiting = 0;
@@ -186,35 +192,70 @@ Result<> View::compute(InputRanges ranges) {
   epoch.epoch.clock_us = std::max(last_epoch_.clock_us, env_.now_ms() * 1000);
   epoch.inputs = std::move(ranges);
   MR_TRY(auto rows, step(epoch));
+  MR_TRY(auto failed, failed_rows(std::move(rows.errors)));
   instruments_->rows_out.add(static_cast<double>(rows.row_count()));
   if (uncommitted_.empty()) uncommitted_since_ = Clock::now();
   uncommitted_.push_back(std::move(epoch));
-  if (rows.row_count() > 0) {
-    commit(std::move(rows));
+  if (rows.row_count() > 0 || !failed.empty()) {
+    commit(std::move(rows), std::move(failed));
   } else {
-    computed_.push_back({positions(), {}, true});
-    if (Clock::now() >= uncommitted_since_ + kCommitDelay) commit({});
+    computed_.push_back({.positions = positions(), .durable = true});
+    if (Clock::now() >= uncommitted_since_ + kCommitDelay) commit({}, {});
   }
   return show_durable();
 }
 
-void View::commit(DeltaStream rows) {
+Result<std::vector<FailedRow>> View::failed_rows(std::vector<RowError> errors) {
+  std::vector<FailedRow> failed;
+  if (errors.empty()) return failed;
+  instruments_->failed_rows.add(static_cast<double>(errors.size()));
+  const auto on_error = object_.options.find("on_error");
+  if (on_error != object_.options.end() && on_error->second == "stop")
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("{}, in the row {}", errors[0].reason, errors[0].json), std::nullopt,
+                 "on_error = 'dead_letter' sets such rows aside, 'skip' passes them over"};
+  if (!letters_) return failed;
+  stepping_ = true;  // the state holds the epoch already: failing here is for good
+  MR_TRY(letters_->prepare());
+  stepping_ = false;
+  size_t bytes = 0;
+  for (size_t i = 0; i < errors.size() && bytes < kFailedBytesMax; ++i) {
+    bytes += errors[i].json.size() + errors[i].reason.size();
+    failed.push_back({std::move(errors[i].reason), std::move(errors[i].json)});
+  }
+  if (failed.size() < errors.size())
+    failed.push_back({fmt::format("{} more rows of epoch {} failed", errors.size() - failed.size(),
+                                  last_epoch_.number),
+                      "{}"});
+  return failed;
+}
+
+void View::commit(DeltaStream rows, std::vector<FailedRow> failed) {
   size_t records = 0;
-  std::string bytes = writer_->write(rows, {std::exchange(uncommitted_, {})}, &records);
-  computed_.push_back({positions(), std::move(rows), false});
+  Commit record{std::exchange(uncommitted_, {}), std::move(failed)};
+  std::string bytes = writer_->write(rows, record, &records);
+  computed_.push_back({.positions = positions(),
+                       .rows = std::move(rows),
+                       .failed = std::move(record.failed),
+                       .clock_us = last_epoch_.clock_us});
   commits_->push(std::move(bytes), records);
 }
 
 Result<> View::show_durable() {
   if (auto failure = commits_->failure()) return std::move(*failure);
   auto waiting = computed_.begin();
-  for ([[maybe_unused]] const auto& done : commits_->take_done()) {
+  for (const auto& done : commits_->take_done()) {
     waiting = std::find_if(waiting, computed_.end(), [](const auto& c) { return !c.durable; });
     MR_CHECK(waiting != computed_.end());
     waiting->durable = true;
+    waiting->commit = done.until - 1;
   }
   if (computed_.empty() || !computed_.front().durable) return {};
   while (!computed_.empty() && computed_.front().durable) {
+    auto& epoch = computed_.front();
+    if (!epoch.failed.empty())
+      MR_TRY(letters_->write(epoch.commit, epoch.clock_us / 1000, epoch.failed));
+    epoch.failed.clear();
     if (!is_sink_) MR_TRY(rows_.apply(computed_.front().rows));
     report();  // before who waits for these rows may look at it
     std::lock_guard lock(mutex_);

@@ -17,6 +17,7 @@
 #include "flow/detail/lanes.h"
 #include "flow/detail/source.h"
 #include "flow/detail/upsert.h"
+#include "flow/detail/view_letters.h"
 #include "flow/detail/view_rows.h"
 #include "flow/detail/watermark.h"
 #include "flow/flows.h"
@@ -54,6 +55,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
     std::vector<ViewInput> inputs;
     std::shared_ptr<broker::Partition> changelog;
     std::unique_ptr<ChangelogWriter> writer;
+    std::unique_ptr<ViewLetters> letters;  // none: on_error is not 'dead_letter'
   };
   View(io::Env& env, const Flows::Options& options, Parts parts);
   ~View() override;
@@ -84,8 +86,11 @@ class View : public Job, public std::enable_shared_from_this<View> {
   /// An epoch that was computed and is not shown yet.
   struct Computed {
     std::vector<std::vector<Offset>> positions;  // after it, by source
-    DeltaStream rows;
+    DeltaStream rows = {};
+    std::vector<FailedRow> failed = {};
+    int64_t clock_us = 0;
     bool durable = false;
+    Offset commit = 0;  // once it is durable: the offset of its commit
   };
 
   using Positions = std::vector<std::vector<Offset>>;  // by source and partition
@@ -126,7 +131,8 @@ class View : public Job, public std::enable_shared_from_this<View> {
                        std::vector<DeltaStream>& streams);
   Positions positions() const;
 
-  void commit(DeltaStream rows);
+  Result<std::vector<FailedRow>> failed_rows(std::vector<RowError> errors);
+  void commit(DeltaStream rows, std::vector<FailedRow> failed);
   Result<> show_durable();
   Result<> show(Computed& epoch);
   void fail(Error error);
@@ -140,6 +146,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   std::vector<ViewInput> inputs_;
   const std::shared_ptr<broker::Partition> changelog_;
   const std::unique_ptr<ChangelogWriter> writer_;
+  const std::unique_ptr<ViewLetters> letters_;
   const bool is_sink_;  // which nobody reads with SELECT: it keeps no rows
   std::shared_ptr<CommitQueue> commits_;
   ViewRows rows_;

@@ -359,6 +359,16 @@ Result<> parse_view_options(TokenReader& reader, catalog::Object& view) {
   }
   const auto given = std::exchange(view.options, {});
   for (const auto& [name, value] : given) {
+    if (name == "on_error") {
+      if (value != "dead_letter" && value != "skip" && value != "stop") {
+        return Error{ErrorCode::kInvalidConfig,
+                     fmt::format("on_error = {} is not known", literal(value)), begin,
+                     "What becomes of a row that an expression fails over: 'dead_letter', 'skip' "
+                     "or 'stop'."};
+      }
+      view.options[name] = value;
+      continue;
+    }
     if (!catalog::is_sink(view)) {
       return Error{ErrorCode::kInvalidConfig,
                    fmt::format("there is no option \"{}\" of a materialized view", name), begin};

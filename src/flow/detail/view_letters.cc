@@ -1,0 +1,110 @@
+#include "flow/detail/view_letters.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "broker/dead_letter.h"
+#include "catalog/sink.h"
+
+namespace millrace::flow {
+
+namespace {
+
+constexpr std::string_view kPlaceHeader = "place";
+constexpr size_t kReadBytes = 1u << 20;
+constexpr size_t kBatchBytes = 256u << 10;
+
+Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t bytes) {
+  return log.shard().block_on(log.read(from, bytes));
+}
+
+}  // namespace
+
+ViewLetters::ViewLetters(broker::Broker& broker, const catalog::Object& view,
+                         std::shared_ptr<broker::Partition> changelog)
+    : broker_(broker),
+      view_(catalog::shown_name(view)),
+      topic_(broker::dead_letter_topic(view_)),
+      changelog_(std::move(changelog)) {}
+
+Result<> ViewLetters::prepare() {
+  if (letters_) return {};
+  auto view = std::make_shared<broker::Topic>();
+  view->object.name = view_;
+  auto& shard = changelog_->shard();
+  MR_TRY(letters_, shard.block_on(broker::open_dead_letters(broker_, std::move(view))));
+  return {};
+}
+
+Result<ViewLetters::Place> ViewLetters::last_place() {
+  Place last;
+  for (Offset end = letters_->high_watermark(); end > letters_->start_offset();) {
+    MR_TRY(const auto read, read_log(*letters_, end - 1, 1));
+    Offset first = end - 1;
+    MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
+      if (record.offset >= end) return;
+      first = std::min(first, record.offset);
+      for (const auto& header : record.headers) {
+        if (header.key != kPlaceHeader) continue;
+        const std::string_view text = header.value.value_or("");
+        const char* stop = text.data() + text.size();
+        const auto [dot, bad] = std::from_chars(text.data(), stop, last.commit);
+        if (bad == std::errc() && dot != stop) std::from_chars(dot + 1, stop, last.index);
+      }
+    }));
+    if (last.commit >= 0) break;
+    end = first;
+  }
+  return last;
+}
+
+Result<> ViewLetters::recover() {
+  if (!broker_.find(topic_)) return {};  // it was made before the first commit that needed it
+  MR_TRY(prepare());
+  MR_TRY(last_, last_place());
+  Offset at = std::max(last_.commit, changelog_->start_offset());
+  if (last_.commit >= changelog_->high_watermark()) {
+    // The letters are those of a view that had this name before.
+    last_ = {};
+    at = changelog_->start_offset();
+  }
+  while (at < changelog_->high_watermark()) {
+    MR_TRY(const auto read, read_log(*changelog_, at, kReadBytes));
+    Result<> outcome;
+    MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
+      if (record.offset < at || !outcome || !is_commit(record)) return;
+      auto commit = Commit::parse(record.value.value_or(""));
+      if (!commit)
+        outcome = std::move(commit).error();
+      else if (!commit->failed.empty())
+        outcome = write(record.offset, record.timestamp, commit->failed);
+    }));
+    MR_TRY(std::move(outcome));
+    if (read.next_offset <= at) break;
+    at = read.next_offset;
+  }
+  return {};
+}
+
+Result<> ViewLetters::write(Offset commit, TimestampMs clock,
+                            const std::vector<FailedRow>& failed) {
+  if (commit < last_.commit) return {};
+  size_t next = commit == last_.commit ? last_.index + 1 : 0;
+  if (next >= failed.size()) return {};
+  MR_TRY(prepare());
+  std::string bytes;
+  log::BatchBuilder batch;
+  for (; next < failed.size(); ++next) {
+    const auto place = fmt::format("{}.{}", commit, next);
+    batch.add(clock, std::nullopt, failed[next].json,
+              {{"reason", failed[next].reason}, {"view", view_}, {kPlaceHeader, place}});
+    if (batch.bytes() >= kBatchBytes) bytes += batch.finish();
+  }
+  if (batch.count() > 0) bytes += batch.finish();
+  MR_TRY(letters_->shard().block_on(letters_->append(std::move(bytes), log::Ack::kDurable)));
+  last_ = {commit, failed.size() - 1};
+  return {};
+}
+
+}  // namespace millrace::flow

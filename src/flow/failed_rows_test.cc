@@ -1,0 +1,159 @@
+#include <random>
+#include <thread>
+
+#include "flow/detail/test_node.h"
+
+namespace millrace::flow {
+namespace {
+
+using testing::Oracle;
+using testing::TestNode;
+using testing::TestRecord;
+using testing::TextRows;
+
+/// Value and reason of each letter.
+std::vector<std::pair<std::string, std::string>> letters(TestNode& node, const std::string& view) {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const auto& letter : node.consume(view + ".dead_letter")) {
+    std::string reason;
+    for (const auto& [key, value] : letter.headers)
+      if (key == "reason") reason = value;
+    all.emplace_back(letter.value.value_or("-"), reason);
+  }
+  return all;
+}
+
+void produce(TestNode& node, int from, int until) {
+  std::vector<TestRecord> records;
+  for (int id = from; id < until; ++id)
+    records.push_back({std::nullopt, fmt::format(R"({{"id":{},"text":"{}"}})", id,
+                                                 id % 5 == 3 ? "x" : std::to_string(id))});
+  node.must_produce("events", records);
+}
+
+TEST(FailedRows, GoToTheDeadLettersAndTheOthersGoOn) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run("CREATE TOPIC events (id INTEGER, text VARCHAR)");
+  node.run("CREATE MATERIALIZED VIEW v AS SELECT id, text::INTEGER AS n FROM events WHERE id < 50");
+  node.run(
+      "CREATE MATERIALIZED VIEW skipping WITH (on_error = 'skip') AS "
+      "SELECT sum(text::INTEGER) AS n FROM events");
+  node.run(
+      "CREATE MATERIALIZED VIEW stopping WITH (on_error = 'stop') AS "
+      "SELECT 10 // (id - 4) AS n, text::INTEGER AS t FROM events");
+  produce(node, 0, 3000);
+  Oracle oracle;
+  oracle.run(
+      "CREATE TABLE events AS SELECT i AS id, i::VARCHAR AS text FROM range(3000) t(i) "
+      "WHERE i % 5 <> 3");
+  EXPECT_EQ(node.view("v"), oracle.run("SELECT id, text::INTEGER FROM events WHERE id < 50"));
+  EXPECT_EQ(node.view("skipping"), oracle.run("SELECT sum(text::INTEGER) FROM events"));
+  const auto set_aside = letters(node, "v");
+  ASSERT_EQ(set_aside.size(), 10u);
+  EXPECT_EQ(set_aside[0].first, R"({"id":3,"text":"x"})");
+  EXPECT_NE(set_aside[0].second.find("Could not convert string 'x' to INT32"), std::string::npos)
+      << set_aside[0].second;
+  EXPECT_FALSE(node.broker->find("skipping.dead_letter"));
+  const auto stopped = node.flows->wait_caught_up("stopping", std::chrono::seconds(60));
+  ASSERT_FALSE(stopped);
+  EXPECT_NE(stopped.error().text.find("in the row {\"id\":3,\"text\":\"x\"}"), std::string::npos)
+      << stopped.error().text;
+  const auto wrong =
+      node.try_run("CREATE MATERIALIZED VIEW w WITH (on_error = 'reject') AS SELECT 1 AS a");
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().text, "on_error = 'reject' is not known");
+}
+
+TEST(FailedRows, WhatIsTakenBackFailsAsItDidWhenItCame) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run("CREATE TABLE items (id INTEGER PRIMARY KEY, text VARCHAR, shop INTEGER)");
+  node.run("CREATE TABLE shops (shop VARCHAR PRIMARY KEY, least INTEGER)");
+  const std::string sums =
+      "SELECT shop, sum(text::INTEGER) AS n, count(*) AS c FROM items GROUP BY shop";
+  const std::string joined =
+      "SELECT i.id, s.least FROM items i JOIN shops s ON i.shop = s.shop::INTEGER AND i.id // "
+      "s.least >= 0";
+  const std::string elements = "SELECT id, unnest([text::INTEGER, id]) AS e FROM items";
+  node.run("CREATE MATERIALIZED VIEW sums AS " + sums);
+  node.run("CREATE MATERIALIZED VIEW joined AS " + joined);
+  node.run("CREATE MATERIALIZED VIEW elements AS " + elements);
+  node.run("INSERT INTO shops VALUES ('1', 10), ('2', 0), ('none', 1)");
+  node.run("INSERT INTO items VALUES (1, '10', 1), (2, 'two', 1), (3, '30', 2), (4, '40', 1)");
+  Oracle oracle;
+  oracle.run("CREATE TABLE items (id INTEGER, text VARCHAR, shop INTEGER)");
+  oracle.run("CREATE TABLE shops (shop VARCHAR, least INTEGER)");
+  oracle.run("INSERT INTO shops VALUES ('1', 10)");
+  const auto check = [&](const std::string& good) {
+    oracle.run("DELETE FROM items");
+    oracle.run("INSERT INTO items VALUES " + good);
+    EXPECT_EQ(node.view("sums"), oracle.run(sums));
+    EXPECT_EQ(node.view("joined"), oracle.run("SELECT id, 10 FROM items WHERE shop = 1"));
+    EXPECT_EQ(node.view("elements"), oracle.run(elements));
+  };
+  EXPECT_EQ(node.view("sums"), oracle.run("SELECT * FROM (VALUES (1, 50, 2), (2, 30, 1))"));
+  const auto before = letters(node, "sums").size();
+  EXPECT_EQ(before, 1u);
+  node.run("UPDATE items SET text = '20' WHERE id = 2");
+  check("(1, '10', 1), (2, '20', 1), (3, '30', 2), (4, '40', 1)");
+  node.run("UPDATE items SET text = 'one' WHERE id = 1");
+  node.run("DELETE FROM items WHERE id = 1");
+  node.run("UPDATE items SET text = 'three' WHERE id = 3");
+  node.run("UPDATE items SET text = '33' WHERE id = 3");
+  check("(2, '20', 1), (3, '33', 2), (4, '40', 1)");
+  // A change that came and went within one epoch may fail and leave no trace.
+  EXPECT_LE(letters(node, "sums").size(), before + 2);
+  const auto of_joins = letters(node, "joined");
+  const auto reasons = [&](const std::string& text) {
+    return std::ranges::count_if(of_joins, [&](const auto& letter) {
+      return letter.second.find(text) != std::string::npos;
+    });
+  };
+  EXPECT_GE(reasons("Could not convert string 'none'"), 1);
+}
+
+class FailedRowsCrash : public ::testing::TestWithParam<uint64_t> {};
+
+TEST_P(FailedRowsCrash, EachHasOneLetter) {
+  io::TestEnv env;
+  std::mt19937_64 random(GetParam());
+  int next = 0;
+  {
+    TestNode node(env);
+    node.run("CREATE TOPIC events (id INTEGER, text VARCHAR)");
+    node.run(
+        "CREATE MATERIALIZED VIEW v AS SELECT id % 2 AS odd, sum(text::INTEGER) AS n FROM events "
+        "GROUP BY odd");
+  }
+  for (int life = 0; life < 5; ++life) {
+    TestNode node(env);
+    ASSERT_EQ(node.failures, std::vector<std::string>());
+    for (int b = random() % 8; b >= 0; --b) {
+      const int count = 1 + random() % 100;
+      produce(node, next, next + count);
+      next += count;
+      if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(random() % 12));
+    }
+    env.files().forget_unsynced(random());
+  }
+  TestNode node(env);
+  ASSERT_EQ(node.failures, std::vector<std::string>());
+  Oracle oracle;
+  EXPECT_EQ(node.view("v"),
+            oracle.run(fmt::format(
+                "SELECT i % 2, sum(i) FROM range({}) t(i) WHERE i % 5 <> 3 GROUP BY 1", next)));
+  TextRows expected;
+  for (int id = 3; id < next; id += 5)
+    expected.push_back({fmt::format(R"({{"id":{},"text":"x"}})", id)});
+  std::ranges::sort(expected);
+  TextRows got;
+  for (auto& [value, reason] : letters(node, "v")) got.push_back({value});
+  std::ranges::sort(got);
+  EXPECT_EQ(got, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, FailedRowsCrash, ::testing::Range<uint64_t>(1, 6));
+
+}  // namespace
+}  // namespace millrace::flow
