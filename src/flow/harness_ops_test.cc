@@ -244,6 +244,7 @@ Result<> Oracle::step(View& view, uint64_t epoch) {
   }
   if (epoch % 3 == 0) MR_TRY(reload_twin(view));
   view.frontiers = out.frontiers;
+  view.changes = out.row_count();
   for (const auto& chunk : out.chunks) {
     EXPECT_EQ(chunk->rows.size(), chunk->weights.size());
     EXPECT_LE(chunk->weights.size(), STANDARD_VECTOR_SIZE);

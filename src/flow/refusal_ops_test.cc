@@ -16,10 +16,6 @@ struct Refused {
 
 TEST(Refusals, NameWhatCannotBeKeptUpToDate) {
   const std::vector<Refused> cases = {
-      {"SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) FROM a", "a window function"},
-      {"SELECT * FROM a LIMIT 3", "LIMIT"},
-      {"SELECT * FROM a ORDER BY id LIMIT 3", "ORDER BY with LIMIT"},
-      {"SELECT DISTINCT ON (k) k, id FROM a", "DISTINCT ON"},
       {"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM "
        "t, a",
        "WITH RECURSIVE"},

@@ -1,5 +1,8 @@
 -- DISTINCT ON.
 CREATE TABLE t(id BIGINT, k INTEGER, v INTEGER);
-INSERT INTO t VALUES (1, 1, 10), (2, 1, 20), (3, 2, 10), (4, NULL, 30), (5, 2, NULL);
--- refused: DISTINCT ON
+INSERT INTO t VALUES (1, 1, 10), (2, 1, 20), (3, 2, 10), (4, NULL, 30), (5, 2, NULL), (6, 3, 20), (6, 3, 20);
 SELECT DISTINCT ON (k) k, id FROM t ORDER BY k, id;
+SELECT DISTINCT ON (k) * FROM t ORDER BY v DESC NULLS LAST, id;
+SELECT DISTINCT ON (k, v) k, v, id FROM t ORDER BY id;
+SELECT DISTINCT ON (id % 2) id % 2 AS odd, id FROM t ORDER BY odd, id DESC;
+SELECT count(*) FROM (SELECT DISTINCT ON (k) k, id FROM t);

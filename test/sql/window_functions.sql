@@ -1,7 +1,15 @@
 -- Window functions.
-CREATE TABLE t(id BIGINT, k INTEGER, v INTEGER);
-INSERT INTO t VALUES (1, 1, 10), (2, 1, 20), (3, 2, 10), (4, NULL, 30), (5, 2, NULL);
--- refused: a window function
-SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) FROM t;
-SELECT id, sum(v) OVER (PARTITION BY k) FROM t;
+CREATE TABLE t(id BIGINT, k INTEGER, v INTEGER, ts TIMESTAMP);
+INSERT INTO t VALUES (1, 1, 10, '2024-01-01 00:00'), (2, 1, 20, '2024-01-01 00:30'), (3, 2, 10, '2024-01-01 01:00'), (4, NULL, 30, '2024-01-01 00:10'),
+  (5, 2, NULL, '2024-01-01 03:00'), (6, 1, 20, '2024-01-01 02:00'), (7, 2, 15, '2024-01-01 01:20'), (8, 1, NULL, '2024-01-01 02:30');
+SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) AS r FROM t;
+SELECT id, sum(v) OVER (PARTITION BY k) AS s FROM t;
 SELECT id, count(*) OVER (PARTITION BY k) AS n, v FROM t;
+SELECT id, rank() OVER (ORDER BY v) AS r, dense_rank() OVER (ORDER BY v) AS d, percent_rank() OVER (ORDER BY v) AS p, cume_dist() OVER (ORDER BY v) AS c, ntile(3) OVER (ORDER BY id) AS n FROM t;
+SELECT id, lag(v) OVER w AS a, lag(v IGNORE NULLS) OVER w AS b, lead(v, 2, 0) OVER w AS c FROM t WINDOW w AS (PARTITION BY k ORDER BY id);
+SELECT id, first_value(v) OVER w AS a, last_value(v IGNORE NULLS) OVER w AS b, nth_value(v, 2) OVER w AS c FROM t WINDOW w AS (PARTITION BY k ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING);
+SELECT id, sum(v) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS s FROM t;
+SELECT id, sum(v) OVER (ORDER BY v GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE GROUP) AS s FROM t;
+SELECT id, count(v) FILTER (WHERE v > 10) OVER (PARTITION BY k ORDER BY id) AS c, count(DISTINCT v) OVER (PARTITION BY k) AS d FROM t;
+SELECT id, v, rank() OVER (PARTITION BY k ORDER BY v) AS r FROM t QUALIFY r = 1;
+SELECT k, sum(v) AS s, rank() OVER (ORDER BY sum(v) DESC) AS r FROM t GROUP BY k;

@@ -2,12 +2,15 @@
 
 #include <duckdb.hpp>
 
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "flow/detail/dataflow.h"
 #include "flow/detail/evaluator.h"
+#include "flow/detail/sort_order.h"
 
 namespace millrace::flow {
 
@@ -60,5 +63,28 @@ struct JoinSpec {
 
 /// The columns of left, then of right (semi, anti: of left alone; mark: of left, then the mark).
 std::unique_ptr<Operator> make_join(duckdb::ClientContext& context, JoinSpec spec);
+
+struct TopNSpec {
+  static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+  duckdb::vector<duckdb::LogicalType> types;  // of the input
+  Expressions partitions;                     // empty: one partition
+  std::vector<OrderKey> orders;               // what ties is ordered by the bytes of the row
+  int64_t limit = kNoLimit;
+  int64_t offset = 0;
+  std::optional<double> percent;  // LIMIT of so many percent of all rows, instead of `limit`
+  bool numbered = false;          // a column more: the row's number, from 1; with a limit only
+  bool append_only = false;       // the input's rows are never retracted
+};
+
+/// The rows that stand first in each partition's order.
+std::unique_ptr<Operator> make_top_n(duckdb::ClientContext& context, TopNSpec spec);
+
+struct WindowSpec {
+  duckdb::vector<duckdb::LogicalType> types;  // of the input
+  Expressions windows;  // BoundWindowExpressions over the input's columns, of one PARTITION BY
+};
+
+/// The input's columns, then one a window function.
+std::unique_ptr<Operator> make_window(duckdb::ClientContext& context, WindowSpec spec);
 
 }  // namespace millrace::flow

@@ -27,6 +27,7 @@ class Oracle {
     std::unique_ptr<Dataflow> flow;
     std::unique_ptr<Dataflow> twin;       // loaded from what `flow` saved; must answer as it does
     std::map<std::string, int64_t> rows;  // what has come out, added up
+    size_t changes = 0;                   // rows of the last epoch's output
     std::vector<Frontier> frontiers;      // of the last epoch's output
   };
   /// Plans and translates as sql::Engine::plan does.

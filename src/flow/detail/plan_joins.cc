@@ -140,24 +140,27 @@ bool numbers_rows(const duckdb::LogicalOperator& op) {
 
 }  // namespace
 
-/// LATERAL over something computed from each row alone (an unnest of its list, mostly): no join,
-/// the row goes through the operators of the other side with all its columns. Equal to the join by
-/// its conditions, which are kept as a filter; the row number that DuckDB would join by is not
-/// needed.
-Result<PlanTranslator::Stream> PlanTranslator::translate_row_by_row(
-    duckdb::LogicalComparisonJoin& join) {
-  auto& outer = *join.children[0];
-  const bool numbered = numbers_rows(outer);
-  MR_TRY(Stream stream, translate(numbered ? *outer.children[0] : outer));
+/// The outer side of a correlated subquery. DuckDB numbers the rows of a LATERAL join's, so that
+/// equal rows are told apart; weights do that here, and every row gets the same number.
+Result<PlanTranslator::Stream> PlanTranslator::translate_outer(duckdb::LogicalOperator& outer) {
+  if (!numbers_rows(outer)) return translate(outer);
+  MR_TRY(Stream stream, translate(*outer.children[0]));
   Expressions columns;
   for (size_t i = 0; i < stream.scope.types.size(); ++i)
     columns.push_back(reference(stream.scope.types[i], i));
-  if (numbered) {
-    columns.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(0)));
-    stream.scope.bindings.push_back(outer.GetColumnBindings().back());
-    stream.scope.types.push_back(duckdb::LogicalType::BIGINT);
-  }
+  columns.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(0)));
+  stream.scope.bindings.push_back(outer.GetColumnBindings().back());
+  stream.scope.types.push_back(duckdb::LogicalType::BIGINT);
   stream.node = add(make_projection(context_, std::move(columns)), {stream.node});
+  return stream;
+}
+
+/// LATERAL over something computed from each row alone (an unnest of its list, mostly): no join,
+/// the row goes through the operators of the other side with all its columns. Equal to the join by
+/// its conditions, which are kept as a filter.
+Result<PlanTranslator::Stream> PlanTranslator::translate_row_by_row(
+    duckdb::LogicalComparisonJoin& join) {
+  MR_TRY(Stream stream, translate_outer(*join.children[0]));
   row_by_row_ = {&stream, &join.duplicate_eliminated_columns};
   auto joined = translate(*join.children[1]);
   row_by_row_.reset();
@@ -209,8 +212,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_delim_join(
       is_row_by_row(*join.children[1]))
     return translate_row_by_row(join);
   const size_t outer = join.delim_flipped ? 1 : 0;
-  if (numbers_rows(*join.children[outer])) return not_supported("this LATERAL subquery");
-  MR_TRY(Stream source, translate(*join.children[outer]));
+  MR_TRY(Stream source, translate_outer(*join.children[outer]));
   AggregateSpec keys;
   keys.append_only = source.append_only;
   Stream key_stream;

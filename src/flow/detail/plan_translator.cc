@@ -19,12 +19,6 @@ using duckdb::LogicalOperatorType;
 /// The plan node in plain words.
 std::string name_of(const duckdb::LogicalOperator& op) {
   switch (op.type) {
-    case LogicalOperatorType::LOGICAL_WINDOW:
-      return "a window function";
-    case LogicalOperatorType::LOGICAL_LIMIT:
-      return "LIMIT";
-    case LogicalOperatorType::LOGICAL_TOP_N:
-      return "ORDER BY with LIMIT";
     case LogicalOperatorType::LOGICAL_SAMPLE:
       return "a sample (USING SAMPLE)";
     case LogicalOperatorType::LOGICAL_PIVOT:
@@ -96,7 +90,14 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_node(duckdb::LogicalOpe
       return translate_except(op.Cast<duckdb::LogicalSetOperation>());
     case LogicalOperatorType::LOGICAL_ORDER_BY:  // a view is a set of rows: its order is the
                                                  // reader's
+      if (const auto done = limits_done_.find(&op); done != limits_done_.end()) return done->second;
       return translate(*op.children[0]);
+    case LogicalOperatorType::LOGICAL_WINDOW:
+      return translate_window(op.Cast<duckdb::LogicalWindow>());
+    case LogicalOperatorType::LOGICAL_TOP_N:
+      return translate_top_n(op.Cast<duckdb::LogicalTopN>());
+    case LogicalOperatorType::LOGICAL_LIMIT:
+      return translate_limit(op.Cast<duckdb::LogicalLimit>());
     case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
       return translate_comparison_join(op.Cast<duckdb::LogicalComparisonJoin>());
     case LogicalOperatorType::LOGICAL_DELIM_JOIN:
@@ -288,6 +289,9 @@ Result<PlanTranslator::Stream> PlanTranslator::scan_filters(duckdb::LogicalGet& 
 }
 
 Result<PlanTranslator::Stream> PlanTranslator::translate_filter(duckdb::LogicalFilter& filter) {
+  const auto* above = std::exchange(above_filter_, nullptr);
+  MR_TRY(auto numbered, translate_numbered(filter, above));
+  if (numbered) return std::move(*numbered);
   MR_TRY(Stream stream, translate(*filter.children[0]));
   MR_TRY(auto conditions, resolve_all(filter.expressions, stream.scope));
   stream.node = add(make_filter(context_, std::move(conditions)), {stream.node});
@@ -296,6 +300,8 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_filter(duckdb::LogicalF
 
 Result<PlanTranslator::Stream> PlanTranslator::translate_projection(
     duckdb::LogicalProjection& projection) {
+  if (projection.children[0]->type == LogicalOperatorType::LOGICAL_FILTER)
+    above_filter_ = &projection;
   MR_TRY(Stream stream, translate(*projection.children[0]));
   MR_TRY(auto columns, resolve_all(projection.expressions, stream.scope));
   Scope scope{bindings_of(projection.table_index, columns.size()), {}};
@@ -307,7 +313,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_projection(
 Result<PlanTranslator::Stream> PlanTranslator::translate_distinct(
     duckdb::LogicalDistinct& distinct) {
   if (distinct.distinct_type != duckdb::DistinctType::DISTINCT)
-    return not_supported("DISTINCT ON", location_of(distinct));
+    return translate_distinct_on(distinct);
   MR_TRY(Stream stream, translate(*distinct.children[0]));
   MR_TRY(stream, in_order_of(*distinct.children[0], std::move(stream)));
   std::vector<size_t> columns;

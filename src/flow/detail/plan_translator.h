@@ -75,9 +75,23 @@ class PlanTranslator {
   Stream one_row(size_t table_index);
   Stream constant(std::vector<std::shared_ptr<const Delta>> rows, Scope scope);
 
+  // In plan_ordered.cc.
+  Result<Stream> translate_top_n(duckdb::LogicalTopN& top);
+  Result<Stream> translate_limit(duckdb::LogicalLimit& limit);
+  Result<Stream> translate_distinct_on(duckdb::LogicalDistinct& distinct);
+  Result<std::vector<OrderKey>> order_keys(duckdb::vector<duckdb::BoundOrderByNode>& orders,
+                                           const Scope& scope);
+  Stream put_top_n(TopNSpec spec, const Stream& input);
+
+  // In plan_windows.cc.
+  Result<Stream> translate_window(duckdb::LogicalWindow& op);
+  Result<std::optional<Stream>> translate_numbered(duckdb::LogicalFilter& filter,
+                                                   const duckdb::LogicalProjection* above);
+
   // In plan_joins.cc.
   Result<Stream> translate_comparison_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_delim_join(duckdb::LogicalComparisonJoin& join);
+  Result<Stream> translate_outer(duckdb::LogicalOperator& outer);
   Result<Stream> translate_row_by_row(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_carried(duckdb::LogicalOperator& op);
   Result<Stream> translate_any_join(duckdb::LogicalAnyJoin& join);
@@ -92,7 +106,9 @@ class PlanTranslator {
   std::vector<FlowNode> nodes_;
   std::vector<Dataflow::Input> inputs_;
   std::optional<size_t> first_retracting_;
-  std::map<size_t, Stream> ctes_;   // by the index that their references name
+  std::map<size_t, Stream> ctes_;                                 // by their references' index
+  std::map<const duckdb::LogicalOperator*, Stream> limits_done_;  // ORDER BYs, with their LIMIT
+  const duckdb::LogicalProjection* above_filter_ = nullptr;  // of the filter to be translated next
   std::vector<Stream> delim_keys_;  // of the correlated joins around, innermost last
   // Inside a join that is done row by row: the outer stream, and what the inner side reads of it.
   struct RowByRow {
