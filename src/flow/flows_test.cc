@@ -128,7 +128,9 @@ TEST(Flows, AViewThatFailsSaysWhyAndOthersGoOn) {
   io::TestEnv env;
   TestNode node(env);
   node.run(kSales);
-  node.run("CREATE MATERIALIZED VIEW bad WITH (on_error = 'stop') AS SELECT id, CAST(shop AS INTEGER) AS x FROM sales");
+  node.run(
+      "CREATE MATERIALIZED VIEW bad WITH (on_error = 'stop') AS SELECT id, CAST(shop AS INTEGER) "
+      "AS x FROM sales");
   node.run(std::string("CREATE MATERIALIZED VIEW good AS ") + kByShop);
   node.must_produce("sales", sales(0, 70));
   EXPECT_EQ(node.view("good").size(), 7);
