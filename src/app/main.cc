@@ -260,6 +260,7 @@ int run(int argc, char** argv) {
   add_apply(app, c);
   add_topic(app, c);
   add_group(app, c);
+  add_show(app, c, "view", "List materialized views and sinks, and how far they are", "views");
   add_show(app, c, "transaction", "List transactional ids and their transactions", "transactions");
   add_show(app, c, "quota", "List the quotas of clients", "quotas");
   add_show(app, c, "connection", "List the Kafka clients' connections", "connections");

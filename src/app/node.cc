@@ -164,8 +164,8 @@ Result<> Node::Parts::serve_objects() {
     return kafka ? runtime->shard(0).block_on(kafka->connections())
                  : std::vector<kafka::ConnectionInfo>();
   };
-  SystemSources sources{runtime->shard(0), *broker, *groups,    *transactions,
-                        *share_groups,     *quotas, connections};
+  SystemSources sources{runtime->shard(0), *broker, *groups, *transactions,
+                        *share_groups,     *quotas, *flows,  connections};
   host = std::make_unique<NodeHost>(*tables, *flows, sources);
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();

@@ -257,11 +257,59 @@ sql::SystemTable quotas(SystemSources from) {
           }};
 }
 
+Value moment_or_null(const std::optional<int64_t>& us) {
+  return us ? Value::TIMESTAMPTZ(duckdb::timestamp_tz_t(*us)) : Value(kTime);
+}
+
+sql::SystemTable views(SystemSources from) {
+  return {"views",
+          {column("name", kText), column("kind", kText), column("state", kText),
+           column("progress", LogicalType::DOUBLE), column("lag", kNumber), column("rows", kNumber),
+           column("state_bytes", kNumber), column("epoch", kNumber), column("watermark", kTime),
+           column("error", kText)},
+          [from]() -> Result<Rows> {
+            Rows rows;
+            for (const auto& view : from.flows.status()) {
+              rows.push_back({Value(view.name), Value(view.kind), Value(view.state),
+                              Value::DOUBLE(view.progress), Value::BIGINT(view.lag),
+                              number(view.rows), number(view.state_bytes), number(view.epoch),
+                              moment_or_null(view.watermark_us),
+                              view.error.empty() ? Value(kText) : Value(view.error)});
+            }
+            return rows;
+          }};
+}
+
+sql::SystemTable operators(SystemSources from) {
+  return {
+      "operators",
+      {column("view", kText), column("operator", kSmall), column("parent", kSmall),
+       column("description", kText), column("rows_in", kNumber), column("rows_out", kNumber),
+       column("state_rows", kNumber), column("state_bytes", kNumber), column("watermark", kTime),
+       column("late_rows", kNumber), column("busy_ms", LogicalType::DOUBLE)},
+      [from]() -> Result<Rows> {
+        Rows rows;
+        for (const auto& view : from.flows.status()) {
+          int32_t index = 0;
+          for (const auto& one : view.operators) {
+            rows.push_back(
+                {Value(view.name), Value::INTEGER(index++),
+                 one.parent ? Value::INTEGER(static_cast<int32_t>(*one.parent)) : Value(kSmall),
+                 Value(one.description), number(one.rows_in), number(one.rows_out),
+                 number(one.state_rows), number(one.state_bytes), moment_or_null(one.watermark_us),
+                 number(one.late_rows), Value::DOUBLE(static_cast<double>(one.busy_us) / 1000)});
+          }
+        }
+        return rows;
+      }};
+}
+
 }  // namespace
 
 std::vector<sql::SystemTable> system_tables(SystemSources sources) {
   return {topics(sources),  partitions(sources),   groups(sources),      members(sources),
-          offsets(sources), transactions(sources), connections(sources), quotas(sources)};
+          offsets(sources), transactions(sources), connections(sources), quotas(sources),
+          views(sources),   operators(sources)};
 }
 
 }  // namespace millrace::app

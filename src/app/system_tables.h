@@ -7,6 +7,7 @@
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
+#include "flow/flows.h"
 #include "kafka/server.h"
 #include "sql/relation.h"
 
@@ -20,6 +21,7 @@ struct SystemSources {
   broker::Transactions& transactions;
   broker::ShareGroups& share_groups;
   broker::Quotas& quotas;
+  flow::Flows& flows;
   std::function<std::vector<kafka::ConnectionInfo>()> connections;
 };
 

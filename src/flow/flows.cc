@@ -68,6 +68,7 @@ class FlowsImpl : public Flows {
   Result<> add(const catalog::Object& view) override;
   Result<> remove(const std::string& name) override;
   Result<std::string> describe(const std::string& name) override;
+  std::vector<ViewStatus> status() override;
   std::shared_ptr<sql::Relation> find(const std::string& name) override;
   Result<> wait_caught_up(const std::string& name, std::chrono::milliseconds limit) override;
   void stop() override;
@@ -112,6 +113,7 @@ class FlowsImpl : public Flows {
   std::mutex mutex_;
   std::map<std::string, Entry> views_;
   std::map<std::string, std::shared_ptr<Sink>> sinks_;  // by the name of their view
+  std::map<std::string, Error> not_started_;
   bool stopped_ = false;
 };
 
@@ -193,7 +195,11 @@ Result<> FlowsImpl::add(const catalog::Object& object) {
   std::lock_guard changing(changing_);
   if (view(object.name))
     return Error{ErrorCode::kDuplicateObject, fmt::format("view {} runs already", object.name)};
-  return start(object);
+  auto started = start(object);
+  std::lock_guard lock(mutex_);
+  not_started_.erase(object.name);
+  if (!started) not_started_.emplace(object.name, started.error());
+  return started;
 }
 
 Result<> FlowsImpl::start(const catalog::Object& object) {
@@ -298,6 +304,7 @@ std::optional<FlowsImpl::Entry> FlowsImpl::take(const std::string& name) {
     lag_->views.erase(name);
   }
   std::lock_guard lock(mutex_);
+  not_started_.erase(name);
   const auto found = views_.find(name);
   if (found == views_.end()) return std::nullopt;
   auto entry = std::move(found->second);
@@ -336,6 +343,8 @@ void FlowsImpl::refresh() {
     auto started = start(object);
     if (started) continue;
     take(object.name);
+    std::lock_guard lock(mutex_);
+    not_started_.emplace(object.name, started.error());
     logging::error("cannot start a view again",
                    {{"view", object.name}, {"reason", started.error().text}});
   }
@@ -351,6 +360,37 @@ std::shared_ptr<sql::Relation> FlowsImpl::find(const std::string& name) {
   std::lock_guard lock(mutex_);
   const auto found = views_.find(name);
   return found == views_.end() ? nullptr : found->second.relation;
+}
+
+std::vector<ViewStatus> FlowsImpl::status() {
+  std::vector<std::pair<std::shared_ptr<View>, std::shared_ptr<Sink>>> running;
+  std::vector<ViewStatus> all;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : views_) {
+      const auto sink = sinks_.find(name);
+      running.emplace_back(entry.view, sink == sinks_.end() ? nullptr : sink->second);
+    }
+    for (const auto& [name, why] : not_started_) {
+      const auto topic = broker_.find(name);
+      if (!topic) continue;  // its creation failed
+      auto& failed = all.emplace_back();
+      failed.name = catalog::shown_name(topic->object);
+      failed.kind = catalog::shown_kind(topic->object);
+      failed.state = "failed";
+      failed.progress = 0;
+      failed.error = why.text;
+    }
+  }
+  for (const auto& [view, sink] : running) {
+    auto& status = all.emplace_back(view->status());
+    const auto stopped = sink ? sink->error() : std::nullopt;
+    if (!stopped) continue;
+    status.state = "failed";
+    status.error = stopped->text;
+  }
+  std::ranges::sort(all, {}, &ViewStatus::name);
+  return all;
 }
 
 Result<std::string> FlowsImpl::describe(const std::string& name) {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "broker/broker.h"
+#include "flow/status.h"
 #include "sql/engine.h"
 #include "sql/relation.h"
 
@@ -31,6 +32,8 @@ class Flows {
   virtual Result<> remove(const std::string& name) = 0;
   /// The view's operators as EXPLAIN shows them. Errors: kUndefinedObject.
   virtual Result<std::string> describe(const std::string& name) = 0;
+  /// All views and sinks, by name, as they are at this moment.
+  virtual std::vector<ViewStatus> status() = 0;
   /// The view's rows; null when unknown. A scan waits until the view is recovered, and fails with
   /// the reason when the view has stopped.
   virtual std::shared_ptr<sql::Relation> find(const std::string& name) = 0;

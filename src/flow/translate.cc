@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/plan_translator.h"
@@ -19,7 +20,10 @@ class PlannedDataflow : public Dataflow {
         nodes_(std::move(nodes)),
         append_only_(append_only),
         first_retracting_(first_retracting),
-        streams_(nodes_.size()) {}
+        streams_(nodes_.size()),
+        work_(nodes_.size()) {
+    number_nodes(nodes_.size() - 1, std::nullopt);
+  }
 
   const std::vector<Input>& inputs() const override { return inputs_; }
   const std::vector<std::string>& names() const override { return query_.names; }
@@ -38,13 +42,17 @@ class PlannedDataflow : public Dataflow {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (!nodes_[i].op) {
         given[i] = &inputs[nodes_[i].input];
+        count(i, {}, *given[i]);
         continue;
       }
       streams_[i] = {};
       given[i] = &streams_[i];
       std::vector<const DeltaStream*> children;
       for (const size_t child : nodes_[i].children) children.push_back(given[child]);
+      const auto began = std::chrono::steady_clock::now();
       MR_TRY(step_one(*nodes_[i].op, epoch, children, streams_[i]));
+      work_[i].busy += std::chrono::steady_clock::now() - began;
+      count(i, children, streams_[i]);
       collect_errors(i, errors);
     }
     out = *given.back();
@@ -54,6 +62,25 @@ class PlannedDataflow : public Dataflow {
     return {};
   }
 
+  std::vector<OperatorStatus> operators() const override {
+    std::vector<OperatorStatus> all;
+    for (const size_t node : numbered_) {
+      const auto& work = work_[node];
+      auto& one = all.emplace_back();
+      one.parent = work.parent;
+      one.description = name_of(node);
+      one.rows_in = work.rows_in;
+      one.rows_out = work.rows_out;
+      one.busy_us = std::chrono::duration_cast<std::chrono::microseconds>(work.busy).count();
+      one.watermark_us = work.watermark_us;
+      const auto& op = nodes_[node].op;
+      if (!op) continue;
+      one.state_rows = op->state_rows();
+      one.state_bytes = op->state_bytes();
+      one.late_rows = op->late_rows();
+    }
+    return all;
+  }
   size_t state_bytes() const override {
     size_t bytes = 0;
     for (const auto& node : nodes_) bytes += node.op ? node.op->state_bytes() : 0;
@@ -90,6 +117,32 @@ class PlannedDataflow : public Dataflow {
     const auto& [op, children, input] = nodes_[node];
     if (op) return op->describe();
     return (inputs_[input].append_only ? "stream " : "changes of ") + inputs_[input].object.name;
+  }
+
+  /// What a node has done.
+  struct Work {
+    std::optional<size_t> parent;  // its number
+    uint64_t rows_in = 0;
+    uint64_t rows_out = 0;
+    std::chrono::steady_clock::duration busy{};
+    std::optional<int64_t> watermark_us;
+  };
+
+  void count(size_t node, std::span<const DeltaStream* const> children, const DeltaStream& out) {
+    auto& work = work_[node];
+    for (const auto* child : children) work.rows_in += child->row_count();
+    work.rows_out += out.row_count();
+    if (!nodes_[node].op) work.rows_in = work.rows_out;
+    for (const auto& frontier : out.frontiers) work.watermark_us = frontier.time_us;
+  }
+
+  /// In the order of describe(); what several read has the place of the first.
+  void number_nodes(size_t node, std::optional<size_t> parent) {
+    if (std::ranges::find(numbered_, node) != numbered_.end()) return;
+    const size_t number = numbered_.size();
+    numbered_.push_back(node);
+    work_[node].parent = parent;
+    for (const size_t child : nodes_[node].children) number_nodes(child, number);
   }
 
   void collect_errors(size_t node, std::vector<RowError>& all) {
@@ -139,6 +192,8 @@ class PlannedDataflow : public Dataflow {
   bool append_only_;
   std::optional<size_t> first_retracting_;
   std::vector<DeltaStream> streams_;
+  std::vector<Work> work_;        // by node
+  std::vector<size_t> numbered_;  // nodes by their numbers
 };
 
 }  // namespace

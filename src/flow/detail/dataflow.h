@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "catalog/catalog.h"
 #include "flow/detail/delta.h"
+#include "flow/status.h"
 #include "sql/engine.h"
 
 namespace millrace::flow {
@@ -88,6 +89,8 @@ class Dataflow {
   virtual bool can_save() const = 0;
   virtual void save(StateWriter& out) const = 0;
   virtual Result<> load(StateReader& in) = 0;
+  /// The operators and what they have done.
+  virtual std::vector<OperatorStatus> operators() const = 0;
   /// The operators, indented, one a line.
   virtual std::string describe() const = 0;
 };

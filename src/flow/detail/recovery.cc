@@ -25,7 +25,10 @@ Result<> View::open(io::Gate& gate, std::function<void()> wake) {
   if (letters_) MR_TRY(letters_->recover());
   replay_end_ = changelog_->high_watermark();
   MR_TRY(const auto first, first_commit());
-  return hold_inputs(first);
+  MR_TRY(hold_inputs(first));
+  shown_ = positions();
+  origin_ = sum_of(shown_);
+  return {};
 }
 
 Result<> View::cut_torn_tail() {
@@ -168,6 +171,8 @@ Result<size_t> View::replay(const EpochInputs& epoch) {
                              last_epoch_.number, epoch.epoch.number)};
   MR_TRY(const auto rows, step(epoch));
   if (!is_sink_) MR_TRY(rows_.apply(rows));
+  std::lock_guard lock(mutex_);
+  shown_ = positions();
   return rows.row_count();
 }
 

@@ -273,6 +273,20 @@ void View::report() {
     if (input.upsert) bytes += input.upsert->memory_bytes();
   instruments_->state_bytes.set(static_cast<double>(bytes));
   instruments_->late_rows.set(static_cast<double>(dataflow_->late_rows()));
+  auto operators = dataflow_->operators();
+  std::lock_guard lock(mutex_);
+  status_.rows = rows_.size();
+  status_.state_bytes = bytes;
+  status_.epoch = last_epoch_.number;
+  status_.watermark_us = operators.front().watermark_us;
+  status_.operators = std::move(operators);
+}
+
+int64_t View::sum_of(const Positions& positions) {
+  int64_t sum = 0;
+  for (const auto& source : positions)
+    for (const Offset position : source) sum += std::max<Offset>(position, 0);
+  return sum;
 }
 
 // ---- one epoch
@@ -421,6 +435,26 @@ Result<> View::wait_shown(const Positions& targets, Clock::time_point deadline) 
   if (recovered_ && reached()) return {};
   return Error{ErrorCode::kCancelled,
                fmt::format("view {} has not caught up in time", object_.name)};
+}
+
+ViewStatus View::status() const {
+  std::unique_lock lock(mutex_);
+  ViewStatus status = status_;
+  const auto taken = static_cast<double>(sum_of(shown_) - origin_);
+  const bool recovered = recovered_;
+  if (error_) status.error = error_->text;
+  lock.unlock();
+  status.name = catalog::shown_name(object_);
+  status.kind = catalog::shown_kind(object_);
+  status.lag = lag();
+  if (status.lag > 0) status.progress = 100 * taken / (taken + static_cast<double>(status.lag));
+  // What one epoch takes in is what comes while another one is computed.
+  const bool behind = status.lag > static_cast<int64_t>(options_.epoch_rows_max);
+  status.state = !status.error.empty() ? "failed"
+                 : !recovered          ? "recovering"
+                 : behind              ? "backfilling"
+                                       : "live";
+  return status;
 }
 
 int64_t View::lag() const {

@@ -81,6 +81,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
                       Clock::time_point deadline) const;
   /// Records that its inputs hold and it has not taken in.
   int64_t lag() const;
+  ViewStatus status() const;
 
  private:
   /// An epoch that was computed and is not shown yet.
@@ -137,6 +138,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   Result<> show(Computed& epoch);
   void fail(Error error);
   void report();
+  static int64_t sum_of(const Positions& positions);
 
   io::Env& env_;
   const Flows::Options options_;
@@ -151,6 +153,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   std::shared_ptr<CommitQueue> commits_;
   ViewRows rows_;
 
+  int64_t origin_ = 0;  // sum of the positions where it began
   // Of the lane that runs it.
   Epoch last_epoch_;
   bool stepping_ = false;  // an epoch has begun to change the state, and has not ended
@@ -169,7 +172,8 @@ class View : public Job, public std::enable_shared_from_this<View> {
   bool recovered_ = false;
   bool closed_ = false;
   std::optional<Error> error_;
-  Positions shown_;  // positions that rows_ reflects
+  Positions shown_;    // positions that rows_ reflects
+  ViewStatus status_;  // what the lane last reported
 
   struct Instruments;
   std::unique_ptr<Instruments> instruments_;

@@ -45,6 +45,9 @@ struct Listing {
 };
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what);
 Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate& show);
+/// The operators of a materialized view, indented, one a line, with what they have done so far:
+/// the rows of millrace.operators as EXPLAIN ANALYZE shows them.
+Result<std::string> analyze_view(Host& host, const catalog::Object& view);
 /// `view_columns`: gives a plain view's columns, which the catalog does not keep.
 Result<Listing> describe_object(
     const catalog::Object& object,

@@ -82,6 +82,34 @@ Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate&
   return listing;
 }
 
+Result<std::string> analyze_view(Host& host, const Object& view) {
+  const auto tables = host.system_tables();
+  const auto found = std::ranges::find(tables, "operators", &SystemTable::name);
+  if (found == tables.end()) return host.explain(view);
+  MR_TRY(const auto rows, found->rows());
+  const auto column = [&](std::string_view name) {
+    return std::ranges::find(found->columns, name, &RelationColumn::name) - found->columns.begin();
+  };
+  const auto at_view = column("view"), at_parent = column("parent"),
+             at_text = column("description");
+  std::string text;
+  std::vector<size_t> depths;  // by operator
+  for (const auto& row : rows) {
+    if (row[at_view].ToString() != catalog::shown_name(view)) continue;
+    const auto& parent = row[at_parent];
+    depths.push_back(parent.IsNull() ? 0 : depths.at(parent.GetValue<int32_t>()) + 1);
+    std::string figures;
+    for (size_t c = at_text + 1; c < row.size(); ++c)
+      if (!row[c].IsNull())
+        figures += fmt::format("{}{} {}", figures.empty() ? "" : ", ",
+                               duckdb::StringUtil::Replace(found->columns[c].name, "_", " "),
+                               row[c].ToString());
+    text += fmt::format("{}{}{}  ({})", text.empty() ? "" : "\n",
+                        std::string(depths.back() * 2, ' '), row[at_text].ToString(), figures);
+  }
+  return text.empty() ? host.explain(view) : Result<std::string>(std::move(text));
+}
+
 Result<Listing> describe_object(
     const Object& object,
     const std::function<Result<ViewPlanner::Checked>(const std::string&)>& view_columns) {

@@ -367,7 +367,7 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const ExplainView& explain, con
   const auto* object = snapshot->find(explain.name);
   auto* host = setup_.core.host.load();
   if (!object || !host) return gone(explain.name);
-  MR_TRY(auto text, host->explain(*object));
+  MR_TRY(auto text, explain.analyze ? analyze_view(*host, *object) : host->explain(*object));
   Listing listing;
   listing.names = {"dataflow"};
   listing.types = {duckdb::LogicalType::VARCHAR};

@@ -126,11 +126,12 @@ Parsed parse_describe(TokenReader& reader, const catalog::Snapshot& snapshot) {
 }
 
 Parsed parse_explain(TokenReader& reader, const catalog::Snapshot& snapshot) {
+  const bool analyze = reader.take_word("analyze");
   reader.take_words({"materialized", "view"});
   const auto* object = named_object(reader, snapshot);
   if (const auto* sink = object ? catalog::sink_of(snapshot, object->name) : nullptr) object = sink;
   if (!object || object->kind != Kind::kMaterializedView) return not_ours();
-  return ours(ExplainView{object->name});
+  return ours(ExplainView{object->name, analyze});
 }
 
 Parsed parse_apply(std::string_view sql, TokenReader& reader) {

@@ -43,9 +43,10 @@ struct ShowCreate {
 struct DescribeObject {
   std::string name;
 };
-/// EXPLAIN [MATERIALIZED VIEW] name, when `name` is a materialized view
+/// EXPLAIN [ANALYZE] [MATERIALIZED VIEW] name, when `name` is a materialized view or a sink
 struct ExplainView {
   std::string name;
+  bool analyze = false;
 };
 /// APPLY [DRY RUN] CREATE ...
 struct ApplyObject {

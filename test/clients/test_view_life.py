@@ -1,0 +1,62 @@
+"""The life of a view: seen from inside, paused, replaced, dropped, while records come."""
+import json
+import threading
+import time
+
+import confluent_kafka
+import psycopg
+import pytest
+
+from node import wait_until
+
+
+def connect(node):
+    host, port = node.pg.split(":")
+    return psycopg.connect(host=host, port=port, user="test", dbname="millrace", autocommit=True)
+
+
+def produce(node, topic, values):
+    producer = confluent_kafka.Producer({"bootstrap.servers": node.kafka, "enable.idempotence": True, "linger.ms": 2})
+    for value in values:
+        while True:
+            try:
+                producer.produce(topic, json.dumps(value))
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def view_row(sql, name):
+    found = sql("SELECT * FROM (SELECT state, progress, lag, rows, state_bytes, epoch, watermark::VARCHAR, error FROM millrace.views"
+                " WHERE name = %s)", name)
+    return found[0] if found else None
+
+
+def test_views_and_operators_are_seen_at_work(node, sql):
+    sql("CREATE TOPIC sales (id INTEGER, shop VARCHAR, placed TIMESTAMP, WATERMARK FOR placed AS placed - INTERVAL '1 minute')")
+    sql("CREATE MATERIALIZED VIEW per_shop AS SELECT shop, window_start AS hour, count(*) AS n FROM TUMBLE(sales, placed, INTERVAL '1 hour')"
+        " WHERE id >= 10 GROUP BY shop, window_start")
+    sql("CREATE MATERIALIZED VIEW strict WITH (on_error = 'stop') AS SELECT (CASE WHEN id = 5 THEN 'five' ELSE id::VARCHAR END)::INTEGER AS n FROM sales")
+    sql("CREATE SINK copy AS SELECT id FROM sales")
+    produce(node, "sales", [{"id": i, "shop": f"s{i % 3}", "placed": f"2026-01-01T{i // 60:02}:{i % 60:02}:00"} for i in range(200)])
+    wait_until(lambda: view_row(sql, "per_shop")[2] == 0)
+    state, progress, lag, rows, state_bytes, epoch, watermark, error = view_row(sql, "per_shop")
+    assert (state, progress, lag, rows, error) == ("live", 100, 0, 12, None) and state_bytes > 0 and epoch > 0
+    operators = sql("SELECT operator, parent, description, rows_in, rows_out, state_rows, watermark::VARCHAR, late_rows, busy_ms"
+                    " FROM millrace.operators WHERE view = 'per_shop' ORDER BY operator")
+    stream = next(o for o in operators if o[2] == "stream sales")
+    assert stream[3] == 200 and stream[6].startswith("2026-01-01 03:18:00")
+    aggregate = next(o for o in operators if o[2].startswith("aggregate"))
+    assert aggregate[3] == 190 and aggregate[4] >= 12
+    assert operators[0][1] is None and all(o[1] is not None and o[1] < o[0] for o in operators[1:])
+    tree = [line for (line,) in sql("EXPLAIN ANALYZE per_shop")]
+    assert len(tree) == len(operators) and "rows in 200, rows out 200" in tree[-1] and tree[-1].startswith("  "), tree
+    wait_until(lambda: view_row(sql, "strict")[0] == "failed")
+    assert "'five'" in view_row(sql, "strict")[7]
+    assert sql("SELECT kind, state FROM millrace.views WHERE name = 'copy'") == [("sink", "live")]
+    listed = node.cli("view", "list").stdout
+    assert "per_shop" in listed and "live" in listed and "failed" in listed
+    produce(node, "sales", [{"id": 500, "shop": "s0", "placed": "2026-01-01T00:00:00"}])
+    wait_until(lambda: sql("SELECT sum(late_rows)::INTEGER FROM millrace.operators WHERE view = 'per_shop'") == [(1,)])
