@@ -205,8 +205,11 @@ void RecordDecoder::report(const log::RecordView& record, std::vector<BadRecord>
   bad.push_back(std::move(b));
 }
 
+/// What is asked of each column of columns_of().
+using AskedOf = std::vector<std::vector<JsonReader::Asked>>;
+
 Result<> plan_raw(const catalog::Object& topic, const std::vector<RelationColumn>& all,
-                  std::vector<size_t>& target_of, RecordDecoder::Plan& plan) {
+                  const AskedOf& asked, RecordDecoder::Plan& plan) {
   if (topic.columns.size() > 1)
     return Error{ErrorCode::kNotSupported,
                  fmt::format("topic {} has format raw and {} columns: raw has one, of type BLOB or "
@@ -219,16 +222,16 @@ Result<> plan_raw(const catalog::Object& topic, const std::vector<RelationColumn
         fmt::format("topic {} has format raw: its column {} must be BLOB or VARCHAR, not {}",
                     topic.name, all[0].name, all[0].type.ToString())};
   plan.raw_text = id == duckdb::LogicalTypeId::VARCHAR;
-  if (target_of[0] != JsonReader::kNotAsked) plan.raw_target = target_of[0];
+  if (!asked[0].empty()) plan.raw_target = asked[0][0].target;
   return {};
 }
 
-Result<> plan_json(size_t declared, const std::vector<RelationColumn>& all,
-                   std::vector<size_t>& target_of, RecordDecoder::Plan& plan) {
+Result<> plan_json(size_t declared, const std::vector<RelationColumn>& all, AskedOf& asked,
+                   RecordDecoder::Plan& plan) {
   std::vector<JsonReader::Column> columns;
   for (size_t i = 0; i < declared; ++i) {
     MR_TRY(Shape shape, shape_of(all[i].type));
-    columns.push_back({all[i].name, std::move(shape), all[i].not_null, target_of[i]});
+    columns.push_back({all[i].name, std::move(shape), all[i].not_null, std::move(asked[i])});
   }
   plan.json = std::make_unique<JsonReader>(std::move(columns));
   return {};
@@ -250,6 +253,29 @@ Result<std::vector<RelationColumn>> columns_of(const catalog::Object& object) {
   return columns;
 }
 
+namespace {
+constexpr size_t kFieldBits = 16;  // of the column, then of each field, plus one
+constexpr size_t kFieldsMax = 3;
+constexpr size_t kNumberMax = (size_t{1} << kFieldBits) - 2;
+}  // namespace
+
+std::optional<size_t> field_column(size_t column, std::span<const size_t> fields) {
+  if (column > kNumberMax || fields.size() > kFieldsMax) return std::nullopt;
+  size_t number = column;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (fields[i] > kNumberMax) return std::nullopt;
+    number |= (fields[i] + 1) << (kFieldBits * (i + 1));
+  }
+  return number;
+}
+
+FieldColumn read_field_column(size_t number) {
+  constexpr size_t kMask = (size_t{1} << kFieldBits) - 1;
+  FieldColumn out{number & kMask, {}};
+  while ((number >>= kFieldBits) != 0) out.fields.push_back((number & kMask) - 1);
+  return out;
+}
+
 Result<std::unique_ptr<Decoder>> Decoder::make(const catalog::Object& topic,
                                                std::vector<size_t> columns) {
   MR_TRY(const std::vector<RelationColumn> all, columns_of(topic));
@@ -261,7 +287,7 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const catalog::Object& topic,
         fmt::format("format {} of topic {}: it may be json or raw", format->second, topic.name)};
   RecordDecoder::Plan plan;
   plan.keeps_tombstones = topic.kind != catalog::Kind::kTopic;
-  std::vector<size_t> target_of(all.size(), JsonReader::kNotAsked);
+  AskedOf asked(all.size());
   for (size_t target = 0; target < columns.size(); ++target) {
     const size_t column = columns[target];
     if (column == ScanRequest::kRowId) {
@@ -271,18 +297,20 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const catalog::Object& topic,
       plan.tombstone = target;
       plan.types.push_back(LogicalType::BOOLEAN);
     } else {
-      MR_CHECK(column < all.size());
-      plan.types.push_back(all[column].type);
-      if (column >= declared)
-        plan.hidden.push_back({static_cast<Hidden>(column - declared), target});
-      MR_CHECK(target_of[column] == JsonReader::kNotAsked);
-      target_of[column] = target;
+      auto [whole, fields] = read_field_column(column);
+      MR_CHECK(whole < all.size());
+      auto type = all[whole].type;
+      for (const size_t field : fields)
+        type = LogicalType(duckdb::StructType::GetChildType(type, field));
+      plan.types.push_back(std::move(type));
+      if (whole >= declared) plan.hidden.push_back({static_cast<Hidden>(whole - declared), target});
+      asked[whole].push_back({std::move(fields), target});
     }
   }
   if (is_raw(topic)) {
-    MR_TRY(plan_raw(topic, all, target_of, plan));
+    MR_TRY(plan_raw(topic, all, asked, plan));
   } else {
-    MR_TRY(plan_json(declared, all, target_of, plan));
+    MR_TRY(plan_json(declared, all, asked, plan));
   }
   return std::unique_ptr<Decoder>(std::make_unique<RecordDecoder>(std::move(plan)));
 }

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +36,18 @@ struct BadRecord {
 /// kTypeMismatch.
 Result<duckdb::LogicalType> parse_type(const std::string& sql);
 
+/// A column of a topic or changelog as Decoder::make() takes it: the number of `column` among
+/// columns_of(), and in it, at most three levels down, a field of a STRUCT (`fields`: their numbers
+/// from the outside in). Fields that are asked for alone are cheaper than the whole. A column whole
+/// is its own number. Nothing: too deep, or a number too large.
+std::optional<size_t> field_column(size_t column, std::span<const size_t> fields);
+/// The inverse.
+struct FieldColumn {
+  size_t column = 0;
+  std::vector<size_t> fields;
+};
+FieldColumn read_field_column(size_t number);
+
 /// Turns records of one topic into rows. One thread at a time; cheap to keep, dear to make (types,
 /// name index).
 class Decoder {
@@ -42,8 +56,8 @@ class Decoder {
   static constexpr size_t kTombstone = static_cast<size_t>(-2);
 
   virtual ~Decoder() = default;
-  /// `columns` as in ScanRequest (kRowId gives the offset), or kTombstone. Errors: kNotSupported
-  /// (format or type).
+  /// `columns` as in ScanRequest (kRowId gives the offset), kTombstone, or field_column()s. Errors:
+  /// kNotSupported (format or type).
   static Result<std::unique_ptr<Decoder>> make(const catalog::Object& topic,
                                                std::vector<size_t> columns);
   virtual const std::vector<duckdb::LogicalType>& types() const = 0;

@@ -65,8 +65,8 @@ class Dataflow {
   /// One scan of a relation in the query; the same relation read twice is two inputs.
   struct Input {
     catalog::Object object;
-    std::vector<size_t>
-        columns;  // indexes into Relation::columns(), the order of the edge's columns
+    // Indexes into Relation::columns(), or fields inside (sql::field_column), in the edge's order.
+    std::vector<size_t> columns;
     std::vector<duckdb::LogicalType> types;
     bool append_only = false;  // a topic: rows are never retracted
   };

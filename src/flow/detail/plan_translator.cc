@@ -10,6 +10,8 @@
 #include <duckdb/planner/expression/bound_unnest_expression.hpp>
 #include <duckdb/planner/table_filter.hpp>
 
+#include "sql/format.h"
+
 namespace millrace::flow {
 
 namespace {
@@ -44,6 +46,17 @@ duckdb::optional_idx location_of(const duckdb::LogicalOperator& op) {
   for (const auto& expression : op.expressions)
     if (expression->query_location.IsValid()) return expression->query_location;
   return {};
+}
+
+/// The numbers of the fields, from the outside in, that a scan is to take out of a column.
+Result<std::vector<size_t>> extracted_fields(const duckdb::ColumnIndex& column) {
+  std::vector<size_t> fields;
+  for (const auto* at = &column; at->IsPushdownExtract();) {
+    at = &at->GetChildIndex(0);
+    if (!at->HasPrimaryIndex()) return not_supported("this extraction from a VARIANT");
+    fields.push_back(at->GetPrimaryIndex());
+  }
+  return fields;
 }
 
 std::vector<duckdb::ColumnBinding> bindings_of(size_t table, size_t count) {
@@ -178,6 +191,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet&
   stream.append_only = input.append_only;
   auto columns = get.GetColumnIds();
   if (columns.empty()) columns.emplace_back(0);  // only the number of rows counts
+  std::vector<bool> decoded;                     // the column's field is what the input gives
   for (size_t i = 0; i < columns.size(); ++i) {
     if (!columns[i].HasPrimaryIndex()) return not_supported("this extraction from a VARIANT");
     size_t column = columns[i].GetPrimaryIndex();
@@ -185,8 +199,17 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet&
     // long as nothing refers to it.
     const bool is_virtual = duckdb::IsVirtualColumn(column);
     if (is_virtual) column = 0;
-    input.columns.push_back(column);
-    input.types.push_back(get.returned_types[column]);
+    MR_TRY(const auto fields, extracted_fields(columns[i]));
+    // A log's decoder takes a field out by itself; a table has its columns whole.
+    const auto number =
+        object->kind == catalog::Kind::kTable ? std::nullopt : sql::field_column(column, fields);
+    decoded.push_back(number.has_value());
+    auto type = get.returned_types[column];
+    if (number)
+      for (const size_t field : fields)
+        type = duckdb::LogicalType(duckdb::StructType::GetChildType(type, field));
+    input.columns.push_back(number.value_or(column));
+    input.types.push_back(std::move(type));
     stream.scope.bindings.emplace_back(
         is_virtual ? duckdb::DConstants::INVALID_INDEX : get.table_index, i);
   }
@@ -194,7 +217,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet&
   inputs_.push_back(std::move(input));
   stream.node = nodes_.size();
   nodes_.push_back({nullptr, {}, inputs_.size() - 1});
-  MR_TRY(stream, extract_fields(columns, std::move(stream)));
+  MR_TRY(stream, extract_fields(columns, decoded, std::move(stream)));
   return scan_filters(get, std::move(stream));
 }
 
@@ -240,32 +263,34 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_list_function(duckdb::L
   return scan_filters(get, std::move(stream));
 }
 
-/// Fields that the optimiser takes out of a STRUCT inside the scan are taken out above it.
+/// Fields that the optimiser takes out of a STRUCT inside the scan are taken out above it, where
+/// the input does not give them already.
 Result<PlanTranslator::Stream> PlanTranslator::extract_fields(
-    const duckdb::vector<duckdb::ColumnIndex>& columns, Stream stream) {
-  Expressions fields;
+    const duckdb::vector<duckdb::ColumnIndex>& columns, const std::vector<bool>& decoded,
+    Stream stream) {
+  Expressions expressions;
   bool any = false;
   for (size_t i = 0; i < columns.size(); ++i) {
-    fields.push_back(reference(stream.scope.types[i], i));
+    expressions.push_back(reference(stream.scope.types[i], i));
     if (!columns[i].IsPushdownExtract()) continue;
-    any = true;
-    for (const auto* at = &columns[i]; at->IsPushdownExtract();) {
-      at = &at->GetChildIndex(0);
-      if (!at->HasPrimaryIndex()) return not_supported("this extraction from a VARIANT");
+    auto& field = expressions.back();
+    MR_TRY(const auto path, extracted_fields(columns[i]));
+    for (const size_t at : decoded[i] ? std::vector<size_t>{} : path) {
       Expressions arguments;
-      arguments.push_back(std::move(fields.back()));
+      arguments.push_back(std::move(field));
       arguments.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(
-          duckdb::Value::BIGINT(static_cast<int64_t>(at->GetPrimaryIndex()) + 1)));
+          duckdb::Value::BIGINT(static_cast<int64_t>(at) + 1)));
       duckdb::ErrorData error;
-      fields.back() = duckdb::FunctionBinder(context_).BindScalarFunction(
+      field = duckdb::FunctionBinder(context_).BindScalarFunction(
           DEFAULT_SCHEMA, "struct_extract_at", std::move(arguments), error);
       if (error.HasError()) error.Throw();
     }
-    fields.back() = duckdb::BoundCastExpression::AddCastToType(context_, std::move(fields.back()),
-                                                               columns[i].GetScanType());
-    stream.scope.types[i] = fields.back()->return_type;
+    field = duckdb::BoundCastExpression::AddCastToType(context_, std::move(field),
+                                                       columns[i].GetScanType());
+    any = any || field->GetExpressionClass() != duckdb::ExpressionClass::BOUND_REF;
+    stream.scope.types[i] = field->return_type;
   }
-  if (any) stream.node = add(make_projection(context_, std::move(fields)), {stream.node});
+  if (any) stream.node = add(make_projection(context_, std::move(expressions)), {stream.node});
   return stream;
 }
 

@@ -56,7 +56,8 @@ class PlanTranslator {
   size_t add(std::unique_ptr<Operator> op, std::vector<size_t> children);
   Result<Stream> translate_get(duckdb::LogicalGet& get);
   Result<Stream> translate_list_function(duckdb::LogicalGet& get);
-  Result<Stream> extract_fields(const duckdb::vector<duckdb::ColumnIndex>& columns, Stream stream);
+  Result<Stream> extract_fields(const duckdb::vector<duckdb::ColumnIndex>& columns,
+                                const std::vector<bool>& decoded, Stream stream);
   Result<Stream> scan_filters(duckdb::LogicalGet& get, Stream stream);
   Result<Stream> translate_filter(duckdb::LogicalFilter& filter);
   Result<Stream> translate_projection(duckdb::LogicalProjection& projection);

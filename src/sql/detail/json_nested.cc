@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_set>
 
 #include "sql/detail/json_values.h"
@@ -18,15 +19,6 @@ void reserve_element(duckdb::Vector& list, size_t at) {
   if (at >= capacity) ListVector::Reserve(list, std::max<size_t>(2 * capacity, at + 1));
 }
 
-/// The field of that name: exactly, else in other case; or size() of them.
-size_t find_name(const std::vector<std::string>& names, std::string_view name) {
-  for (size_t i = 0; i < names.size(); ++i)
-    if (names[i] == name) return i;
-  for (size_t i = 0; i < names.size(); ++i)
-    if (duckdb::StringUtil::CIEquals(names[i], std::string(name))) return i;
-  return names.size();
-}
-
 /// A map's entries must differ in their keys, or DuckDB's map functions go astray.
 bool keys_differ(duckdb::Vector& map, size_t row) {
   duckdb::SelectionVector selection(1);
@@ -36,24 +28,88 @@ bool keys_differ(duckdb::Vector& map, size_t row) {
 
 }  // namespace
 
+size_t find_name(const std::vector<std::string>& names, std::string_view name, size_t expected) {
+  if (expected < names.size() && names[expected] == name) return expected;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name) return i;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (duckdb::StringUtil::CIEquals(names[i], std::string(name))) return i;
+  return names.size();
+}
+
+bool JsonValues::name_of(json::field& field, const std::vector<std::string>& names, size_t expected,
+                         std::string_view* name) {
+  if (expected < names.size()) {
+    const std::string& likely = names[expected];
+    const char* raw = field.key().raw();
+    const auto extent = static_cast<size_t>(field.value().raw_json_token().data() - raw);
+    if (likely.size() < extent && raw[likely.size()] == '"' &&
+        std::memcmp(raw, likely.data(), likely.size()) == 0 &&
+        std::memchr(raw, '\\', likely.size()) == nullptr) {
+      *name = likely;
+      return true;
+    }
+  }
+  const auto error = field.unescaped_key().get(*name);
+  return error == SUCCESS || fail(error);
+}
+
+bool JsonValues::object_of(const Shape& shape, json::value& value, json::object& object) {
+  return value.get_object().get(object) == SUCCESS || fail(shape, value.raw_json_token());
+}
+
 bool JsonValues::read_struct(const Shape& shape, json::value& value, duckdb::Vector& into,
                              size_t row) {
   json::object object;
-  if (value.get_object().get(object) != SUCCESS) return fail(shape, value.raw_json_token());
+  if (!object_of(shape, value, object)) return false;
   auto& fields = duckdb::StructVector::GetEntries(into);
   auto& validity = FlatVector::Validity(into);
   if (!validity.AllValid()) validity.SetValid(row);
   for (auto& field : fields) put_null(*field, row);
-  for (auto member : object) {
+  size_t position = 0;
+  for (auto result : object) {
+    json::field member;
+    if (const auto error = std::move(result).get(member); error != SUCCESS) return fail(error);
     std::string_view name;
-    if (const auto error = member.unescaped_key().get(name); error != SUCCESS) return fail(error);
+    if (!name_of(member, shape.names, position, &name)) return false;
     json::value inner = member.value();
-    const size_t at = find_name(shape.names, name);
+    const size_t at = find_name(shape.names, name, position++);
     if (at == shape.names.size()) {
       if (!skip(inner)) return within("." + std::string(name));
     } else if (!read(shape.children[at], inner, *fields[at], row)) {
       return within("." + shape.names[at]);
     }
+  }
+  return true;
+}
+
+bool JsonValues::check_struct(const Shape& shape, json::value& value) {
+  json::object object;
+  if (!object_of(shape, value, object)) return false;
+  size_t position = 0;
+  for (auto result : object) {
+    json::field member;
+    if (const auto error = std::move(result).get(member); error != SUCCESS) return fail(error);
+    std::string_view name;
+    if (!name_of(member, shape.names, position, &name)) return false;
+    json::value inner = member.value();
+    const size_t at = find_name(shape.names, name, position++);
+    const bool known = at < shape.names.size();
+    if (known ? !check(shape.children[at], inner) : !skip(inner))
+      return within("." + std::string(name));
+  }
+  return true;
+}
+
+bool JsonValues::check_list(const Shape& shape, json::value& value) {
+  json::array array;
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  size_t count = 0;
+  for (auto element : array) {
+    json::value inner;
+    if (const auto error = element.get(inner); error != SUCCESS) return fail(error);
+    if (!check(shape.children[0], inner)) return within(fmt::format("[{}]", count));
+    ++count;
   }
   return true;
 }

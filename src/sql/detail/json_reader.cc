@@ -3,12 +3,53 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <duckdb/common/vector_operations/vector_operations.hpp>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 #include "sql/detail/json_values.h"
 
 namespace millrace::sql {
+
+namespace {
+
+constexpr size_t kNowhere = static_cast<size_t>(-1);
+
+/// Where a value goes, and which of its fields go somewhere by themselves.
+struct Place {
+  size_t target = kNowhere;
+  std::vector<Place> fields;  // of a struct; empty: none goes anywhere by itself
+
+  bool nowhere() const { return target == kNowhere && fields.empty(); }
+};
+
+void add_place(Place& place, const Shape& shape, std::span<const size_t> path, size_t target) {
+  if (path.empty()) {
+    place.target = target;
+    return;
+  }
+  place.fields.resize(shape.children.size());
+  add_place(place.fields[path[0]], shape.children[path[0]], path.subspan(1), target);
+}
+
+void put_nulls(const Place& place, duckdb::DataChunk& out, size_t row) {
+  if (place.target != kNowhere) put_null(out.data[place.target], row);
+  for (const Place& field : place.fields) put_nulls(field, out, row);
+}
+
+/// The fields of a struct that was read whole.
+void copy_fields(const Place& place, duckdb::Vector& whole, duckdb::DataChunk& out, size_t row) {
+  auto& entries = duckdb::StructVector::GetEntries(whole);
+  for (size_t i = 0; i < place.fields.size(); ++i) {
+    const Place& field = place.fields[i];
+    if (field.target != kNowhere)
+      duckdb::VectorOperations::Copy(*entries[i], out.data[field.target], row + 1, row, row);
+    if (!field.fields.empty()) copy_fields(field, *entries[i], out, row);
+  }
+}
+
+}  // namespace
 
 struct JsonReader::Impl {
   static constexpr size_t kUnknown = static_cast<size_t>(-1);
@@ -31,15 +72,18 @@ struct JsonReader::Impl {
   uint64_t record = 0;
   simdjson::ondemand::parser parser;
   std::string padded;
-  duckdb::DataChunk unasked;  // where values go to be checked only
-  std::vector<size_t> unasked_vector;
+  std::vector<Place> places;  // of the columns
   JsonValues values;
   std::string reason;
 
   size_t find(std::string_view name) const;
   size_t column_of(json::field& field, const char* end, size_t position, std::string_view* name);
   bool read_fields(json::object object, const char* end, duckdb::DataChunk& out, size_t row);
-  bool read_value(size_t column, json::value& value, duckdb::DataChunk& out, size_t row);
+  bool read_column(size_t column, json::value& value, duckdb::DataChunk& out, size_t row);
+  bool read_value(const Shape& shape, const Place& place, json::value& value,
+                  duckdb::DataChunk& out, size_t row);
+  bool read_struct(const Shape& shape, const Place& place, json::value& value,
+                   duckdb::DataChunk& out, size_t row);
   bool finish(duckdb::DataChunk& out, size_t row);
   bool fail(std::string text) {
     reason = std::move(text);
@@ -85,20 +129,49 @@ size_t JsonReader::Impl::column_of(json::field& field, const char* end, size_t p
   return column;
 }
 
-bool JsonReader::Impl::read_value(size_t column, json::value& value, duckdb::DataChunk& out,
-                                  size_t row) {
+bool JsonReader::Impl::read_struct(const Shape& shape, const Place& place, json::value& value,
+                                   duckdb::DataChunk& out, size_t row) {
+  if (JsonValues::is_null(value)) {
+    put_nulls(place, out, row);
+    return values.check(shape, value);
+  }
+  json::object object;
+  if (!values.object_of(shape, value, object)) return false;
+  put_nulls(place, out, row);  // what the object leaves out
+  size_t position = 0;
+  for (auto result : object) {
+    json::field member;
+    if (const auto error = std::move(result).get(member); error != simdjson::SUCCESS)
+      return values.fail(error);
+    std::string_view name;
+    if (!values.name_of(member, shape.names, position, &name)) return false;
+    json::value inner = member.value();
+    const size_t at = find_name(shape.names, name, position++);
+    const bool known = at < shape.names.size();
+    if (known ? !read_value(shape.children[at], place.fields[at], inner, out, row)
+              : !values.skip(inner))
+      return values.within("." + (known ? shape.names[at] : std::string(name)));
+  }
+  return true;
+}
+
+bool JsonReader::Impl::read_value(const Shape& shape, const Place& place, json::value& value,
+                                  duckdb::DataChunk& out, size_t row) {
+  if (place.nowhere()) return values.check(shape, value);
+  if (place.target == kNowhere) return read_struct(shape, place, value, out, row);
+  duckdb::Vector& whole = out.data[place.target];
+  if (!values.read(shape, value, whole, row)) return false;
+  if (!place.fields.empty()) copy_fields(place, whole, out, row);
+  return true;
+}
+
+bool JsonReader::Impl::read_column(size_t column, json::value& value, duckdb::DataChunk& out,
+                                   size_t row) {
   const Column& c = columns[column];
   if (c.not_null && JsonValues::is_null(value))
     return fail(fmt::format("column {}: NOT NULL, found null", c.name));
-  bool fits = false;
-  if (c.target != kNotAsked) {
-    fits = values.read(c.shape, value, out.data[c.target], row);
-  } else if (c.shape.form == Form::kText || c.shape.form == Form::kJson) {
-    fits = values.skip(value);
-  } else {
-    fits = values.read(c.shape, value, unasked.data[unasked_vector[column]], 0);
-  }
-  if (!fits) return fail(fmt::format("column {}{}", c.name, values.reason));
+  if (!read_value(c.shape, places[column], value, out, row))
+    return fail(fmt::format("column {}{}", c.name, values.reason));
   seen[column] = record;
   return true;
 }
@@ -115,7 +188,7 @@ bool JsonReader::Impl::read_fields(json::object object, const char* end, duckdb:
     json::value value = field.value();
     if (column == kUnknown) {
       if (!values.skip(value)) return fail(fmt::format("field {}{}", name, values.reason));
-    } else if (!read_value(column, value, out, row)) {
+    } else if (!read_column(column, value, out, row)) {
       return false;
     }
   }
@@ -128,7 +201,7 @@ bool JsonReader::Impl::finish(duckdb::DataChunk& out, size_t row) {
     if (columns[i].not_null)
       return fail(
           fmt::format("column {}: NOT NULL, and the record has no such field", columns[i].name));
-    if (columns[i].target != kNotAsked) put_null(out.data[columns[i].target], row);
+    put_nulls(places[i], out, row);
   }
   return true;
 }
@@ -137,16 +210,13 @@ JsonReader::JsonReader(std::vector<Column> columns) : impl_(std::make_unique<Imp
   Impl& i = *impl_;
   i.columns = std::move(columns);
   i.seen.resize(i.columns.size(), 0);
-  i.unasked_vector.resize(i.columns.size(), 0);
-  duckdb::vector<duckdb::LogicalType> types;
+  i.places.resize(i.columns.size());
   for (size_t c = 0; c < i.columns.size(); ++c) {
     i.by_name.emplace(i.columns[c].name, c);
     i.by_lower_name.emplace(duckdb::StringUtil::Lower(i.columns[c].name), c);
-    if (i.columns[c].target != kNotAsked) continue;
-    i.unasked_vector[c] = types.size();
-    types.push_back(i.columns[c].shape.type);
+    for (const Asked& asked : i.columns[c].asked)
+      add_place(i.places[c], i.columns[c].shape, asked.path, asked.target);
   }
-  if (!types.empty()) i.unasked.Initialize(duckdb::Allocator::DefaultAllocator(), types, 1);
 }
 
 JsonReader::~JsonReader() = default;
@@ -154,14 +224,12 @@ JsonReader::~JsonReader() = default;
 const std::string& JsonReader::reason() const { return impl_->reason; }
 
 void JsonReader::read_nothing(duckdb::DataChunk& out, size_t row) {
-  for (const Column& column : impl_->columns)
-    if (column.target != kNotAsked) put_null(out.data[column.target], row);
+  for (const Place& place : impl_->places) put_nulls(place, out, row);
 }
 
 bool JsonReader::read(std::string_view json, size_t readable, duckdb::DataChunk& out, size_t row) {
   Impl& i = *impl_;
-  // What was only checked piles up in string heaps and lists.
-  if (++i.record % STANDARD_VECTOR_SIZE == 0 && i.unasked.ColumnCount() > 0) i.unasked.Reset();
+  ++i.record;
   if (readable < json.size() + simdjson::SIMDJSON_PADDING) {
     i.padded.resize(std::max(i.padded.size(), json.size() + simdjson::SIMDJSON_PADDING));
     std::memcpy(i.padded.data(), json.data(), json.size());

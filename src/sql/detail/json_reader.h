@@ -16,12 +16,17 @@ namespace millrace::sql {
 /// them a query asks for: otherwise what a view counts would depend on what it selects.
 class JsonReader {
  public:
-  static constexpr size_t kNotAsked = static_cast<size_t>(-1);
+  /// A column, or a field inside a STRUCT, that is wanted: `path` holds the fields' numbers from
+  /// the outside in (none: the column whole), `target` says which vector of the chunk takes it.
+  struct Asked {
+    std::vector<size_t> path;
+    size_t target = 0;
+  };
   struct Column {
     std::string name;
     Shape shape;
     bool not_null = false;
-    size_t target = kNotAsked;  // which vector of the chunk
+    std::vector<Asked> asked;
   };
 
   explicit JsonReader(std::vector<Column> columns);

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "sql/detail/json_scalar.h"
@@ -16,12 +17,6 @@ using simdjson::SUCCESS;
 
 constexpr int kDepthMax = 200;  // of values that nobody asked for: they are walked recursively
 constexpr size_t kFoundMax = 40;
-
-std::string_view token_of(json::value& value) {
-  std::string_view token = value.raw_json_token();
-  while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.remove_suffix(1);
-  return token;
-}
 
 template <typename T>
 bool put_integer(duckdb::Vector& into, size_t row, int64_t number) {
@@ -159,6 +154,21 @@ bool special_real(std::string_view text, T* value) {
   return true;
 }
 
+/// A string's token that says its text as it is, without escapes. The parser has seen to its UTF-8.
+bool plain_string(std::string_view token) {
+  return token.size() >= 2 && token.back() == '"' &&
+         std::memchr(token.data(), '\\', token.size()) == nullptr;
+}
+
+/// Reads a token that is an integer and nothing else.
+template <typename T>
+bool plain_integer(std::string_view token, T* number) {
+  if (token[0] == '0' && token.size() > 1) return false;  // no JSON number begins so
+  if (token[0] == '-' && token.size() > 2 && token[1] == '0') return false;
+  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), *number);
+  return error == std::errc() && end == token.data() + token.size();
+}
+
 bool put_enum(const Shape& shape, std::string_view text, duckdb::Vector& into, size_t row) {
   const duckdb::string_t key(text.data(), static_cast<uint32_t>(text.size()));
   const int64_t position = duckdb::EnumType::GetPos(shape.type, key);
@@ -254,6 +264,7 @@ bool JsonValues::skip(json::value& value, int depth) {
       return true;
     }
     case '"': {
+      if (plain_string(token)) return true;
       std::string_view text;
       const auto error = value.get_string().get(text);
       return error == SUCCESS || fail(error);
@@ -291,9 +302,8 @@ bool JsonValues::read_raw(const Shape& shape, json::value& value, duckdb::Vector
   return true;
 }
 
-bool JsonValues::read_number(const Shape& shape, json::value& value, duckdb::Vector& into,
-                             size_t row) {
-  const std::string_view token = token_of(value);
+bool JsonValues::read_number(const Shape& shape, std::string_view token, json::value& value,
+                             duckdb::Vector& into, size_t row) {
   if (token.empty() || (token[0] != '-' && (token[0] < '0' || token[0] > '9')))
     return fail(shape, token);
   switch (shape.form) {
@@ -302,7 +312,7 @@ bool JsonValues::read_number(const Shape& shape, json::value& value, duckdb::Vec
     case Form::kInt32:
     case Form::kInt64: {
       int64_t number = 0;
-      if (value.get_int64().get(number) == SUCCESS)
+      if (plain_integer(token, &number))
         return put_signed_form(shape.form, into, row, number) || fail(shape, token);
       break;
     }
@@ -311,7 +321,7 @@ bool JsonValues::read_number(const Shape& shape, json::value& value, duckdb::Vec
     case Form::kUint32:
     case Form::kUint64: {
       uint64_t number = 0;
-      if (value.get_uint64().get(number) == SUCCESS)
+      if (plain_integer(token, &number))
         return put_unsigned_form(shape.form, into, row, number) || fail(shape, token);
       break;
     }
@@ -409,23 +419,28 @@ bool JsonValues::read_string(const Shape& shape, std::string_view text, duckdb::
   }
 }
 
-bool JsonValues::read_scalar(const Shape& shape, json::value& value, duckdb::Vector& into,
-                             size_t row) {
-  const std::string_view token = token_of(value);
-  const char first = token.empty() ? '\0' : token[0];
-  if (first == '"') {
-    std::string_view text;
-    if (const auto error = value.get_string().get(text); error != SUCCESS) return fail(error);
-    if (shape.form == Form::kDouble || shape.form == Form::kFloat) {
-      double real = 0;
-      if (!special_real(text, &real)) return fail(shape, token);
-      if (shape.form == Form::kDouble) put(into, row, real);
-      if (shape.form == Form::kFloat) put(into, row, static_cast<float>(real));
-      return true;
-    }
-    if (shape.form >= Form::kText) return read_string(shape, text, into, row) || fail(shape, token);
-    return fail(shape, token);
+bool JsonValues::read_quoted(const Shape& shape, std::string_view token, json::value& value,
+                             duckdb::Vector& into, size_t row) {
+  std::string_view text;
+  if (plain_string(token)) {
+    text = token.substr(1, token.size() - 2);
+  } else if (const auto error = value.get_string().get(text); error != SUCCESS) {
+    return fail(error);
   }
+  if (shape.form == Form::kDouble || shape.form == Form::kFloat) {
+    double real = 0;
+    if (!special_real(text, &real)) return fail(shape, token);
+    if (shape.form == Form::kDouble) put(into, row, real);
+    if (shape.form == Form::kFloat) put(into, row, static_cast<float>(real));
+    return true;
+  }
+  if (shape.form >= Form::kText) return read_string(shape, text, into, row) || fail(shape, token);
+  return fail(shape, token);
+}
+
+bool JsonValues::read_scalar(const Shape& shape, std::string_view token, json::value& value,
+                             duckdb::Vector& into, size_t row) {
+  if (token.starts_with('"')) return read_quoted(shape, token, value, into, row);
   switch (shape.form) {
     case Form::kBool: {
       bool truth = false;
@@ -441,21 +456,22 @@ bool JsonValues::read_scalar(const Shape& shape, json::value& value, duckdb::Vec
     case Form::kTimestampNs:
     case Form::kTimestampTz: {
       int64_t ms = 0, us = 0;
-      if (value.get_int64().get(ms) != SUCCESS || __builtin_mul_overflow(ms, 1000, &us))
+      if (token.empty() || !plain_integer(token, &ms) || __builtin_mul_overflow(ms, 1000, &us))
         return fail(shape, token);
       return put_timestamp(shape.form, us, into, row) || fail(shape, token);
     }
     case Form::kNull:
       return fail(shape, token);
     default:
-      return (shape.form < Form::kText && read_number(shape, value, into, row)) ||
+      return (shape.form < Form::kText && read_number(shape, token, value, into, row)) ||
              fail(shape, token);
   }
 }
 
 bool JsonValues::read(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row) {
-  if (is_null(value)) {
-    if (token_of(value) != "null") return fail(simdjson::N_ATOM_ERROR);
+  const std::string_view token = token_of(value);
+  if (token.starts_with('n')) {
+    if (token != "null") return fail(simdjson::N_ATOM_ERROR);
     put_null(into, row);
     return true;
   }
@@ -471,8 +487,37 @@ bool JsonValues::read(const Shape& shape, json::value& value, duckdb::Vector& in
     case Form::kMap:
       return read_map(shape, value, into, row);
     default:
-      return read_scalar(shape, value, into, row);
+      return read_scalar(shape, token, value, into, row);
   }
+}
+
+bool JsonValues::check(const Shape& shape, json::value& value) {
+  const std::string_view token = token_of(value);
+  if (token.starts_with('n')) return token == "null" || fail(simdjson::N_ATOM_ERROR);
+  switch (shape.form) {
+    case Form::kText:
+    case Form::kJson:
+      return skip(value);
+    case Form::kStruct:
+      return check_struct(shape, value);
+    case Form::kList:
+      return check_list(shape, value);
+    case Form::kBlob:
+    case Form::kCast:
+    case Form::kArray:
+    case Form::kMap:
+      return read(shape, value, spare(shape), 0);
+    default:
+      return read_scalar(shape, token, value, spare_scalar_, 0);
+  }
+}
+
+duckdb::Vector& JsonValues::spare(const Shape& shape) {
+  Spare& spare = spares_[&shape];
+  if (spare.uses == 0) spare.row.Initialize(duckdb::Allocator::DefaultAllocator(), {shape.type}, 1);
+  // Values pile up in string heaps and lists.
+  if (++spare.uses % STANDARD_VECTOR_SIZE == 0) spare.row.Reset();
+  return spare.row.data[0];
 }
 
 }  // namespace millrace::sql

@@ -5,6 +5,8 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "sql/detail/json_shape.h"
 
@@ -12,18 +14,38 @@ namespace millrace::sql {
 
 namespace json = simdjson::ondemand;
 
-/// Reads JSON values into flat vectors, by type. Keeps no state but why the last one did not fit.
+/// The text of the next value up to what follows it: a scalar whole, of an object or array its
+/// first character.
+inline std::string_view token_of(json::value& value) {
+  std::string_view token = value.raw_json_token();
+  while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.remove_suffix(1);
+  return token;
+}
+
+/// The field of a struct that has this name: exactly, else in other case; names.size(): none.
+/// `expected`: where it mostly stands, since producers keep their order of fields.
+size_t find_name(const std::vector<std::string>& names, std::string_view name, size_t expected);
+
+/// Reads JSON values into flat vectors, by type. What it keeps between values is only room, and why
+/// the last one did not fit.
 class JsonValues {
  public:
-  /// Reads `value` into row `row` of `into`; false when it does not fit (reason() says why).
+  /// Reads `value` into row `row` of `into`; false when it does not fit (reason says why).
   bool read(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
-  /// Passes over a value that nobody asked for, and checks that it is JSON.
+  /// read() of a value that nobody asked for.
+  bool check(const Shape& shape, json::value& value);
+  /// Passes over a value of which no type is known, and checks that it is JSON.
   bool skip(json::value& value, int depth = 0);
   /// A JSON null stands next.
   static bool is_null(json::value& value) {
     const std::string_view token = value.raw_json_token();
     return !token.empty() && token[0] == 'n';
   }
+  /// The value as an object; false when it is none.
+  bool object_of(const Shape& shape, json::value& value, json::object& object);
+  /// The field's name. False: it is not valid JSON.
+  bool name_of(json::field& field, const std::vector<std::string>& names, size_t expected,
+               std::string_view* name);
 
   std::string reason;
 
@@ -33,17 +55,31 @@ class JsonValues {
   bool within(const std::string& place);
 
  private:
-  bool read_scalar(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
-  bool read_number(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
+  bool read_scalar(const Shape& shape, std::string_view token, json::value& value,
+                   duckdb::Vector& into, size_t row);
+  bool read_number(const Shape& shape, std::string_view token, json::value& value,
+                   duckdb::Vector& into, size_t row);
   bool read_string(const Shape& shape, std::string_view text, duckdb::Vector& into, size_t row);
+  bool read_quoted(const Shape& shape, std::string_view token, json::value& value,
+                   duckdb::Vector& into, size_t row);
   bool read_raw(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_struct(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_list(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_array(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_map(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_map_object(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
+  bool check_struct(const Shape& shape, json::value& value);
+  bool check_list(const Shape& shape, json::value& value);
+  duckdb::Vector& spare(const Shape& shape);
 
   std::string scratch_;
+  // Where checked values go.
+  struct Spare {
+    duckdb::DataChunk row;
+    size_t uses = 0;
+  };
+  duckdb::Vector spare_scalar_{duckdb::LogicalType::HUGEINT, 1};  // as wide as any scalar
+  std::unordered_map<const Shape*, Spare> spares_;
 };
 
 /// `vector[row]` holds `value`, and is not NULL.

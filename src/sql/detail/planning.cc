@@ -47,7 +47,8 @@ void settle_scans(duckdb::LogicalOperator& op, std::set<std::string>& inputs) {
   }
   if (get.GetColumnIds().empty()) get.AddColumnId(0);
   for (auto& id : get.GetMutableColumnIds()) {
-    id = duckdb::ColumnIndex(relation_column_of(id.GetPrimaryIndex()));
+    const auto column = relation_column_of(id.GetPrimaryIndex());
+    if (column != id.GetPrimaryIndex()) id = duckdb::ColumnIndex(column);
   }
 }
 

@@ -81,6 +81,13 @@ duckdb::InsertionOrderPreservingMap<std::string> describe(
   return result;
 }
 
+/// A view's dataflow reads fields of a STRUCT without the rest of it.
+bool can_extract(const duckdb::FunctionData& data, const duckdb::LogicalIndex& column) {
+  const auto& types = data.Cast<ScanBind>().entry.GetColumns();
+  return column.index < types.LogicalColumnCount() &&
+         types.GetColumn(column).Type().id() == duckdb::LogicalTypeId::STRUCT;
+}
+
 }  // namespace
 
 duckdb::unique_ptr<duckdb::FunctionData> ScanBind::Copy() const {
@@ -107,7 +114,11 @@ duckdb::TableFunction scan_function(bool planning) {
   function.to_string = describe;
   function.cardinality = cardinality;
   function.verify_serialization = false;
-  if (!planning) function.pushdown_complex_filter = read_bounds;
+  if (planning) {
+    function.supports_pushdown_extract = can_extract;
+  } else {
+    function.pushdown_complex_filter = read_bounds;
+  }
   return function;
 }
 

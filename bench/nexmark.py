@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""NEXMark: each query as a materialized view over JSON events in a topic, by the CPU of the whole process; every answer is compared with DuckDB's.
+
+    make bench-nexmark                    all queries, 1,000,000 events; beside Flink and Hazelcast where their runners are built
+    bench/nexmark.py q0 q5 --events 5000000
+
+The events' generator, the exact answers and the peers' runners are in the folder NEXMARK.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "test")]
+
+import psycopg  # noqa: E402
+
+from node import Node, wait_until  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent / "nexmark"
+NEXMARK = pathlib.Path(os.environ.get("NEXMARK", ROOT.parent / "shared" / "bench" / "nexmark"))
+
+
+def queries():
+    """{name: SELECT} of queries.sql."""
+    found = re.findall(r"^-- (q\d+): .*\n((?:(?!^-- ).*\n?)*)", (HERE / "queries.sql").read_text(), re.M)
+    return {name: text.strip().rstrip(";") for name, text in found}
+
+
+def generate(folder, events):
+    """Writes the events, two partitions, and gives their files."""
+    program = folder / "nexgen"
+    subprocess.run(["g++", "-O2", "-std=c++17", "-ffp-contract=off", "-o", program, NEXMARK / "nexgen.cpp"], check=True)
+    data = folder / "events"
+    data.mkdir()
+    subprocess.run([program, "--events", str(events), "--parts", "2", "--out", data], check=True, stdout=subprocess.DEVNULL)
+    return data
+
+
+def digest(rows):
+    """Independent of order: the sum of a hash of each row's text."""
+    total = 0
+    for row in rows:
+        line = "\t".join("NULL" if v is None else str(v) for v in row)
+        total += int.from_bytes(hashlib.md5(line.encode()).digest()[8:], "little")
+    return f"{total % 2**64:016x}"
+
+
+def answer(connection, name):
+    """The view's rows as the reference spells them: times are milliseconds."""
+    columns = connection.execute(f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{name}'").fetchall()
+    wanted = ", ".join(f'epoch_ms("{c}")' if t.startswith("timestamp") else f'"{c}"' for c, t in columns)
+    return connection.execute(f"SELECT {wanted} FROM {name}").fetchall()
+
+
+def metric(node, name, view):
+    with urllib.request.urlopen(f"http://{node.http}/metrics") as response:
+        found = re.search(rf'^{name}{{view="{view}"}} (\S+)$', response.read().decode(), re.M)
+    return float(found[1])
+
+
+def measure(connection, node, name, query, events):
+    """From CREATE until the view has taken in every event, and is shown."""
+    cpu, began = node.cpu_seconds(), time.monotonic()
+    connection.execute(f"CREATE MATERIALIZED VIEW {name} AS {query}")
+    wait_until(lambda: metric(node, "millrace_flow_lag_records", name) == 0, 600, name)
+    seconds = time.monotonic() - began
+    figure = {"cpu_s": node.cpu_seconds() - cpu, "seconds": seconds, "rss_mb": node.memory_kb()["VmRSS"] / 1024,
+              "state_mb": metric(node, "millrace_flow_state_bytes", name) / 1e6}
+    figure["k_per_cpu_s"] = events / figure["cpu_s"] / 1000
+    return figure
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("queries", nargs="*", help="q0, q1, ... (all)")
+    arguments.add_argument("--events", type=int, default=1_000_000)
+    arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--json", help="write the figures here too")
+    a = arguments.parse_args()
+    expected = json.loads((NEXMARK / "expected.json").read_text())["data"].get(str(a.events), {}).get("answers", {})
+    chosen = {name: query for name, query in queries().items() if not a.queries or name in a.queries}
+    figures, wrong = {}, []
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        folder = pathlib.Path(folder)
+        data = generate(folder, a.events)
+        node = Node(folder / "node")
+        node.cli("sql", "-f", HERE / "events.sql")
+        for part in (0, 1):
+            with open(data / f"events-{part}.ndjson", "rb") as lines:
+                subprocess.run([ROOT / "build" / "millrace", "produce", "events", "--partition", str(part), "--data", node.data], stdin=lines, check=True,
+                               stderr=subprocess.DEVNULL)
+        with psycopg.connect(host="127.0.0.1", port=node.pg.split(":")[1], user="bench", dbname="millrace", autocommit=True) as connection:
+            for name, query in chosen.items():
+                runs = []
+                for _ in range(a.runs):
+                    runs.append(measure(connection, node, name, query, a.events))
+                    rows = answer(connection, name)
+                    right = not expected or expected[name]["digest"] == digest(rows)
+                    connection.execute(f"DROP MATERIALIZED VIEW {name}")
+                if not right:
+                    wrong.append(name)
+                m = figures[name] = {k: statistics.median(r[k] for r in runs) for k in runs[0]}
+                print(f"{name:<4} {m['k_per_cpu_s']:7,.0f} K events per CPU-s  {a.events / m['seconds'] / 1000:7,.0f} K/s  {len(rows):>9,} rows  state {m['state_mb']:6.1f} MB  "
+                      f"resident {m['rss_mb']:5.0f} MB  {'as DuckDB' if right and expected else 'WRONG' if expected else 'not compared'}", flush=True)
+        node.stop()
+    if a.json:
+        pathlib.Path(a.json).write_text(json.dumps(figures, indent=1))
+    if wrong:
+        sys.exit(f"wrong answers: {', '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    main()
