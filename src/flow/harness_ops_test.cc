@@ -14,6 +14,7 @@
 #include "flow/detail/ops_harness.h"
 #include "flow/detail/plan_translator.h"
 #include "flow/detail/state_stream.h"
+#include "sql/format.h"
 
 namespace millrace::flow {
 
@@ -212,6 +213,23 @@ void Oracle::advance(const std::string& table, const std::string& column,
   tables_.at(table).frontiers[column] = duckdb::Timestamp::FromString(timestamp, false).value;
 }
 
+namespace {
+
+/// A column of the rows, or a field inside one, as a decoder gives it.
+duckdb::Vector field_of(duckdb::Vector column, std::span<const size_t> fields, size_t rows) {
+  if (fields.empty()) return column;
+  column.Flatten(rows);
+  duckdb::Vector field(*duckdb::StructVector::GetEntries(column)[fields[0]]);
+  return field_of(std::move(field), fields.subspan(1), rows);
+}
+duckdb::Vector column_of(const duckdb::DataChunk& rows, size_t number) {
+  const auto [column, fields] = sql::read_field_column(number);
+  duckdb::Vector whole(const_cast<duckdb::Vector&>(rows.data[column]));
+  return field_of(std::move(whole), fields, rows.size());
+}
+
+}  // namespace
+
 Result<> Oracle::step(View& view, uint64_t epoch) {
   std::vector<DeltaStream> inputs;
   for (const auto& input : view.flow->inputs()) {
@@ -222,14 +240,14 @@ Result<> Oracle::step(View& view, uint64_t epoch) {
       duckdb::vector<duckdb::LogicalType> types(input.types.begin(), input.types.end());
       delta->rows.InitializeEmpty(types);
       for (size_t i = 0; i < input.columns.size(); ++i)
-        delta->rows.data[i].Reference(
-            const_cast<duckdb::DataChunk&>(change->rows).data[input.columns[i]]);
+        delta->rows.data[i].Reference(column_of(change->rows, input.columns[i]));
       delta->rows.SetCardinality(change->rows.size());
       delta->weights = change->weights;
       stream.chunks.push_back(std::move(delta));
     }
     for (size_t i = 0; i < input.columns.size(); ++i) {
-      const auto found = table.frontiers.find(table.columns[input.columns[i]]);
+      const auto found =
+          table.frontiers.find(table.columns.at(sql::read_field_column(input.columns[i]).column));
       if (found != table.frontiers.end()) stream.frontiers.push_back({i, found->second});
     }
     inputs.push_back(std::move(stream));
