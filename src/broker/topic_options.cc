@@ -159,6 +159,11 @@ const detail::OptionRules& rules() {
            0,
            0,
            {"true", "false"}},
+          {{"watermark.idle.timeout.ms", "30000", "LONG",
+            "A partition without new rows for so long holds the watermark back no more; when all "
+            "are, it goes on with the clock; -1: never"},
+           -1,
+           kInt},
       });
   return kRules;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <map>
 #include <mutex>
 
@@ -14,6 +15,7 @@
 #include "flow/detail/source_registry.h"
 #include "flow/detail/view.h"
 #include "flow/detail/view_relation.h"
+#include "sql/view_options.h"
 
 namespace millrace::flow {
 
@@ -42,6 +44,14 @@ class Periodic : public Job {
   const std::chrono::milliseconds every_;
   const std::function<void()> work_;
 };
+
+/// A topic's watermark_idle_timeout.
+int64_t idle_timeout_us(const catalog::Object& topic) {
+  const auto text = broker::effective_options(topic)["watermark.idle.timeout.ms"];
+  int64_t ms = -1;
+  std::from_chars(text.data(), text.data() + text.size(), ms);
+  return ms < 0 ? Watermark::kNever : ms * 1000;
+}
 
 class FlowsImpl : public Flows {
  public:
@@ -123,7 +133,32 @@ Error undefined(const std::string& name) {
 
 Result<std::unique_ptr<Dataflow>> FlowsImpl::plan(const catalog::Object& view) {
   MR_TRY(auto query, engine_.plan(view.query));
-  return translate(std::move(query));
+  const bool on_close = sql::ViewOptions::of(view).emit_on_window_close;
+  return translate(std::move(query), on_close ? Emit::kOnWindowClose : Emit::kChanges);
+}
+
+/// Refuses EMIT ON WINDOW CLOSE when no watermark reaches a column of the result. Steps the
+/// dataflow, which is of no use afterwards.
+Result<> check_closes(Dataflow& dataflow, int64_t clock_us) {
+  std::vector<DeltaStream> inputs;
+  for (const auto& input : dataflow.inputs()) {
+    auto& stream = inputs.emplace_back();
+    if (!input.object.watermark) continue;
+    const auto& columns = input.object.columns;
+    for (size_t i = 0; i < input.columns.size(); ++i)
+      if (input.columns[i] < columns.size() &&
+          columns[input.columns[i]].name == input.object.watermark->column)
+        stream.frontiers.push_back({i, clock_us});
+  }
+  DeltaStream out;
+  MR_TRY(dataflow.step({1, clock_us}, inputs, out));
+  if (!out.frontiers.empty()) return {};
+  return Error{ErrorCode::kNotSupported,
+               "EMIT ON WINDOW CLOSE: no watermark bounds a column of the result, so that no row "
+               "would ever come out",
+               std::nullopt,
+               "Give out the time that windows close by (window_start or window_end, over a topic "
+               "with WATERMARK FOR that time), or use EMIT CHANGES."};
 }
 
 Result<> FlowsImpl::check(const catalog::Object& view) {
@@ -136,6 +171,8 @@ Result<> FlowsImpl::check(const catalog::Object& view) {
                              "rows back: {}",
                              dataflow->retracts()),
                  std::nullopt, "Use format = 'upsert' with a key, or format = 'debezium'."};
+  if (sql::ViewOptions::of(view).emit_on_window_close)
+    MR_TRY(check_closes(*dataflow, env_.now_ms() * 1000));
   return {};
 }
 
@@ -176,7 +213,8 @@ Result<> FlowsImpl::connect(View::Parts& parts) {
       const auto found = std::ranges::find(input.columns, *source.source->watermark_column());
       if (found != input.columns.end()) {
         input.frontier_column = found - input.columns.begin();
-        source.watermark.emplace(source.source->topic().partitions.size());
+        source.watermark.emplace(source.source->topic().partitions.size(),
+                                 idle_timeout_us(source.source->object()));
       }
     }
     auto& all = columns[at->second];

@@ -106,6 +106,22 @@ class PlannedDataflow : public Dataflow {
     in.begin("end", 1);
     return in.result();
   }
+  void take_late(std::vector<LateRows>& out) override {
+    for (const auto& node : nodes_)
+      if (node.op) node.op->take_late(out);
+  }
+  bool waits_for_frontier() const override {
+    return std::ranges::any_of(
+        nodes_, [](const auto& node) { return node.op && node.op->waits_for_frontier(); });
+  }
+  std::optional<int64_t> next_turn_us() const override {
+    std::optional<int64_t> next;
+    for (const auto& node : nodes_) {
+      const auto turn = node.op ? node.op->next_turn_us() : std::nullopt;
+      if (turn) next = std::min(next.value_or(*turn), *turn);
+    }
+    return next;
+  }
   std::string describe() const override {
     std::string text;
     describe_node(nodes_.size() - 1, 0, text);
@@ -198,14 +214,20 @@ class PlannedDataflow : public Dataflow {
 
 }  // namespace
 
-Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const ObjectFinder& finder) {
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const ObjectFinder& finder,
+                                            Emit emit) {
   try {
     PlanTranslator translator(*query.context, finder);
     MR_TRY(auto stream, translator.translate(*query.plan));
     MR_TRY(stream, translator.in_order_of(*query.plan, std::move(stream)));
     // The view is the last node; what the plan's root refers to may stand before others.
     auto nodes = translator.take_nodes();
-    if (stream.node + 1 != nodes.size()) {
+    if (emit == Emit::kOnWindowClose) {
+      nodes.push_back({make_emit_on_close(query.names, {query.types.begin(), query.types.end()}),
+                       {stream.node},
+                       0});
+      stream.append_only = true;
+    } else if (stream.node + 1 != nodes.size()) {
       nodes.push_back({make_union(), {stream.node}, 0});
     }
     if (stream.scope.types != query.types)
@@ -221,9 +243,9 @@ Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const Objec
   }
 }
 
-Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query) {
-  return translate(std::move(query),
-                   [](const duckdb::LogicalOperator& get) { return sql::scanned_object(get); });
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, Emit emit) {
+  const auto finder = [](const duckdb::LogicalOperator& get) { return sql::scanned_object(get); };
+  return translate(std::move(query), finder, emit);
 }
 
 }  // namespace millrace::flow

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "sql/detail/fakes.h"
+#include "sql/view_options.h"
 
 namespace millrace::sql::testing {
 namespace {
@@ -106,6 +107,19 @@ TEST_F(Ddl, RefusesBadDefinitionsSayingWhereAndWhatToDo) {
            {"CREATE VIEW v AS SELECT 1 AS a, 2 AS A", ErrorCode::kInvalidName, {}, "AS name"},
            {"CREATE VIEW v (a) AS SELECT 1", ErrorCode::kNotSupported, 14, "AS name"},
            {"CREATE MATERIALIZED VIEW v AS SELECT 1 + 1", ErrorCode::kInvalidName, 39, "AS name"},
+           {"CREATE MATERIALIZED VIEW v AS SELECT 1 + 1 EMIT CHANGES", ErrorCode::kInvalidName, 39,
+            "AS name"},
+           {"CREATE VIEW v AS SELECT 1 AS a EMIT CHANGES", ErrorCode::kSyntax, 31, ""},
+           {"CREATE MATERIALIZED VIEW v AS SELECT 1 AS a EMIT SOMETIMES", ErrorCode::kSyntax, 44,
+            ""},
+           {"CREATE MATERIALIZED VIEW v WITH (retention = 1) AS SELECT 1 AS a",
+            ErrorCode::kInvalidConfig, 33, "allowed_lateness"},
+           {"CREATE MATERIALIZED VIEW v WITH (late = 'away') AS SELECT 1 AS a",
+            ErrorCode::kInvalidConfig, 40, ""},
+           {"CREATE MATERIALIZED VIEW v WITH (allowed_lateness = 'long') AS SELECT 1 AS a",
+            ErrorCode::kInvalidConfig, 52, "10 seconds"},
+           {"CREATE TOPIC t (a INT) WITH (watermark_idle_timeout = 'soon')",
+            ErrorCode::kInvalidConfig, 54, "never"},
            {"DROP TABLE nope", ErrorCode::kUndefinedObject, 11, ""},
            {"SHOW CREATE nope", ErrorCode::kUndefinedObject, 12, ""},
            {"APPLY DROP TABLE t", ErrorCode::kSyntax, 6, "CREATE"},
@@ -116,6 +130,27 @@ TEST_F(Ddl, RefusesBadDefinitionsSayingWhereAndWhatToDo) {
     EXPECT_THAT(error.hint, HasSubstr(hint)) << sql;
   }
   EXPECT_THAT(catalog.snapshot()->list(), IsEmpty());
+}
+
+TEST_F(Ddl, AMaterializedViewSaysWhenItsRowsComeOutAndHowLongItWaits) {
+  run("CREATE TOPIC e (k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH "
+      "(watermark_idle_timeout = '2 minutes')");
+  EXPECT_EQ(object("e").options.at("watermark.idle.timeout.ms"), "120000");
+  run("CREATE MATERIALIZED VIEW v WITH (late = drop, allowed_lateness = '1500ms') AS SELECT ts, k "
+      "FROM e EMIT ON WINDOW CLOSE;");
+  const auto options = ViewOptions::of(object("v"));
+  EXPECT_TRUE(options.emit_on_window_close);
+  EXPECT_EQ(options.allowed_lateness.count(), 1500);
+  EXPECT_FALSE(options.keep_late);
+  EXPECT_EQ(object("v").query, "SELECT ts, k FROM e");
+  const auto sql = run("SHOW CREATE v").rows.at(0).at(0);
+  EXPECT_EQ(sql,
+            "CREATE MATERIALIZED VIEW v WITH (allowed_lateness = '1500 milliseconds', late = "
+            "'drop') AS\nSELECT ts, k FROM e\nEMIT ON WINDOW CLOSE");
+  EXPECT_EQ(run("APPLY " + sql).rows.at(0).at(0), "unchanged");
+  run("CREATE MATERIALIZED VIEW w AS SELECT ts AS emit FROM e EMIT CHANGES");
+  EXPECT_FALSE(ViewOptions::of(object("w")).emit_on_window_close);
+  EXPECT_EQ(object("w").query, "SELECT ts AS emit FROM e");
 }
 
 TEST_F(Ddl, ChecksAMaterializedViewBeforeItExists) {

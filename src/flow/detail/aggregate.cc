@@ -1,10 +1,9 @@
 #include <duckdb.hpp>
 
-#include <duckdb/planner/expression/bound_reference_expression.hpp>
-#include <limits>
 #include <map>
 
 #include "flow/detail/aggregate_column.h"
+#include "flow/detail/closing.h"
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/frontier_map.h"
 #include "flow/detail/operators.h"
@@ -14,7 +13,6 @@ namespace millrace::flow {
 namespace {
 
 constexpr std::string_view kNoKey{"\0", 1};  // a key without columns, encoded
-constexpr int64_t kNever = std::numeric_limits<int64_t>::min();
 
 std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>& types) {
   return {types.begin(), types.end()};
@@ -36,26 +34,6 @@ Expressions lay_out(AggregateSpec& spec, std::vector<AggregateColumn::Layout>& l
   return all;
 }
 
-/// Microseconds since the epoch of the values of a time column.
-class TimeColumn {
- public:
-  TimeColumn(duckdb::Vector& values, size_t count)
-      : date_(values.GetType().id() == duckdb::LogicalTypeId::DATE) {
-    values.ToUnifiedFormat(count, values_);
-  }
-  std::optional<int64_t> operator[](size_t row) const {
-    const auto at = values_.sel->get_index(row);
-    if (!values_.validity.RowIsValid(at)) return std::nullopt;
-    if (!date_) return duckdb::UnifiedVectorFormat::GetData<int64_t>(values_)[at];
-    return int64_t{duckdb::UnifiedVectorFormat::GetData<int32_t>(values_)[at]} *
-           duckdb::Interval::MICROS_PER_DAY;
-  }
-
- private:
-  bool date_;
-  duckdb::UnifiedVectorFormat values_;
-};
-
 /// GROUP BY, DISTINCT, and aggregates over everything.
 class Aggregate : public Operator {
  public:
@@ -69,7 +47,8 @@ class Aggregate : public Operator {
         columns_(make_columns(spec)),
         table_(lay_out_states()),
         result_codec_(plain(result_types_), RowCodec::Use::kRow),
-        builder_({&key_codec_, &result_codec_}) {}
+        builder_({&key_codec_, &result_codec_}),
+        late_(column_names({&groups_, &arguments_})) {}
 
   ~Aggregate() override {
     for (Group* group : table_)
@@ -87,7 +66,7 @@ class Aggregate : public Operator {
     }
     touched_.clear();
     out.frontiers = frontiers_.map(inputs[0]->frontiers);
-    if (append_only_) advance(out.frontiers);
+    advance(out.frontiers);
     for (auto& column : columns_) column->compact(table_);
     return {};
   }
@@ -98,7 +77,9 @@ class Aggregate : public Operator {
     for (const auto& column : columns_) bytes += column->memory_bytes();
     return bytes;
   }
-  uint64_t late_rows() const override { return late_rows_; }
+  uint64_t late_rows() const override { return late_.count(); }
+  void take_late(std::vector<LateRows>& out) override { late_.take(out); }
+  bool waits_for_frontier() const override { return !by_time_.empty(); }
 
   bool can_save() const override {
     return std::ranges::all_of(columns_, [](const auto& column) { return column->can_save(); });
@@ -157,13 +138,13 @@ class Aggregate : public Operator {
     const Delta& delta = *good;
     std::span<const int64_t> weights = delta.weights;
     std::vector<int64_t> kept;
-    if (bounded_ && leave_out_late(delta, keys, arguments, kept)) weights = kept;
+    if (closing_.column() && leave_out_late(delta, keys, arguments, kept)) weights = kept;
     if (weights.empty()) return {};
 
     key_codec_.encode(keys, encoded_);
     members_.clear();
     std::optional<TimeColumn> times;
-    if (bounded_) times.emplace(keys.data[*bounded_], keys.size());
+    if (closing_.column()) times.emplace(keys.data[*closing_.column()], keys.size());
     for (size_t i = 0; i < weights.size(); ++i) {
       if (append_only_ && weights[i] < 0)
         return Error{ErrorCode::kInternal, "a row is retracted from an append-only input"};
@@ -180,17 +161,19 @@ class Aggregate : public Operator {
   /// Takes out rows of groups that are closed; false when there is none.
   bool leave_out_late(const Delta& delta, duckdb::DataChunk& keys, duckdb::DataChunk& arguments,
                       std::vector<int64_t>& kept) {
-    duckdb::SelectionVector sel(delta.weights.size());
-    const TimeColumn times(keys.data[*bounded_], delta.weights.size());
+    duckdb::SelectionVector sel(delta.weights.size()), late(delta.weights.size());
+    size_t late_count = 0;
+    const TimeColumn times(keys.data[*closing_.column()], delta.weights.size());
     for (size_t i = 0; i < delta.weights.size(); ++i) {
       const auto time = times[i];
-      if (time && *time < closed_below_) {
-        late_rows_ += static_cast<uint64_t>(delta.weights[i]);
+      if (time && closing_.is_closed(*time)) {
+        late.set_index(late_count++, i);
         continue;
       }
       sel.set_index(kept.size(), i);
       kept.push_back(delta.weights[i]);
     }
+    late_.add(delta, late, late_count);
     if (kept.size() == delta.weights.size()) return false;
     duckdb::DataChunk left_keys, left_arguments;
     slice_chunk(keys, sel, kept.size(), left_keys);
@@ -232,10 +215,18 @@ class Aggregate : public Operator {
     }
     builder_.flush(out);
     for (Group* group : groups)
-      if (group->rows == 0 && !global_) remove(*group);
+      if (group->rows == 0 && !global_) let_go(*group);
     return {};
   }
   bool is_new(const Group& group) const { return group.emitted == nullptr; }
+
+  /// Of a group without rows. One that the index by time names stays, as new, until it closes.
+  void let_go(Group& group) {
+    if (!closing_.column() || !time_of(group)) return remove(group);
+    for (auto& column : columns_) column->forget(group);
+    for (auto& column : columns_) column->init(group);
+    table_.set_emitted(group, {});
+  }
 
   void remove(Group& group) {
     for (auto& column : columns_) column->forget(group);
@@ -244,14 +235,8 @@ class Aggregate : public Operator {
 
   /// Closes the groups below the frontier, if there is one.
   void advance(const std::vector<Frontier>& frontiers) {
-    if (!bounded_) {
-      if (frontiers.empty()) return;
-      bounded_ = frontiers[0].column;
-      index_all_by_time();
-    }
-    for (const auto& frontier : frontiers)
-      if (frontier.column == *bounded_) closed_below_ = std::max(closed_below_, frontier.time_us);
-    const auto end = by_time_.lower_bound(closed_below_);
+    if (closing_.advance(frontiers)) index_all_by_time();
+    const auto end = by_time_.lower_bound(closing_.below_us());
     for (auto at = by_time_.begin(); at != end; ++at)
       for (Group* group : at->second) remove(*group);
     by_time_.erase(by_time_.begin(), end);
@@ -262,14 +247,16 @@ class Aggregate : public Operator {
   }
 
   void index_all_by_time() {
-    for (Group* group : table_) {
-      const char* key = table_.key_of(*group);
-      duckdb::DataChunk row;
-      make_chunk(row, groups_.types(), 1);
-      key_codec_.decode({&key, 1}, row);
-      row.SetCardinality(1);
-      index_by_time(*group, TimeColumn(row.data[*bounded_], 1)[0]);
-    }
+    for (Group* group : table_) index_by_time(*group, time_of(*group));
+  }
+
+  std::optional<int64_t> time_of(Group& group) {
+    const char* key = table_.key_of(group);
+    duckdb::DataChunk row;
+    make_chunk(row, groups_.types(), 1);
+    key_codec_.decode({&key, 1}, row);
+    row.SetCardinality(1);
+    return TimeColumn(row.data[*closing_.column()], 1)[0];
   }
 
   const bool global_;
@@ -289,18 +276,15 @@ class Aggregate : public Operator {
   std::vector<Group*> members_;  // of the rows of one chunk
   std::vector<Group*> touched_;
 
-  std::optional<size_t> bounded_;  // the group column whose frontier closes groups
-  int64_t closed_below_ = kNever;
+  Closing closing_;
   std::map<int64_t, std::vector<Group*>> by_time_;
-  uint64_t late_rows_ = 0;
+  LateCollector late_;
 };
 
 void Aggregate::save(StateWriter& out) const {
   out.begin("groups", 1);
-  out.number(late_rows_);
-  out.number(closed_below_);
-  out.number(bounded_.has_value());
-  out.number(static_cast<uint64_t>(bounded_.value_or(0)));
+  late_.save(out);
+  closing_.save(out);
   std::vector<Group*> groups;
   const auto put = [&] {
     out.number(static_cast<uint64_t>(groups.size()));
@@ -323,11 +307,8 @@ void Aggregate::save(StateWriter& out) const {
 
 Result<> Aggregate::load(StateReader& in) {
   in.begin("groups", 1);
-  late_rows_ = in.number<uint64_t>();
-  closed_below_ = in.number<int64_t>();
-  const bool bounded = in.number<bool>();
-  const auto column = in.number<uint64_t>();
-  if (bounded) bounded_ = column;
+  late_.load(in);
+  closing_.load(in);
   std::vector<Group*> groups;
   do {
     groups.clear();
@@ -345,7 +326,7 @@ Result<> Aggregate::load(StateReader& in) {
     if (in.ok())
       for (auto& kept : columns_) kept->load(groups, in);
   } while (!groups.empty() && in.ok());
-  if (bounded_) index_all_by_time();
+  if (closing_.column()) index_all_by_time();
   return in.result();
 }
 

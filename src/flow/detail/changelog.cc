@@ -30,6 +30,12 @@ void write_epoch(const EpochInputs& at, std::string& out) {
     out += ']';
   }
   out += '}';
+  for (bool first = true; const auto& [topic, time_us] : at.watermarks) {
+    fmt::format_to(std::back_inserter(out), R"({}"{}":{})", first ? R"(,"watermarks":{)" : ",",
+                   topic, time_us);
+    first = false;
+  }
+  if (!at.watermarks.empty()) out += '}';
 }
 
 /// Throws what boost::json throws when a member is missing or of another type.
@@ -45,6 +51,9 @@ EpochInputs read_epoch(const json::object& object) {
                      numbers.at(2).to_number<Offset>()});
     }
   }
+  if (const auto* watermarks = object.if_contains("watermarks"))
+    for (const auto& [topic, time_us] : watermarks->as_object())
+      at.watermarks[std::string(topic)] = time_us.to_number<int64_t>();
   return at;
 }
 

@@ -31,6 +31,9 @@ using InputRanges = std::map<std::string, std::vector<OffsetRange>>;
 struct EpochInputs {
   Epoch epoch;
   InputRanges inputs;
+  /// By topic, where it moved in this epoch: silence and the clock went into it, so that the rows
+  /// alone do not give it back.
+  std::map<std::string, int64_t> watermarks = {};
 };
 
 /// A row of an epoch that an expression failed over.

@@ -3,6 +3,7 @@
 #include <duckdb.hpp>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +25,12 @@ struct Epoch {
 class StateReader;
 class StateWriter;
 
+/// Rows that an operator left out because they came too late, as it got them.
+struct LateRows {
+  std::vector<std::string> names;
+  std::shared_ptr<const Delta> rows;
+};
+
 /// One node of a dataflow. Owns the state it needs to answer a delta with a delta. One thread.
 class Operator {
  public:
@@ -37,6 +44,8 @@ class Operator {
   virtual size_t state_bytes() const { return 0; }
   /// Rows that came after their window had closed and were left out.
   virtual uint64_t late_rows() const { return 0; }
+  /// Moves those of the last steps to the end of `out`.
+  virtual void take_late(std::vector<LateRows>&) {}
   /// Whether save() gives all its state. When one operator cannot, the view has no snapshots and
   /// recovers by computing its epochs again.
   virtual bool can_save() const { return false; }
@@ -49,6 +58,10 @@ class Operator {
   virtual Result<> load(StateReader&) { return {}; }
   /// Whether its output has the columns of its input.
   virtual bool keeps_columns() const { return false; }
+  /// Holds what a later frontier closes or lets go.
+  virtual bool waits_for_frontier() const { return false; }
+  /// The epoch's clock from which it has something to put out though no row comes.
+  virtual std::optional<int64_t> next_turn_us() const { return std::nullopt; }
   /// As EXPLAIN shows it.
   virtual std::string describe() const = 0;
 };
@@ -85,18 +98,25 @@ class Dataflow {
                         DeltaStream& out) = 0;
   virtual size_t state_bytes() const = 0;
   virtual uint64_t late_rows() const = 0;
+  virtual void take_late(std::vector<LateRows>& out) = 0;
   /// As Operator's, of all of them.
   virtual bool can_save() const = 0;
   virtual void save(StateWriter& out) const = 0;
   virtual Result<> load(StateReader& in) = 0;
   /// The operators and what they have done.
   virtual std::vector<OperatorStatus> operators() const = 0;
+  /// As the operators', of all of them.
+  virtual bool waits_for_frontier() const = 0;
+  virtual std::optional<int64_t> next_turn_us() const = 0;
   /// The operators, indented, one a line.
   virtual std::string describe() const = 0;
 };
 
+/// When a view's rows come out: with every change; or once, when the watermark has passed them.
+enum class Emit { kChanges, kOnWindowClose };
+
 /// Turns a planned query into a dataflow. Errors: kNotSupported, naming the plan node or function
 /// that cannot be maintained.
-Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query);
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, Emit emit = Emit::kChanges);
 
 }  // namespace millrace::flow

@@ -30,6 +30,11 @@ std::unique_ptr<Operator> make_constant(std::vector<std::shared_ptr<const Delta>
 /// list. Stateless.
 std::unique_ptr<Operator> make_unnest(duckdb::ClientContext& context, Expressions lists);
 
+/// Holds rows back until a frontier has passed the time in them, nets their changes, and gives them
+/// out once, in the order of time. Its output is append-only.
+std::unique_ptr<Operator> make_emit_on_close(std::vector<std::string> names,
+                                             duckdb::vector<duckdb::LogicalType> types);
+
 /// One aggregate of a group: `arguments` of DuckDB's function, over the input's columns.
 struct AggregateCall {
   duckdb::unique_ptr<duckdb::Expression> bound;  // BoundAggregateExpression

@@ -19,7 +19,8 @@ namespace millrace::flow {
 using ObjectFinder = std::function<const catalog::Object*(const duckdb::LogicalOperator&)>;
 
 /// translate() with another way to know the objects; tests give their own.
-Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const ObjectFinder& finder);
+Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const ObjectFinder& finder,
+                                            Emit emit = Emit::kChanges);
 
 /// One operator of a dataflow and where its input comes from. Without an operator: an input.
 struct FlowNode {

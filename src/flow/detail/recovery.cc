@@ -160,7 +160,7 @@ Result<> View::read_commits() {
   return outcome;
 }
 
-Result<size_t> View::replay(const EpochInputs& epoch) {
+Result<size_t> View::replay(EpochInputs& epoch) {
   if (epoch.epoch.number == 0) {  // where it began
     last_epoch_ = epoch.epoch;
     return size_t{0};
@@ -169,7 +169,7 @@ Result<size_t> View::replay(const EpochInputs& epoch) {
     return Error{ErrorCode::kCorruptRecord,
                  fmt::format("the changelog of {} goes from epoch {} to {}", object_.name,
                              last_epoch_.number, epoch.epoch.number)};
-  MR_TRY(const auto rows, step(epoch));
+  MR_TRY(const auto rows, step(epoch, Pass::kReplay));
   if (!is_sink_) MR_TRY(rows_.apply(rows));
   std::lock_guard lock(mutex_);
   shown_ = positions();
@@ -185,6 +185,10 @@ void View::begin_added_partitions() {
 
 void View::recovered() {
   begin_added_partitions();
+  // Time stood still for the inputs while the view did not run.
+  for (auto& source : sources_)
+    for (size_t p = 0; source.watermark && p < source.watermark->partitions(); ++p)
+      source.watermark->excuse(p, clock_us());
   report();
   std::lock_guard lock(mutex_);
   recovered_ = true;

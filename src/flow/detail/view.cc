@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "catalog/sink.h"
+#include "sql/view_options.h"
 
 namespace millrace::flow {
 
@@ -18,6 +19,8 @@ constexpr size_t kFailedBytesMax = 8u << 20;
 // Epochs without output are committed with the next that has some, or after this time.
 constexpr auto kCommitDelay = std::chrono::seconds(1);
 constexpr auto kRetry = std::chrono::seconds(1);
+// The wall clock can be set: a view that waits for a moment looks at it this often.
+constexpr auto kClockLook = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -70,6 +73,8 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       letters_(std::move(parts.letters)),
       is_sink_(catalog::is_sink(object_)),
       rows_(dataflow_->types(), dataflow_->append_only()),
+      allowed_lateness_us_(
+          std::chrono::microseconds(sql::ViewOptions::of(object_).allowed_lateness).count()),
       instruments_(std::make_unique<Instruments>(env.metrics(), object_.name)) {
   shown_ = positions();
 }
@@ -138,11 +143,17 @@ Result<std::optional<Clock::time_point>> View::live() {
   auto ranges = next_ranges();
   // The first epoch needs no input: constants, and aggregates of nothing, have rows from the start.
   if (ranges.empty() && last_epoch_.number > 0) {
-    if (uncommitted_.empty()) return std::optional<Clock::time_point>();
-    if (now < uncommitted_since_ + kCommitDelay)
-      return std::optional(uncommitted_since_ + kCommitDelay);
+    const auto moment = next_moment();
+    if (moment && *moment <= clock_us()) {
+      MR_TRY(compute({}));
+      return std::optional(Clock::now());
+    }
+    auto next = wait_for_moment(moment);
+    if (!needs_commit()) return next;
+    const auto due = uncommitted_since_ + kCommitDelay;
+    if (now < due) return next ? std::min(*next, due) : std::optional(due);
     commit({}, {});
-    return std::optional<Clock::time_point>();
+    return next;
   }
   size_t waiting = 0;
   for (const auto& [topic, taken] : ranges)
@@ -152,6 +163,30 @@ Result<std::optional<Clock::time_point>> View::live() {
   last_start_ = now;
   MR_TRY(compute(std::move(ranges)));
   return std::optional(Clock::now());
+}
+
+int64_t View::clock_us() { return std::max(last_epoch_.clock_us, env_.now_ms() * 1000); }
+
+std::optional<int64_t> View::next_moment() const {
+  auto next = dataflow_->next_turn_us();
+  const bool waits = dataflow_->waits_for_frontier();
+  for (const auto& source : sources_) {
+    if (!source.watermark || (source.watermark->now() && !waits)) continue;
+    const auto moves = source.watermark->next_us();
+    if (moves) next = std::min(next.value_or(*moves), *moves);
+  }
+  return next;
+}
+
+std::optional<Clock::time_point> View::wait_for_moment(std::optional<int64_t> moment) {
+  if (!moment) return std::nullopt;
+  const auto left = std::chrono::microseconds(*moment - clock_us());
+  return Clock::now() + std::min<std::chrono::microseconds>(left, kClockLook);
+}
+
+bool View::needs_commit() const {
+  // What the clock alone has done shows nowhere yet: rows that come later take it with them.
+  return std::ranges::any_of(uncommitted_, [](const auto& epoch) { return !epoch.inputs.empty(); });
 }
 
 InputRanges View::next_ranges() const {
@@ -189,18 +224,25 @@ bool View::take_ranges(const ViewSource& source, InputRanges& ranges) const {
 Result<> View::compute(InputRanges ranges) {
   EpochInputs epoch;
   epoch.epoch.number = last_epoch_.number + 1;
-  epoch.epoch.clock_us = std::max(last_epoch_.clock_us, env_.now_ms() * 1000);
+  epoch.epoch.clock_us = clock_us();
   epoch.inputs = std::move(ranges);
-  MR_TRY(auto rows, step(epoch));
+  const bool silent = epoch.inputs.empty();
+  if (silent && !uncommitted_.empty() && uncommitted_.back().inputs.empty()) {
+    // The last one had neither input nor output: the two are as good as one at the later clock.
+    epoch.epoch.number = uncommitted_.back().epoch.number;
+    epoch.watermarks = std::move(uncommitted_.back().watermarks);
+    uncommitted_.pop_back();
+  }
+  MR_TRY(auto rows, step(epoch, Pass::kLive));
   MR_TRY(auto failed, failed_rows(std::move(rows.errors)));
   instruments_->rows_out.add(static_cast<double>(rows.row_count()));
-  if (uncommitted_.empty()) uncommitted_since_ = Clock::now();
+  if (!needs_commit()) uncommitted_since_ = Clock::now();
   uncommitted_.push_back(std::move(epoch));
   if (rows.row_count() > 0 || !failed.empty()) {
     commit(std::move(rows), std::move(failed));
   } else {
     computed_.push_back({.positions = positions(), .durable = true});
-    if (Clock::now() >= uncommitted_since_ + kCommitDelay) commit({}, {});
+    if (!silent && Clock::now() >= uncommitted_since_ + kCommitDelay) commit({}, {});
   }
   return show_durable();
 }
@@ -291,12 +333,12 @@ int64_t View::sum_of(const Positions& positions) {
 
 // ---- one epoch
 
-Result<DeltaStream> View::step(const EpochInputs& epoch) {
+Result<DeltaStream> View::step(EpochInputs& epoch, Pass pass) {
   MR_TRY(auto reads, read(epoch.inputs));
   stepping_ = true;
   std::vector<DeltaStream> streams(inputs_.size());
   feed(reads, streams);
-  feed_watermarks(reads, epoch.epoch.clock_us, streams);
+  feed_watermarks(reads, epoch, pass, streams);
   size_t rows = 0;
   for (const auto& stream : streams) rows += stream.row_count();
   DeltaStream out;
@@ -386,26 +428,50 @@ void View::feed(const std::vector<Read>& reads, std::vector<DeltaStream>& stream
   }
 }
 
-void View::feed_watermarks(const std::vector<Read>& reads, int64_t clock_us,
+void View::feed_watermarks(const std::vector<Read>& reads, EpochInputs& epoch, Pass pass,
                            std::vector<DeltaStream>& streams) {
+  const int64_t clock_us = epoch.epoch.clock_us;
   for (size_t s = 0; s < sources_.size(); ++s) {
     auto& source = sources_[s];
     if (!source.watermark) continue;
     const auto read = std::ranges::find(reads, s, &Read::source);
-    if (read != reads.end()) {
-      for (const auto& cursor : read->cursors)
-        for (const auto& [piece, begin, end] : cursor.spans) {
-          if (begin == end) continue;
-          const auto& times = piece->watermarks_us;
-          const auto most = std::max_element(times.begin() + begin, times.begin() + end);
-          source.watermark->observe(cursor.partition, *most, clock_us);
-        }
+    if (read != reads.end()) observe_rows(source, *read, clock_us);
+    const auto& topic = source.source->object().name;
+    const auto before = source.watermark->now();
+    if (pass == Pass::kLive) {
+      excuse_unread(source, read != reads.end() ? &*read : nullptr, clock_us);
+      const auto now = source.watermark->advance(clock_us);
+      if (now != before) epoch.watermarks[topic] = *now;
+    } else if (const auto was = epoch.watermarks.find(topic); was != epoch.watermarks.end()) {
+      source.watermark->restore(was->second);
     }
-    const auto now = source.watermark->advance(clock_us);
+    const auto now = source.watermark->now();
     if (!now) continue;
     for (size_t i = 0; i < inputs_.size(); ++i)
       if (inputs_[i].source == s && inputs_[i].frontier_column)
-        streams[i].frontiers.push_back({*inputs_[i].frontier_column, *now});
+        streams[i].frontiers.push_back({*inputs_[i].frontier_column, *now - allowed_lateness_us_});
+  }
+}
+
+void View::observe_rows(ViewSource& source, const Read& read, int64_t clock_us) {
+  for (const auto& cursor : read.cursors)
+    for (const auto& [piece, begin, end] : cursor.spans) {
+      if (begin == end) continue;
+      const auto& times = piece->watermarks_us;
+      const auto most = std::max_element(times.begin() + begin, times.begin() + end);
+      source.watermark->observe(cursor.partition, *most, clock_us);
+    }
+}
+
+/// A partition whose records wait to be read is not silent.
+void View::excuse_unread(ViewSource& source, const Read* read, int64_t clock_us) {
+  for (size_t p = 0; p < source.positions.size(); ++p) {
+    Offset until = source.positions[p];
+    if (read)
+      for (const auto& cursor : read->cursors)
+        if (static_cast<size_t>(cursor.partition) == p) until = cursor.until;
+    if (source.source->topic().partitions[p]->last_stable_offset() > until)
+      source.watermark->excuse(p, clock_us);
   }
 }
 

@@ -111,7 +111,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   Result<std::optional<Clock::time_point>> advance();
   Result<> replay_some();
   Result<> read_commits();
-  Result<size_t> replay(const EpochInputs& epoch);
+  Result<size_t> replay(EpochInputs& epoch);
   void recovered();
   Result<std::optional<Clock::time_point>> live();
   InputRanges next_ranges() const;
@@ -124,12 +124,23 @@ class View : public Job, public std::enable_shared_from_this<View> {
     size_t source;
     std::vector<Source::Cursor> cursors;  // one a range
   };
-  Result<DeltaStream> step(const EpochInputs& epoch);
+  /// What watermarks are is decided in a live epoch, which writes it down, and taken from there
+  /// when it is computed again.
+  enum class Pass { kLive, kReplay };
+  Result<DeltaStream> step(EpochInputs& epoch, Pass pass);
   Result<std::vector<Read>> read(const InputRanges& ranges);
   Result<Read> plan_read(size_t source, const std::vector<OffsetRange>& ranges) const;
   void feed(const std::vector<Read>& reads, std::vector<DeltaStream>& streams);
-  void feed_watermarks(const std::vector<Read>& reads, int64_t clock_us,
+  void feed_watermarks(const std::vector<Read>& reads, EpochInputs& epoch, Pass pass,
                        std::vector<DeltaStream>& streams);
+  void observe_rows(ViewSource& source, const Read& read, int64_t clock_us);
+  void excuse_unread(ViewSource& source, const Read* read, int64_t clock_us);
+  /// The clock of the next epoch: it never falls.
+  int64_t clock_us();
+  /// The clock at which an epoch has something to do though no row comes; nullopt: none.
+  std::optional<int64_t> next_moment() const;
+  std::optional<Clock::time_point> wait_for_moment(std::optional<int64_t> moment);
+  bool needs_commit() const;
   Positions positions() const;
 
   Result<std::vector<FailedRow>> failed_rows(std::vector<RowError> errors);
@@ -152,6 +163,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   const bool is_sink_;  // which nobody reads with SELECT: it keeps no rows
   std::shared_ptr<CommitQueue> commits_;
   ViewRows rows_;
+  const int64_t allowed_lateness_us_;
 
   int64_t origin_ = 0;  // sum of the positions where it began
   // Of the lane that runs it.

@@ -132,16 +132,33 @@ void Watermark::observe(size_t partition, int64_t time_us, int64_t clock_us) {
     state.time_us = std::max(state.time_us.value_or(time_us), time_us);
 }
 
+void Watermark::excuse(size_t partition, int64_t clock_us) {
+  partitions_[partition].last_row_us = clock_us;
+  if (!first_clock_us_) first_clock_us_ = clock_us;
+  clock_us_ = std::max(clock_us_, clock_us);
+}
+
+int64_t Watermark::silent_since(const State& state) const {
+  return state.last_row_us.value_or(first_clock_us_.value_or(0));
+}
+
 std::optional<int64_t> Watermark::advance(int64_t clock_us) {
   if (!first_clock_us_) first_clock_us_ = clock_us;
-  std::optional<int64_t> least;
+  clock_us_ = clock_us;
+  std::optional<int64_t> least, furthest;
   for (const auto& state : partitions_) {
-    const bool idle = clock_us - state.last_row_us.value_or(*first_clock_us_) >= kIdleUs;
-    if (idle) continue;
+    const int64_t silence = clock_us - silent_since(state);
+    if (silence >= idle_us_) {
+      int64_t time = 0;
+      if (state.time_us && !__builtin_add_overflow(*state.time_us, silence, &time))
+        furthest = std::max(furthest.value_or(time), time);
+      continue;
+    }
     if (!state.time_us) return now_;  // a partition that may still promise less
     least = std::min(least.value_or(*state.time_us), *state.time_us);
   }
-  if (least) now_ = std::max(now_.value_or(*least), *least);
+  if (!least) least = furthest;
+  if (least) restore(*least);
   return now_;
 }
 
@@ -175,6 +192,19 @@ void Watermark::load(StateReader& in) {
     get(partitions_[p].time_us);
     get(partitions_[p].last_row_us);
   }
+}
+
+std::optional<int64_t> Watermark::next_us() const {
+  if (idle_us_ == kNever || !first_clock_us_) return std::nullopt;
+  std::optional<int64_t> next;
+  bool any = false;
+  for (const auto& state : partitions_) {
+    any |= state.time_us.has_value();
+    const int64_t idle_at = silent_since(state) + idle_us_;
+    if (idle_at > clock_us_) next = std::min(next.value_or(idle_at), idle_at);
+  }
+  if (!any) return std::nullopt;  // no row yet: there is no time to go on from
+  return next ? next : clock_us_ + kTickUs;
 }
 
 }  // namespace millrace::flow

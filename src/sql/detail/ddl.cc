@@ -186,7 +186,7 @@ Result<> Definitions::check_watermark(const CreateObject& create, const std::str
 
 Result<> Definitions::complete_view(Object& view, const CreateObject& create,
                                     const std::string& sql) {
-  const auto query = keep_from(sql, create.query_begin);
+  const auto query = keep_from(sql.substr(0, create.query_end), create.query_begin);
   MR_TRY(auto checked, planner_.check(query));
   if (std::ranges::find(checked.depends_on, view.name) != checked.depends_on.end()) {
     return Error{ErrorCode::kInvalidArgument,

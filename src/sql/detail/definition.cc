@@ -1,6 +1,7 @@
 #include "sql/detail/definition.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -14,6 +15,7 @@
 #include "catalog/sink.h"
 #include "sql/detail/errors.h"
 #include "sql/format.h"
+#include "sql/view_options.h"
 
 namespace millrace::sql {
 namespace {
@@ -182,8 +184,10 @@ Result<std::string> option_value(TokenReader& reader) {
   return value;
 }
 
-Result<int64_t> interval_ms(const std::string& text, size_t position) {
-  if (duckdb::StringUtil::CIEquals(text, "forever")) return -1;
+/// `endless`: the word for -1; may be empty.
+Result<int64_t> interval_ms(const std::string& option, const std::string& text, size_t position,
+                            std::string_view endless) {
+  if (!endless.empty() && duckdb::StringUtil::CIEquals(text, std::string(endless))) return -1;
   int64_t number = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (failed == std::errc() && end == text.data() + text.size()) return number;
@@ -191,14 +195,17 @@ Result<int64_t> interval_ms(const std::string& text, size_t position) {
   std::string message;
   if (!duckdb::Interval::FromCString(text.data(), text.size(), interval, &message, true)) {
     return Error{ErrorCode::kInvalidConfig,
-                 fmt::format("retention = {} is no interval", literal(text)), position,
-                 "For example INTERVAL '7 days', '36 hours', or 'forever'."};
+                 fmt::format("{} = {} is no interval", option, literal(text)), position,
+                 endless.empty() ? "For example INTERVAL '10 seconds', or '1 hour'."
+                                 : fmt::format("For example INTERVAL '7 days', '36 hours', or "
+                                               "'{}'.",
+                                               endless)};
   }
   return duckdb::Interval::GetMicro(interval) / 1000;
 }
 
-Result<> take_option(TokenReader& reader, catalog::Object& object) {
-  const auto begin = reader.peek().begin;
+/// `name =`
+Result<std::string> option_name(TokenReader& reader) {
   std::string name;
   do {
     const auto& token = reader.peek();
@@ -209,6 +216,12 @@ Result<> take_option(TokenReader& reader, catalog::Object& object) {
     name += duckdb::StringUtil::Lower(reader.take().text);
   } while (reader.take_symbol('.'));
   MR_TRY(reader.expect_symbol('='));
+  return name;
+}
+
+Result<> take_option(TokenReader& reader, catalog::Object& object) {
+  const auto begin = reader.peek().begin;
+  MR_TRY(auto name, option_name(reader));
   const auto value_begin = reader.peek().begin;
   MR_TRY(auto value, option_value(reader));
   if (name == "partitions") {
@@ -220,10 +233,17 @@ Result<> take_option(TokenReader& reader, catalog::Object& object) {
     }
     return {};
   }
-  if (name == "retention") {
-    MR_TRY(auto ms, interval_ms(value, value_begin));
-    name = "retention.ms";
+  struct Interval {
+    std::string_view name, stored, endless;
+  };
+  for (const auto& [said, stored, endless] :
+       {Interval{"retention", "retention.ms", "forever"},
+        Interval{"watermark_idle_timeout", "watermark.idle.timeout.ms", "never"}}) {
+    if (name != said) continue;
+    MR_TRY(auto ms, interval_ms(name, value, value_begin, endless));
+    name = stored;
     value = std::to_string(ms);
+    break;
   }
   if (!object.options.emplace(name, value).second) {
     return Error{ErrorCode::kSyntax, fmt::format("option \"{}\" is given twice", name), begin};
@@ -231,14 +251,92 @@ Result<> take_option(TokenReader& reader, catalog::Object& object) {
   return {};
 }
 
-Result<> parse_options(TokenReader& reader, catalog::Object& object) {
+using TakeOption = Result<> (*)(TokenReader&, catalog::Object&);
+
+Result<> parse_options(TokenReader& reader, catalog::Object& object, TakeOption take) {
   if (!reader.take_word("with")) return {};
   MR_TRY(reader.expect_symbol('('));
   if (reader.take_symbol(')')) return {};
   do {
-    MR_TRY(take_option(reader, object));
+    MR_TRY(take(reader, object));
   } while (reader.take_symbol(','));
   return reader.expect_symbol(')');
+}
+
+/// `name = value`, where the value is one of `words`.
+Result<std::string> one_of(const std::string& name, const std::string& value, size_t position,
+                           std::initializer_list<std::string_view> words) {
+  auto word = duckdb::StringUtil::Lower(value);
+  if (std::ranges::find(words, word) != words.end()) return word;
+  return Error{ErrorCode::kInvalidConfig, fmt::format("{} = {} is not known", name, literal(value)),
+               position, fmt::format("It is one of {}.", fmt::join(words, ", "))};
+}
+
+Result<> take_view_option(TokenReader& reader, catalog::Object& object) {
+  const auto begin = reader.peek().begin;
+  const bool of_view = reader.peek().is("late") || reader.peek().is("allowed_lateness") ||
+                       reader.peek().is("on_error");
+  if (!of_view && catalog::is_sink(object)) return take_option(reader, object);
+  MR_TRY(auto name, option_name(reader));
+  const auto value_begin = reader.peek().begin;
+  MR_TRY(auto value, option_value(reader));
+  if (name == "on_error") {
+    MR_TRY(value, one_of(name, value, value_begin, {"dead_letter", "skip", "stop"}));
+  } else if (name == "late") {
+    MR_TRY(value, one_of(name, value, value_begin, {"keep", ViewOptions::kDrop}));
+    name = ViewOptions::kLate;
+  } else if (name == "allowed_lateness") {
+    MR_TRY(auto ms, interval_ms(name, value, value_begin, {}));
+    if (ms < 0) {
+      return Error{ErrorCode::kInvalidConfig, "allowed_lateness is not negative", value_begin};
+    }
+    name = ViewOptions::kAllowedLatenessMs;
+    value = std::to_string(ms);
+  } else {
+    return Error{ErrorCode::kInvalidConfig,
+                 fmt::format("there is no option \"{}\" of a materialized view", name), begin,
+                 "It has allowed_lateness, late and on_error."};
+  }
+  if (!object.options.emplace(name, value).second) {
+    return Error{ErrorCode::kSyntax, "an option is given twice", begin};
+  }
+  return {};
+}
+
+/// `[WITH ( options )]` of a materialized view or a sink.
+Result<> parse_view_options(TokenReader& reader, catalog::Object& view) {
+  const auto begin = reader.peek().begin;
+  MR_TRY(parse_options(reader, view, take_view_option));
+  if (!catalog::is_sink(view)) return {};
+  if (view.partitions != 1) {
+    return Error{ErrorCode::kInvalidPartitions, "a sink writes a topic of one partition", begin};
+  }
+  const auto given = std::exchange(view.options, {});
+  for (const auto& [name, value] : given) {
+    const bool of_view = name.starts_with(ViewOptions::kPrefix) || name == "on_error";
+    view.options[of_view ? name : std::string(catalog::kSinkOption) + name] = value;
+  }
+  view.options.try_emplace(std::string(catalog::kSinkOption) + "format", "plain");
+  return {};
+}
+
+/// The clause behind the query, if it stands here: EMIT CHANGES or EMIT ON WINDOW CLOSE.
+bool at_emit(const TokenReader& reader) {
+  const auto ends = [&](size_t n) {
+    return reader.peek(n).kind == Token::Kind::kEnd || reader.peek(n).is_symbol(';');
+  };
+  if (!reader.peek().is("emit")) return false;
+  if (reader.peek(1).is("changes")) return ends(2);
+  return reader.peek(1).is("on") && reader.peek(2).is("window") && reader.peek(3).is("close") &&
+         ends(4);
+}
+
+void take_emit(TokenReader& reader, catalog::Object& object) {
+  if (reader.take_words({"emit", "on", "window", "close"})) {
+    object.options[std::string(ViewOptions::kEmit)] = ViewOptions::kOnWindowClose;
+  } else {
+    reader.take_words({"emit", "changes"});
+  }
 }
 
 Result<> settle_topic(CreateObject& create) {
@@ -311,7 +409,15 @@ std::string options_sql(const catalog::Object& object) {
     result += (result.empty() ? " WITH (" : ", ") + option;
   };
   if (object.kind == Kind::kTopic) add(fmt::format("partitions = {}", object.partitions));
+  const auto of_view = ViewOptions::of(object);
+  if (const auto ms = of_view.allowed_lateness.count(); ms > 0) {
+    const bool whole = ms % 1000 == 0;
+    add(fmt::format("allowed_lateness = '{} {}'", whole ? ms / 1000 : ms,
+                    whole ? "seconds" : "milliseconds"));
+  }
+  if (!of_view.keep_late) add("late = 'drop'");
   for (const auto& [stored, value] : object.options) {
+    if (stored.starts_with(ViewOptions::kPrefix)) continue;
     const auto name = stored.starts_with(catalog::kSinkOption)
                           ? stored.substr(catalog::kSinkOption.size())
                           : stored;
@@ -344,40 +450,30 @@ Result<> parse_definition(std::string_view sql, TokenReader& reader, CreateObjec
   } else if (object.kind == Kind::kTable) {
     return reader.unexpected("expected the table's columns");
   }
-  MR_TRY(parse_options(reader, object));
+  MR_TRY(parse_options(reader, object, take_option));
   return object.kind == Kind::kTopic ? settle_topic(create) : settle_table(create);
 }
 
-Result<> parse_view_options(TokenReader& reader, catalog::Object& view) {
-  const auto begin = reader.peek().begin;
-  MR_TRY(parse_options(reader, view));
-  if (view.partitions != 1) {
-    return Error{ErrorCode::kInvalidPartitions,
-                 catalog::is_sink(view) ? "a sink writes a topic of one partition"
-                                        : "a view's changelog has one partition",
-                 begin};
+Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& create) {
+  auto& object = create.object;
+  const bool kept = object.kind == Kind::kMaterializedView;
+  if (reader.peek().is_symbol('(')) {
+    return Error{ErrorCode::kNotSupported, "a list of column names before AS is not supported",
+                 reader.peek().begin, "Name the columns in the query: SELECT expression AS name."};
   }
-  const auto given = std::exchange(view.options, {});
-  for (const auto& [name, value] : given) {
-    if (name == "on_error") {
-      if (value != "dead_letter" && value != "skip" && value != "stop") {
-        return Error{ErrorCode::kInvalidConfig,
-                     fmt::format("on_error = {} is not known", literal(value)), begin,
-                     "What becomes of a row that an expression fails over: 'dead_letter', 'skip' "
-                     "or 'stop'."};
-      }
-      view.options[name] = value;
-      continue;
-    }
-    if (!catalog::is_sink(view)) {
-      return Error{ErrorCode::kInvalidConfig,
-                   fmt::format("there is no option \"{}\" of a materialized view", name), begin};
-    }
-    view.options[std::string(catalog::kSinkOption) + name] = value;
+  if (kept) MR_TRY(parse_view_options(reader, object));
+  if (!reader.take_word("as")) return reader.unexpected("expected AS and a query");
+  if (reader.at_end()) return reader.unexpected("expected a query");
+  create.query_begin = reader.peek().begin;
+  size_t end = create.query_begin;
+  while (!reader.at_end() && !at_emit(reader)) end = reader.take().end;
+  object.query = sql.substr(create.query_begin, end - create.query_begin);
+  create.query_end = end;
+  if (at_emit(reader) && !kept) {
+    return Error{ErrorCode::kSyntax, "EMIT stands behind the query of a materialized view only",
+                 reader.peek().begin};
   }
-  if (catalog::is_sink(view)) {
-    view.options.try_emplace(std::string(catalog::kSinkOption) + "format", "plain");
-  }
+  take_emit(reader, object);
   return {};
 }
 
@@ -392,9 +488,11 @@ std::string canonical_sql(const catalog::Object& object) {
     case Kind::kView:
       return fmt::format("CREATE VIEW {} AS\n{}", quoted(object.name), object.query);
     case Kind::kMaterializedView:
-      return fmt::format("CREATE {} {}{} AS\n{}",
-                         duckdb::StringUtil::Upper(std::string(catalog::shown_kind(object))),
-                         quoted(catalog::shown_name(object)), options_sql(object), object.query);
+      return fmt::format(
+          "CREATE {} {}{} AS\n{}{}",
+          duckdb::StringUtil::Upper(std::string(catalog::shown_kind(object))),
+          quoted(catalog::shown_name(object)), options_sql(object), object.query,
+          ViewOptions::of(object).emit_on_window_close ? "\nEMIT ON WINDOW CLOSE" : "");
   }
   return {};
 }

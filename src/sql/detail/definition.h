@@ -12,8 +12,9 @@ namespace millrace::sql {
 /// the columns, so every type it knows may be used.
 Result<> parse_definition(std::string_view sql, TokenReader& reader, CreateObject& create);
 
-/// Parses `[WITH ( options )]` of a materialized view or a sink.
-Result<> parse_view_options(TokenReader& reader, catalog::Object& view);
+/// Parses `[WITH ( options )] AS query [EMIT CHANGES | EMIT ON WINDOW CLOSE]` of a view into
+/// `create`; options and EMIT are a materialized view's.
+Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& create);
 
 /// The statement that makes `object`, in one spelling.
 std::string canonical_sql(const catalog::Object& object);

@@ -27,20 +27,6 @@ std::optional<Kind> take_kind(TokenReader& reader) {
   return std::nullopt;
 }
 
-Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& create) {
-  if (reader.peek().is_symbol('(')) {
-    return Error{ErrorCode::kNotSupported, "a list of column names before AS is not supported",
-                 reader.peek().begin, "Name the columns in the query: SELECT expression AS name."};
-  }
-  if (!reader.take_word("as")) return reader.unexpected("expected AS and a query");
-  if (reader.at_end()) return reader.unexpected("expected a query");
-  create.query_begin = reader.peek().begin;
-  size_t end = create.query_begin;
-  while (!reader.at_end()) end = reader.take().end;
-  create.object.query = sql.substr(create.query_begin, end - create.query_begin);
-  return {};
-}
-
 /// What follows CREATE; nothing when DuckDB's parser shall have it.
 Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenReader& reader) {
   CreateObject create;
@@ -53,7 +39,6 @@ Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenRead
   MR_TRY(auto name, reader.name());
   create.object.name = create.object.internal ? catalog::sink_view(name.text) : name.text;
   if (*kind == Kind::kView || *kind == Kind::kMaterializedView) {
-    if (*kind == Kind::kMaterializedView) MR_TRY(parse_view_options(reader, create.object));
     MR_TRY(parse_view(sql, reader, create));
   } else {
     MR_TRY(parse_definition(sql, reader, create));

@@ -19,6 +19,7 @@ struct CreateObject {
   bool or_replace = false;
   bool if_not_exists = false;
   size_t query_begin = 0;      // views: where the SELECT begins
+  size_t query_end = 0;        // and where it ends
   size_t watermark_begin = 0;  // topics: where the watermark's expression begins
 };
 /// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK [IF EXISTS] name

@@ -1,0 +1,158 @@
+#include <thread>
+
+#include "flow/detail/test_node.h"
+
+namespace millrace::flow {
+namespace {
+
+using testing::TestNode;
+using testing::TestRecord;
+using testing::TextRows;
+
+constexpr int64_t kStartMs = 1'700'000'000'000;  // the clock when a TestEnv begins
+
+constexpr const char* kEvents =
+    "CREATE TOPIC events (id INTEGER, k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) "
+    "WITH (partitions = 2, watermark_idle_timeout = '20s')";
+constexpr const char* kPerMinute =
+    "SELECT window_start AS w, k, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '1 minute') "
+    "GROUP BY window_start, k";
+
+/// An event of 10 o'clock and so many seconds.
+TestRecord event(int id, int k, int seconds) {
+  return {std::nullopt, fmt::format(R"({{"id":{},"k":{},"ts":"2024-03-01T10:{:02}:{:02}"}})", id, k,
+                                    seconds / 60, seconds % 60)};
+}
+
+/// Asks until the answer is what is expected, or for a minute.
+void expect_soon(TestNode& node, const std::string& query, const TextRows& expected) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  TextRows rows = node.run(query);
+  while (rows != expected && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    rows = node.run(query);
+  }
+  EXPECT_EQ(rows, expected) << query;
+}
+
+TEST(Time, WindowsCloseByTheClockWhenInputStops) {
+  io::TestEnv env;
+  const TextRows first{{"2024-03-01 10:00:00", "1", "2"}};
+  TextRows both = first;
+  both.push_back({"2024-03-01 10:01:00", "1", "1"});
+  {
+    TestNode node(env);
+    node.run(kEvents);
+    node.run(fmt::format("CREATE MATERIALIZED VIEW closed AS {} EMIT ON WINDOW CLOSE", kPerMinute));
+    node.must_produce("events", {event(1, 1, 0), event(2, 1, 20)}, 0);
+    EXPECT_EQ(node.view("closed"), TextRows());
+    // Until the timeout the other partition, which has said nothing, might still speak. Then all
+    // are idle, and the watermark is as far behind the clock as it was: 40 s after 10:00:20.
+    env.set_now_ms(kStartMs + 39'000);
+    EXPECT_EQ(node.view("closed"), TextRows());
+    env.set_now_ms(kStartMs + 40'000);
+    expect_soon(node, "SELECT * FROM closed", first);
+    node.must_produce("events", {event(3, 1, 70), event(4, 1, 5)}, 1);  // the second is late
+    EXPECT_EQ(node.view("closed"), first);
+  }
+  // The time that the node was away does not count as silence.
+  env.set_now_ms(kStartMs + 1'000'000);
+  TestNode node(env);
+  EXPECT_EQ(node.view("closed"), first);
+  env.set_now_ms(kStartMs + 1'000'000 + 49'000);
+  EXPECT_EQ(node.view("closed"), first);
+  env.set_now_ms(kStartMs + 1'000'000 + 50'000);
+  expect_soon(node, "SELECT * FROM closed", both);
+  for (const auto& record : node.consume("closed"))
+    for (const auto& [name, value] : record.headers) EXPECT_EQ(name, "epoch") << *record.value;
+}
+
+TEST(Time, WhatTheClockClosedIsClosedAfterARestart) {
+  io::TestEnv env;
+  const TextRows first{{"2024-03-01 10:00:00", "1", "1"}};
+  {
+    TestNode node(env);
+    node.run(kEvents);
+    node.run(fmt::format("CREATE MATERIALIZED VIEW counts AS {}", kPerMinute));
+    node.run(fmt::format("CREATE MATERIALIZED VIEW closed AS {} EMIT ON WINDOW CLOSE", kPerMinute));
+    node.must_produce("events", {event(1, 1, 20)}, 0);
+    EXPECT_EQ(node.view("counts"), first);  // EMIT CHANGES: at once
+    EXPECT_EQ(node.view("closed"), TextRows());
+    env.set_now_ms(kStartMs + 60'000);
+    expect_soon(node, "SELECT * FROM closed", first);
+    // Both views were told of the same silence; now the row is late for both.
+    node.must_produce("events", {event(2, 1, 30)}, 0);
+    EXPECT_EQ(node.view("closed"), first);
+  }
+  TestNode node(env);
+  EXPECT_EQ(node.view("closed"), first);
+}
+
+TEST(Time, AnIdlePartitionHoldsNothingBack) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(kEvents);
+  node.run(fmt::format("CREATE MATERIALIZED VIEW closed AS {} EMIT ON WINDOW CLOSE", kPerMinute));
+  node.must_produce("events", {event(1, 1, 10)}, 0);
+  node.must_produce("events", {event(2, 1, 15)}, 1);
+  EXPECT_EQ(node.view("closed"), TextRows());
+  env.set_now_ms(kStartMs + 19'000);
+  node.must_produce("events", {event(3, 1, 100)}, 1);
+  EXPECT_EQ(node.view("closed"), TextRows());
+  env.set_now_ms(kStartMs + 20'000);
+  expect_soon(node, "SELECT * FROM closed", {{"2024-03-01 10:00:00", "1", "2"}});
+}
+
+TEST(Time, AllowedLatenessKeepsWindowsOpen) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(
+      "CREATE TOPIC events (id INTEGER, k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH "
+      "(watermark_idle_timeout = 'never')");
+  node.run(fmt::format("CREATE MATERIALIZED VIEW strict AS {} EMIT ON WINDOW CLOSE", kPerMinute));
+  node.run(
+      fmt::format("CREATE MATERIALIZED VIEW patient WITH (allowed_lateness = '10s') AS {} "
+                  "EMIT ON WINDOW CLOSE",
+                  kPerMinute));
+  node.must_produce("events", {event(1, 1, 10), event(2, 1, 65)});
+  EXPECT_EQ(node.view("strict"), (TextRows{{"2024-03-01 10:00:00", "1", "1"}}));
+  EXPECT_EQ(node.view("patient"), TextRows());
+  node.must_produce("events", {event(3, 1, 50)});
+  EXPECT_EQ(node.view("patient"), TextRows());
+  node.must_produce("events", {event(4, 1, 70)});
+  EXPECT_EQ(node.view("patient"), (TextRows{{"2024-03-01 10:00:00", "1", "2"}}));
+  EXPECT_EQ(node.view("strict"), (TextRows{{"2024-03-01 10:00:00", "1", "1"}}));
+}
+
+TEST(Time, EmitOnWindowCloseNeedsAColumnThatCloses) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(kEvents);
+  const auto refused = node.try_run(
+      "CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n FROM events GROUP BY k EMIT ON WINDOW "
+      "CLOSE");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kNotSupported);
+  EXPECT_NE(refused.error().text.find("no watermark bounds a column"), std::string::npos)
+      << refused.error().text;
+  EXPECT_EQ(node.flows->find("v"), nullptr);
+}
+
+TEST(Time, RowsWithoutWindowsComeOutInTheOrderOfTime) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(kEvents);
+  node.run("CREATE MATERIALIZED VIEW sorted AS SELECT ts, id FROM events EMIT ON WINDOW CLOSE");
+  node.must_produce("events", {event(1, 1, 30), event(2, 1, 10), event(3, 1, 20)}, 0);
+  node.must_produce("events", {event(4, 1, 25)}, 1);
+  node.view("sorted");
+  env.set_now_ms(kStartMs + 3'600'000);
+  expect_soon(node, "SELECT count(*) AS n FROM sorted", {{"4"}});
+  std::string ids;
+  for (const auto& record : node.consume("sorted"))
+    if (record.headers.empty()) ids += record.value->substr(record.value->find("id") + 4, 1);
+  EXPECT_EQ(ids, "2341");
+}
+
+}  // namespace
+}  // namespace millrace::flow
