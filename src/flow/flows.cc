@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <filesystem>
 #include <map>
 #include <mutex>
 
@@ -115,6 +116,7 @@ class FlowsImpl : public Flows {
   SourceRegistry sources_;
   std::vector<std::unique_ptr<io::Gate>> gates_;  // one a shard
   std::shared_ptr<Lanes> lanes_;
+  std::shared_ptr<Background> background_ = std::make_shared<Background>();  // writes snapshots
   std::shared_ptr<DeadLetters> dead_letters_;
   std::shared_ptr<Periodic> refresh_;
   std::shared_ptr<LagReport> lag_ = std::make_shared<LagReport>();
@@ -188,6 +190,10 @@ Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
   if (on_error == object.options.end() || on_error->second == "dead_letter")
     parts.letters = std::make_unique<ViewLetters>(broker_, object, parts.changelog);
   MR_TRY(connect(parts));
+  const auto data = std::filesystem::path(broker_.options().path).parent_path();
+  parts.snapshots = std::make_unique<SnapshotFiles>(
+      env_, parts.changelog->shard(), (data / "views" / object.id.to_string()).string());
+  parts.background = background_;
   return parts;
 }
 
@@ -323,7 +329,7 @@ void FlowsImpl::stop_sink(const std::string& name, bool release_holds) {
 void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
   stop_sink(view->object().name, release_holds);
   lanes_->remove(view);
-  view->close();
+  view->close(!release_holds);
   const std::string who = "view " + view->object().name;
   for (const auto& source : view->sources())
     for (const auto& partition : source.source->topic().partitions) {
@@ -353,7 +359,10 @@ std::optional<FlowsImpl::Entry> FlowsImpl::take(const std::string& name) {
 Result<> FlowsImpl::remove(const std::string& name) {
   std::lock_guard changing(changing_);
   // A view that is not there never ran, or failed to start.
-  if (const auto entry = take(name)) let_go(entry->view, true);
+  if (const auto entry = take(name)) {
+    let_go(entry->view, true);
+    entry->view->forget();
+  }
   return {};
 }
 
@@ -480,6 +489,7 @@ void FlowsImpl::stop() {
   }
   lanes_->stop();
   for (const auto& [name, entry] : views) let_go(entry.view, false);
+  background_->stop();
   dead_letters_->stop();
   for (size_t i = 0; i < gates_.size(); ++i) runtime_.shard(i).block_on(gates_[i]->close());
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 
 #include "broker/broker.h"
 #include "flow/status.h"
@@ -18,6 +20,8 @@ class Flows {
     std::chrono::milliseconds epoch_interval{
         5};                          // an epoch begins at most this often, when input waits
     size_t epoch_rows_max = 65'536;  // and takes at most this many rows of each input
+    // Between two snapshots of a view's state at least; nullopt: none are taken.
+    std::optional<std::chrono::milliseconds> snapshot_interval{30'000};
   };
   static std::unique_ptr<Flows> make(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
                                      sql::Engine& engine, Options options);

@@ -163,8 +163,10 @@ TEST(Recovery, AViewWhoseInputsAreGoneSaysSo) {
   io::TestEnv env;
   Oracle oracle;
   prepare(oracle);
+  Flows::Options options;
+  options.snapshot_interval = std::nullopt;  // which would make the history needless
   {
-    TestNode node(env);
+    TestNode node(env, options);
     create_all(node);
     node.must_produce("sales", sales(0, 500));
     record(oracle, 0, 500);

@@ -18,17 +18,33 @@ Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t byt
 }  // namespace
 
 Result<> View::open(io::Gate& gate, std::function<void()> wake) {
+  wake_ = wake;
   commits_ = CommitQueue::make(changelog_, gate, std::move(wake));
   MR_TRY(cut_torn_tail());
-  replay_at_ = changelog_->start_offset();
-  if (changelog_->high_watermark() == replay_at_) MR_TRY(begin());
+  find_snapshots();
+  const Offset start = changelog_->start_offset();
+  if (snapshots_.empty() && changelog_->high_watermark() == start) MR_TRY(begin());
   if (letters_) MR_TRY(letters_->recover());
   replay_end_ = changelog_->high_watermark();
+  if (snapshots_.empty()) return start_at_first_commit();
+  return hold(snapshots_.back().positions);
+}
+
+Result<> View::start_at_first_commit() {
+  replay_at_ = changelog_->start_offset();
   MR_TRY(const auto first, first_commit());
-  MR_TRY(hold_inputs(first));
-  shown_ = positions();
-  origin_ = sum_of(shown_);
-  return {};
+  auto from = positions();
+  for (size_t s = 0; s < sources_.size(); ++s) {
+    std::ranges::fill(from[s], ViewSource::kUnset);
+    const auto ranges = first.epochs[0].inputs.find(sources_[s].source->object().name);
+    if (ranges == first.epochs[0].inputs.end()) continue;
+    for (const auto& range : ranges->second)
+      if (range.partition >= 0 && static_cast<size_t>(range.partition) < from[s].size())
+        from[s][range.partition] = range.from;
+  }
+  restored_ = true;
+  start_at(from);
+  return hold(from);
 }
 
 Result<> View::cut_torn_tail() {
@@ -95,20 +111,27 @@ Result<Commit> View::first_commit() {
   return commit;
 }
 
-Result<> View::hold_inputs(const Commit& first) {
-  for (auto& source : sources_) {
-    std::ranges::fill(source.positions, ViewSource::kUnset);
-    const auto ranges = first.epochs[0].inputs.find(source.source->object().name);
-    if (ranges != first.epochs[0].inputs.end())
-      for (const auto& range : ranges->second)
-        if (range.partition >= 0 && static_cast<size_t>(range.partition) < source.positions.size())
-          source.positions[range.partition] = range.from;
-    for (const auto& log : source.source->topic().partitions) {
-      const Offset from = std::max<Offset>(source.positions[log->index()], 0);
-      MR_TRY(log->shard().block_on(log->hold("view " + object_.name, from)));
-      source.source->advance(*source.reader, log->index(), from);
-    }
+/// The view takes in what follows `from`.
+void View::start_at(const Positions& from) {
+  for (size_t s = 0; s < sources_.size(); ++s) {
+    auto& source = sources_[s];
+    source.positions = from[s];
+    for (size_t p = 0; p < from[s].size(); ++p)
+      source.source->advance(*source.reader, static_cast<int32_t>(p),
+                             std::max<Offset>(from[s][p], 0));
   }
+  snapshot_at_ = Clock::now();
+  std::lock_guard lock(mutex_);
+  shown_ = positions();
+  origin_ = sum_of(shown_);
+}
+
+/// The inputs keep what follows `from`.
+Result<> View::hold(const Positions& from) {
+  for (size_t s = 0; s < sources_.size(); ++s)
+    for (const auto& log : sources_[s].source->topic().partitions)
+      MR_TRY(log->shard().block_on(
+          log->hold("view " + object_.name, std::max<Offset>(from[s][log->index()], 0))));
   return {};
 }
 
@@ -185,6 +208,7 @@ void View::begin_added_partitions() {
 
 void View::recovered() {
   begin_added_partitions();
+  committed_until_ = replay_end_;
   // Time stood still for the inputs while the view did not run.
   for (auto& source : sources_)
     for (size_t p = 0; source.watermark && p < source.watermark->partitions(); ++p)

@@ -38,6 +38,11 @@ struct View::Instruments {
                                     "Rows left out because an expression failed", labels)),
         late_rows(metrics.gauge("millrace_flow_late_rows",
                                 "Rows that came after their window had closed", labels)),
+        snapshots(metrics.counter("millrace_flow_snapshots_total", "Snapshots written", labels)),
+        snapshot_bytes(metrics.gauge("millrace_flow_snapshot_bytes",
+                                     "Size of the last snapshot's file", labels)),
+        snapshot_pause(metrics.gauge("millrace_flow_snapshot_pause_seconds",
+                                     "How long the last snapshot stopped the view", labels)),
         failed(metrics.gauge("millrace_flow_failed", "1 when the view has stopped", labels)) {
     failed.set(0);
   }
@@ -45,7 +50,9 @@ struct View::Instruments {
     for (const char* name :
          {"millrace_flow_epochs_total", "millrace_flow_rows_in_total",
           "millrace_flow_rows_out_total", "millrace_flow_rows", "millrace_flow_state_bytes",
-          "millrace_flow_late_rows", "millrace_flow_failed", "millrace_flow_failed_rows_total"})
+          "millrace_flow_late_rows", "millrace_flow_snapshots_total",
+          "millrace_flow_snapshot_bytes", "millrace_flow_snapshot_pause_seconds",
+          "millrace_flow_failed", "millrace_flow_failed_rows_total"})
       metrics.remove(name, labels);
   }
 
@@ -58,6 +65,9 @@ struct View::Instruments {
   Metrics::Gauge& state_bytes;
   Metrics::Counter& failed_rows;
   Metrics::Gauge& late_rows;
+  Metrics::Counter& snapshots;
+  Metrics::Gauge& snapshot_bytes;
+  Metrics::Gauge& snapshot_pause;
   Metrics::Gauge& failed;
 };
 
@@ -72,6 +82,8 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       writer_(std::move(parts.writer)),
       letters_(std::move(parts.letters)),
       is_sink_(catalog::is_sink(object_)),
+      snapshot_files_(std::move(parts.snapshots)),
+      background_(std::move(parts.background)),
       rows_(dataflow_->types(), dataflow_->append_only()),
       allowed_lateness_us_(
           std::chrono::microseconds(sql::ViewOptions::of(object_).allowed_lateness).count()),
@@ -83,8 +95,12 @@ View::~View() {
   for (auto& source : sources_) source.source->unsubscribe(source.reader);
 }
 
-void View::close() {
+void View::close(bool to_stay) {
+  const bool to_save = to_stay && saves_at_close();
+  if (to_save && !uncommitted_.empty()) commit({}, {});
   commits_->close();
+  await_snapshot();
+  if (to_save) save_last();
   std::lock_guard lock(mutex_);
   closed_ = true;
   changed_.notify_all();
@@ -127,8 +143,13 @@ void View::fail(Error error) {
 Result<std::optional<Clock::time_point>> View::advance() {
   MR_TRY(show_durable());
   if (!recovered_) {
-    MR_TRY(replay_some());
+    MR_TRY(restored_ ? replay_some() : restore());
     return std::optional(Clock::now());
+  }
+  MR_TRY(end_snapshot());
+  if (snapshot_due(Clock::now())) {
+    if (!ready_for_snapshot()) return std::optional<Clock::time_point>();  // woken when it is
+    take_snapshot();
   }
   return live();
 }
@@ -287,6 +308,7 @@ Result<> View::show_durable() {
   if (auto failure = commits_->failure()) return std::move(*failure);
   auto waiting = computed_.begin();
   for (const auto& done : commits_->take_done()) {
+    committed_until_ = done.until;
     waiting = std::find_if(waiting, computed_.end(), [](const auto& c) { return !c.durable; });
     MR_CHECK(waiting != computed_.end());
     waiting->durable = true;
@@ -308,17 +330,22 @@ Result<> View::show_durable() {
   return {};
 }
 
-void View::report() {
-  instruments_->rows.set(static_cast<double>(rows_.size()));
+size_t View::state_bytes() const {
   size_t bytes = dataflow_->state_bytes() + rows_.memory_bytes();
   for (const auto& input : inputs_)
     if (input.upsert) bytes += input.upsert->memory_bytes();
-  instruments_->state_bytes.set(static_cast<double>(bytes));
+  return bytes;
+}
+
+void View::report() {
+  instruments_->rows.set(static_cast<double>(rows_.size()));
+  const size_t state = state_bytes();
+  instruments_->state_bytes.set(static_cast<double>(state));
   instruments_->late_rows.set(static_cast<double>(dataflow_->late_rows()));
   auto operators = dataflow_->operators();
   std::lock_guard lock(mutex_);
   status_.rows = rows_.size();
-  status_.state_bytes = bytes;
+  status_.state_bytes = state;
   status_.epoch = last_epoch_.number;
   status_.watermark_us = operators.front().watermark_us;
   status_.operators = std::move(operators);
@@ -329,6 +356,12 @@ int64_t View::sum_of(const Positions& positions) {
   for (const auto& source : positions)
     for (const Offset position : source) sum += std::max<Offset>(position, 0);
   return sum;
+}
+
+void View::report_snapshot(uint64_t bytes, Clock::duration pause) {
+  instruments_->snapshots.add();
+  instruments_->snapshot_bytes.set(static_cast<double>(bytes));
+  instruments_->snapshot_pause.set(std::chrono::duration<double>(pause).count());
 }
 
 // ---- one epoch
@@ -345,6 +378,8 @@ Result<DeltaStream> View::step(EpochInputs& epoch, Pass pass) {
   MR_TRY(dataflow_->step(epoch.epoch, streams, out));
   stepping_ = false;
   last_epoch_ = epoch.epoch;
+  rows_since_snapshot_ += rows;
+  ++epochs_since_snapshot_;
   instruments_->epochs.add();
   instruments_->rows_in.add(static_cast<double>(rows));
   for (const auto& read : reads) {

@@ -15,6 +15,7 @@
 #include "flow/detail/commit_queue.h"
 #include "flow/detail/dataflow.h"
 #include "flow/detail/lanes.h"
+#include "flow/detail/snapshot_files.h"
 #include "flow/detail/source.h"
 #include "flow/detail/upsert.h"
 #include "flow/detail/view_letters.h"
@@ -56,6 +57,8 @@ class View : public Job, public std::enable_shared_from_this<View> {
     std::shared_ptr<broker::Partition> changelog;
     std::unique_ptr<ChangelogWriter> writer;
     std::unique_ptr<ViewLetters> letters;  // none: on_error is not 'dead_letter'
+    std::unique_ptr<SnapshotFiles> snapshots;
+    std::shared_ptr<Background> background;  // which writes them
   };
   View(io::Env& env, const Flows::Options& options, Parts parts);
   ~View() override;
@@ -63,8 +66,11 @@ class View : public Job, public std::enable_shared_from_this<View> {
   /// Cuts what no commit follows off the changelog and holds the inputs; then a lane may run it.
   /// `wake` wakes the lane, from any thread.
   Result<> open(io::Gate& gate, std::function<void()> wake);
-  /// Finishes what is on its way to the disk. No lane may run it any more.
-  void close();
+  /// Finishes what is on its way to the disk. No lane may run it any more. `to_stay`: it will come
+  /// back, soonest from a snapshot that is taken now if that is cheap.
+  void close(bool to_stay);
+  /// After close(), of a view that is dropped.
+  void forget();
 
   std::optional<Clock::time_point> run() override;
 
@@ -84,9 +90,11 @@ class View : public Job, public std::enable_shared_from_this<View> {
   ViewStatus status() const;
 
  private:
+  using Positions = std::vector<std::vector<Offset>>;  // by source and partition
+
   /// An epoch that was computed and is not shown yet.
   struct Computed {
-    std::vector<std::vector<Offset>> positions;  // after it, by source
+    Positions positions;  // after it, by source
     DeltaStream rows = {};
     std::vector<FailedRow> failed = {};
     int64_t clock_us = 0;
@@ -94,12 +102,48 @@ class View : public Job, public std::enable_shared_from_this<View> {
     Offset commit = 0;  // once it is durable: the offset of its commit
   };
 
-  using Positions = std::vector<std::vector<Offset>>;  // by source and partition
-
   Result<> cut_torn_tail();
   Result<> begin();
   Result<Commit> first_commit();
-  Result<> hold_inputs(const Commit& first);
+  Result<> start_at_first_commit();
+  void start_at(const Positions& from);
+  Result<> hold(const Positions& from);
+
+  /// Where the view stood when a snapshot was taken: after `epoch`, whose commit ends before
+  /// `changelog`.
+  struct SnapshotHead {
+    Epoch epoch;
+    Offset changelog = 0;
+    Positions positions;
+  };
+  /// A snapshot on its way to the disk.
+  struct SnapshotWrite {
+    SnapshotHead head;
+    SnapshotPipe pipe;
+    std::function<void(StateWriter&)> rows;  // frozen
+    std::atomic<bool> done = false;
+    std::optional<Result<uint64_t>> outcome;  // once done: the file's bytes
+    Clock::duration took{};
+    Clock::duration pause{};  // of the view
+    void run(SnapshotFiles& files);
+  };
+  std::string fingerprint() const;
+  void save_head(const SnapshotHead& head, StateWriter& out) const;
+  Result<SnapshotHead> load_head(StateReader& in) const;
+  Result<SnapshotHead> usable_head(uint64_t epoch) const;
+  void find_snapshots();
+  void give_up_snapshot(uint64_t epoch, const Error& why);
+  Result<> restore();
+  Result<> restore_from(const SnapshotHead& head);
+  bool snapshot_due(Clock::time_point now) const;
+  /// False while epochs are on their way to the disk.
+  bool ready_for_snapshot();
+  void take_snapshot();
+  Result<> end_snapshot();
+  bool saves_at_close() const;
+  void await_snapshot() const;
+  void save_last();
+  size_t state_bytes() const;
 
   /// A commit read back, and the row records that stood before it.
   struct Replayed {
@@ -150,6 +194,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   void fail(Error error);
   void report();
   static int64_t sum_of(const Positions& positions);
+  void report_snapshot(uint64_t bytes, Clock::duration pause);
 
   io::Env& env_;
   const Flows::Options options_;
@@ -162,6 +207,9 @@ class View : public Job, public std::enable_shared_from_this<View> {
   const std::unique_ptr<ViewLetters> letters_;
   const bool is_sink_;  // which nobody reads with SELECT: it keeps no rows
   std::shared_ptr<CommitQueue> commits_;
+  const std::shared_ptr<SnapshotFiles> snapshot_files_;
+  const std::shared_ptr<Background> background_;
+  std::function<void()> wake_;
   ViewRows rows_;
   const int64_t allowed_lateness_us_;
 
@@ -170,6 +218,14 @@ class View : public Job, public std::enable_shared_from_this<View> {
   Epoch last_epoch_;
   bool stepping_ = false;  // an epoch has begun to change the state, and has not ended
   Clock::time_point last_start_{};
+  bool restored_ = false;
+  std::deque<SnapshotHead> snapshots_;  // on disk, the newest first
+  std::shared_ptr<SnapshotWrite> snapshot_under_way_;
+  Clock::time_point snapshot_at_{};  // when the last was begun
+  Clock::duration snapshot_time_{};  // that it took, in all
+  size_t rows_since_snapshot_ = 0;
+  uint64_t epochs_since_snapshot_ = 0;
+  Offset committed_until_ = 0;  // of the changelog, what is shown
   Offset replay_at_ = 0;
   Offset replay_end_ = 0;
   std::deque<Replayed> to_replay_;

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <deque>
+#include <limits>
 #include <mutex>
+#include <numeric>
 #include <random>
 
 #include "flow/detail/evaluator.h"
@@ -187,6 +189,54 @@ size_t ViewRows::memory_bytes() const {
 std::unique_ptr<sql::RelationScan> ViewRows::scan(std::vector<size_t> columns) const {
   std::lock_guard lock(mutex_);
   return std::make_unique<ViewScan>(store_.snapshot(), std::move(columns), with_weight(types_));
+}
+
+std::function<void(StateWriter&)> ViewRows::freeze() const {
+  std::lock_guard lock(mutex_);
+  auto rows = store_.snapshot();
+  return [rows, types = with_weight(types_)](StateWriter& out) {
+    const RowCodec codec(types, RowCodec::Use::kRow);
+    std::vector<size_t> columns(types.size());
+    std::iota(columns.begin(), columns.end(), size_t{0});
+    EncodedRows encoded;
+    out.begin("view rows", 1);
+    duckdb::DataChunk chunk;
+    chunk.Initialize(duckdb::Allocator::DefaultAllocator(), {types.begin(), types.end()});
+    while (rows->next(columns, chunk)) {
+      codec.encode(chunk, encoded);
+      out.number(static_cast<uint64_t>(chunk.size()));
+      for (size_t i = 0; i < chunk.size(); ++i) out.bytes(encoded[i]);
+      chunk.Reset();
+    }
+    out.number(std::numeric_limits<uint64_t>::max());
+  };
+}
+
+Result<> ViewRows::load(StateReader& in) {
+  const auto types = with_weight(types_);
+  const RowCodec codec(types, RowCodec::Use::kRow);
+  in.begin("view rows", 1);
+  for (;;) {
+    const auto count = in.number<uint64_t>();
+    if (!in.ok() || count == std::numeric_limits<uint64_t>::max()) return in.result();
+    std::vector<std::string> kept;
+    for (uint64_t i = 0; i < count && in.ok(); ++i) kept.emplace_back(in.bytes());
+    MR_TRY(in.result());
+    std::vector<const char*> rows;
+    for (const auto& row : kept) rows.push_back(row.data());
+    duckdb::DataChunk chunk;
+    make_chunk(chunk, {types.begin(), types.end()}, rows.size());
+    codec.decode(rows, chunk);
+    chunk.SetCardinality(rows.size());
+    const auto* weights = duckdb::FlatVector::GetData<int64_t>(chunk.data.back());
+    Delta delta;
+    delta.weights.assign(weights, weights + rows.size());
+    delta.rows.InitializeEmpty({types_.begin(), types_.end()});
+    for (size_t c = 0; c < types_.size(); ++c) delta.rows.data[c].Reference(chunk.data[c]);
+    delta.rows.SetCardinality(rows.size());
+    std::lock_guard lock(mutex_);
+    MR_TRY(apply(delta));
+  }
 }
 
 }  // namespace millrace::flow

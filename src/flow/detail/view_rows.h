@@ -4,6 +4,7 @@
 
 #include <array>
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "flow/detail/delta.h"
 #include "flow/detail/row_codec.h"
+#include "flow/detail/state_stream.h"
 #include "sql/relation.h"
 #include "table/row_store.h"
 
@@ -33,6 +35,10 @@ class ViewRows {
   /// Rows as they are now, with all of an epoch or nothing of it; `columns` as in ScanRequest.
   std::unique_ptr<sql::RelationScan> scan(std::vector<size_t> columns) const;
   const std::vector<duckdb::LogicalType>& types() const { return types_; }
+  /// Writes the rows as they are now, whenever and on whichever thread it is called.
+  std::function<void(StateWriter&)> freeze() const;
+  /// Takes what was written so, when there are no rows yet.
+  Result<> load(StateReader& in);
 
  private:
   // 128 bits of hash stand for the row itself: that two of 2^40 rows share them has a chance of

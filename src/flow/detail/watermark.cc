@@ -170,6 +170,7 @@ void Watermark::save(StateWriter& out) const {
   };
   put(first_clock_us_);
   put(now_);
+  out.number(clock_us_);
   out.number(static_cast<uint64_t>(partitions_.size()));
   for (const auto& state : partitions_) {
     put(state.time_us);
@@ -186,6 +187,7 @@ void Watermark::load(StateReader& in) {
   };
   get(first_clock_us_);
   get(now_);
+  clock_us_ = in.number<int64_t>();
   const auto count = in.number<uint64_t>();
   if (count > partitions_.size()) return in.fail("a watermark of more partitions than there are");
   for (uint64_t p = 0; p < count; ++p) {
