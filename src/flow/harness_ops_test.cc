@@ -36,7 +36,8 @@ Result<sql::PlannedQuery> plan(duckdb::DuckDB& instance, const std::string& quer
     auto planned = std::make_shared<Planned>();
     planned->connection = std::make_unique<duckdb::Connection>(instance);
     auto& connection = *planned->connection;
-    connection.Query(fmt::format("SET disabled_optimizers='{}'", kDisabledPasses));
+    connection.Query(
+        fmt::format("SET TimeZone='UTC'; SET disabled_optimizers='{}'", kDisabledPasses));
     connection.BeginTransaction();
     duckdb::Parser parser(connection.context->GetParserOptions());
     parser.ParseQuery(query);
@@ -107,7 +108,8 @@ std::string difference(const std::map<std::string, int64_t>& expected,
   return text;
 }
 
-Oracle::Oracle(const std::vector<std::string>& schema, std::set<std::string> topics) {
+Oracle::Oracle(const std::vector<std::string>& schema, std::set<std::string> topics)
+    : topics_(std::move(topics)) {
   duckdb::DBConfig config;
   config.SetOptionByName("threads", duckdb::Value::INTEGER(1));
   instance_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
@@ -122,8 +124,6 @@ Oracle::Oracle(const std::vector<std::string>& schema, std::set<std::string> top
   for (size_t i = 0; i < names->RowCount(); ++i) {
     Table table;
     table.object.name = names->GetValue(0, i).ToString();
-    table.object.kind =
-        topics.contains(table.object.name) ? catalog::Kind::kTopic : catalog::Kind::kTable;
     auto columns =
         run(fmt::format("SELECT column_name FROM duckdb_columns() WHERE table_name = "
                         "'{}' ORDER BY column_index",
@@ -145,12 +145,15 @@ std::unique_ptr<duckdb::MaterializedQueryResult> Oracle::run(const std::string& 
 Result<std::unique_ptr<Oracle::View>> Oracle::translate(const std::string& query) {
   auto view = std::make_unique<View>();
   view->query = query;
-  MR_TRY(view->flow, make_flow(query));
+  view->topics = topics_;
+  MR_TRY(view->flow, make_flow(*view));
   return view;
 }
 
-Result<std::unique_ptr<Dataflow>> Oracle::make_flow(const std::string& query) {
-  MR_TRY(auto planned, plan(*planning_, query));
+Result<std::unique_ptr<Dataflow>> Oracle::make_flow(const View& view) {
+  MR_TRY(auto planned, plan(*planning_, view.query));
+  for (auto& [name, table] : tables_)
+    table.object.kind = view.topics.contains(name) ? catalog::Kind::kTopic : catalog::Kind::kTable;
   const ObjectFinder finder = [this](const duckdb::LogicalOperator& op) -> const catalog::Object* {
     const auto table = op.Cast<duckdb::LogicalGet>().GetTable();
     return table ? &tables_.at(table->name).object : nullptr;
@@ -165,7 +168,7 @@ Result<> Oracle::reload_twin(View& view) {
   StateWriter out([&](std::string block) { blocks.push_back(std::move(block)); });
   view.flow->save(out);
   out.finish();
-  MR_TRY(view.twin, make_flow(view.query));
+  MR_TRY(view.twin, make_flow(view));
   StateReader in([&]() -> Result<std::string> {
     if (blocks.empty()) return std::string();
     auto block = std::move(blocks.front());
@@ -191,11 +194,6 @@ void Oracle::change(Table& table, const std::string& ids, int64_t weight) {
 
 void Oracle::give(const std::string& table, std::shared_ptr<const Delta> changes) {
   tables_.at(table).changes.push_back(std::move(changes));
-}
-
-void Oracle::set_topics(const std::set<std::string>& topics) {
-  for (auto& [name, table] : tables_)
-    table.object.kind = topics.contains(name) ? catalog::Kind::kTopic : catalog::Kind::kTable;
 }
 
 void Oracle::insert(const std::string& table, const std::string& values, const std::string& ids) {
@@ -263,6 +261,7 @@ Result<> Oracle::step(View& view, uint64_t epoch) {
   if (epoch % 3 == 0) MR_TRY(reload_twin(view));
   view.frontiers = out.frontiers;
   view.changes = out.row_count();
+  for (const auto& error : out.errors) view.set_aside.push_back(error.reason);
   for (const auto& chunk : out.chunks) {
     EXPECT_EQ(chunk->rows.size(), chunk->weights.size());
     EXPECT_LE(chunk->weights.size(), STANDARD_VECTOR_SIZE);

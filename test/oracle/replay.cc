@@ -14,9 +14,6 @@ namespace millrace::flow {
 
 namespace {
 
-// So many epochs of a walk are compared at most, the last among them: answers cost most of the
-// time.
-constexpr size_t kComparedMax = 16;
 constexpr size_t kWanderingEpochs = 14;
 // So many epochs of one row; the rest of long tables comes in one epoch.
 constexpr size_t kOneRowEpochs = 120;
@@ -126,6 +123,8 @@ std::map<std::string, int64_t> Rows::answer(const std::string& query) {
   return rows;
 }
 
+namespace {
+
 const char* name_of(Walk walk) {
   switch (walk) {
     case Walk::kWhole:
@@ -139,8 +138,6 @@ const char* name_of(Walk walk) {
   }
   return "";
 }
-
-namespace {
 
 using Epochs = std::vector<std::vector<Rows::Change>>;
 
@@ -187,17 +184,28 @@ Epochs wandering(std::vector<Rows::Row> order, const std::set<std::string>& topi
 
 }  // namespace
 
-std::vector<std::vector<Rows::Change>> epochs_of(Walk walk, const Rows& rows,
-                                                 const std::set<std::string>& topics,
-                                                 std::mt19937_64& random) {
+Replay replay_of(Walk walk, const Rows& rows, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Replay replay;
+  replay.name = fmt::format("walk: {}, seed {}", name_of(walk), seed);
+  replay.merged = walk == Walk::kWhole;
   auto order = rows.all();
   std::shuffle(order.begin(), order.end(), random);
-  if (walk == Walk::kWandering) return wandering(std::move(order), topics, random);
-  if (walk != Walk::kWhole) return growing(std::move(order), walk == Walk::kOneByOne, random);
-  Epochs epochs(topics.empty() ? 3 : 1);
-  for (size_t i = 0; i < epochs.size(); ++i)
-    for (const auto& row : order) epochs[i].push_back({row, i % 2 ? -1 : 1});
-  return epochs;
+  if (walk == Walk::kWandering) {
+    auto& topics = replay.ways[0];
+    if (seed % 2)
+      for (const auto& table : rows.tables())
+        if (random() % 2) topics.insert(table);
+    replay.epochs = wandering(std::move(order), topics, random);
+  } else if (walk == Walk::kWhole) {
+    replay.epochs.resize(3);
+    for (size_t i = 0; i < replay.epochs.size(); ++i)
+      for (const auto& row : order) replay.epochs[i].push_back({row, i % 2 ? -1 : 1});
+  } else {  // where no row goes, views over tables and over topics are compared side by side
+    replay.epochs = growing(std::move(order), walk == Walk::kOneByOne, random);
+    replay.ways.emplace_back(rows.tables().begin(), rows.tables().end());
+  }
+  return replay;
 }
 
 namespace {
@@ -224,44 +232,34 @@ void check_answer(Compared& compared, Rows& rows) {
 
 }  // namespace
 
-std::vector<Wrong> compare(const std::vector<std::string>& setup,
-                           const std::vector<std::string>& queries, Walk walk, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  Rows rows(setup);
-  // Which tables are topics, by walk: where no row goes, none and all are compared side by side.
-  std::vector<std::set<std::string>> ways(1);
-  if (walk == Walk::kWandering && seed % 2)
-    for (const auto& table : rows.tables())
-      if (random() % 2) ways[0].insert(table);
-  if (walk == Walk::kOneByOne || walk == Walk::kGrowing)
-    ways.emplace_back(rows.tables().begin(), rows.tables().end());
-  const auto epochs = epochs_of(walk, rows, ways[0], random);
-
+std::vector<Wrong> compare(Rows& rows, const std::vector<std::string>& queries,
+                           const Replay& replay) {
   Oracle oracle(rows.schema(), {});
   std::vector<Compared> all;
   for (const auto& query : queries) {
     auto& compared = all.emplace_back(Compared{expand_windows(query), {}, {}});
-    for (const auto& topics : ways) {
+    for (const auto& topics : replay.ways) {
       oracle.set_topics(topics);
       auto view = oracle.translate(compared.query);
       if (!view) compared.wrong = "refused: " + view.error().text;
       if (view) compared.views.push_back(std::move(*view));
     }
   }
-  const size_t every = (epochs.size() + kComparedMax - 1) / kComparedMax;
-  for (size_t i = 0; i < epochs.size(); ++i) {
-    rows.apply(epochs[i], oracle, walk == Walk::kWhole);
+  const size_t epochs = replay.epochs.size();
+  const size_t every = (epochs + replay.compared_max - 1) / replay.compared_max;
+  for (size_t i = 0; i < epochs; ++i) {
+    rows.apply(replay.epochs[i], oracle, replay.merged);
     for (auto& compared : all) {
       if (!compared.wrong.empty()) continue;
       for (auto& view : compared.views)
         if (auto stepped = oracle.step(*view, i + 1); !stepped)
           compared.wrong = "error: " + stepped.error().text + "\n" + view->flow->describe();
-      if (compared.wrong.empty() && (epochs.size() - 1 - i) % every == 0)
-        check_answer(compared, rows);
+        else if (!view->set_aside.empty())
+          compared.wrong = "set aside: " + view->set_aside[0] + "\n" + view->flow->describe();
+      if (compared.wrong.empty() && (epochs - 1 - i) % every == 0) check_answer(compared, rows);
       if (!compared.wrong.empty())
-        compared.wrong =
-            fmt::format("walk: {}, seed {}, epoch {} of {}, topics: {}\n{}", name_of(walk), seed,
-                        i + 1, epochs.size(), ways, compared.wrong);
+        compared.wrong = fmt::format("{}, epoch {} of {}, topics: {}\n{}", replay.name, i + 1,
+                                     epochs, replay.ways, compared.wrong);
     }
     oracle.next_epoch();
   }
@@ -269,6 +267,12 @@ std::vector<Wrong> compare(const std::vector<std::string>& setup,
   for (size_t i = 0; i < all.size(); ++i)
     if (!all[i].wrong.empty()) wrong.push_back({i, std::move(all[i].wrong)});
   return wrong;
+}
+
+std::vector<Wrong> compare(const std::vector<std::string>& setup,
+                           const std::vector<std::string>& queries, Walk walk, uint64_t seed) {
+  Rows rows(setup);
+  return compare(rows, queries, replay_of(walk, rows, seed));
 }
 
 uint64_t seed_of_run() {

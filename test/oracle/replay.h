@@ -31,6 +31,9 @@ class Rows {
   /// The CREATE TABLE statements of `setup`.
   const std::vector<std::string>& schema() const { return schema_; }
   bool present(const Row& row) const { return present_.at(row.table)[row.index]; }
+  const duckdb::vector<duckdb::Value>& values(const Row& row) const {
+    return values_.at(row.table)[row.index];
+  }
 
   /// One row more or less.
   struct Change {
@@ -64,20 +67,31 @@ enum class Walk {
   kWandering  // batches of random size; rows go and come again, within an epoch too
 };
 inline constexpr Walk kWalks[] = {Walk::kWhole, Walk::kOneByOne, Walk::kGrowing, Walk::kWandering};
-const char* name_of(Walk walk);
 
-/// The epochs of a walk over `rows`, in which rows of `topics` never go.
-std::vector<std::vector<Rows::Change>> epochs_of(Walk walk, const Rows& rows,
-                                                 const std::set<std::string>& topics,
-                                                 std::mt19937_64& random);
+/// What happens to the rows, and how views are compared over them.
+struct Replay {
+  std::vector<std::vector<Rows::Change>> epochs;
+  /// Which tables are topics; each query is a view for each of these.
+  std::vector<std::set<std::string>> ways = {{}};
+  bool merged = false;
+  /// So many epochs are compared at most, the last among them: answers cost most of the time.
+  size_t compared_max = 16;
+  std::string name;  // for messages
+};
+/// The rows of `rows` come and go as the walk says; which do when, and which tables are topics,
+/// follows from the seed.
+Replay replay_of(Walk walk, const Rows& rows, uint64_t seed);
 
 /// What went wrong with a query of compare().
 struct Wrong {
   size_t query;
   std::string text;
 };
-/// Queries as views over the rows of a walk: each must equal DuckDB's answer after the epochs.
-/// Gives the first thing that went wrong with each query that is not right.
+/// Queries as views: each must equal DuckDB's answer after the epochs. Gives the first thing that
+/// went wrong with each query that is not right.
+std::vector<Wrong> compare(Rows& rows, const std::vector<std::string>& queries,
+                           const Replay& replay);
+/// The same over the rows of `setup`, and a walk.
 std::vector<Wrong> compare(const std::vector<std::string>& setup,
                            const std::vector<std::string>& queries, Walk walk, uint64_t seed);
 

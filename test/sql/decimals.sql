@@ -23,7 +23,7 @@ SELECT b FROM d INTERSECT SELECT e FROM d;
 SELECT sum(DISTINCT a), count(DISTINCT b), avg(DISTINCT c), sum(b) FILTER (WHERE g = 2) FROM d;
 SELECT g, quantile_disc(b, 0.5), median(a), arg_max(e, id), stddev_pop(a) FROM d GROUP BY g;
 SELECT CASE WHEN a > 2 THEN b ELSE 0 END AS m, coalesce(a, e) AS n, greatest(a, b, c) FROM d;
--- fails: Overflow
+-- sets aside: Overflow
 SELECT e * e FROM d;
--- fails: out of range
+-- sets aside: out of range
 SELECT c::DECIMAL(5, 2) FROM d;

@@ -24,11 +24,13 @@ class Oracle {
 
   struct View {
     std::string query;
+    std::set<std::string> topics;  // the tables that it takes for topics
     std::unique_ptr<Dataflow> flow;
     std::unique_ptr<Dataflow> twin;       // loaded from what `flow` saved; must answer as it does
     std::map<std::string, int64_t> rows;  // what has come out, added up
     size_t changes = 0;                   // rows of the last epoch's output
     std::vector<Frontier> frontiers;      // of the last epoch's output
+    std::vector<std::string> set_aside;   // why rows were left out, of all epochs
   };
   /// Plans and translates as sql::Engine::plan does.
   Result<std::unique_ptr<View>> translate(const std::string& query);
@@ -41,7 +43,7 @@ class Oracle {
   /// tests that hold the rows elsewhere. `rows` has all columns of the table.
   void give(const std::string& table, std::shared_ptr<const Delta> changes);
   /// Which tables the views that are translated from now on take for topics.
-  void set_topics(const std::set<std::string>& topics);
+  void set_topics(std::set<std::string> topics) { topics_ = std::move(topics); }
   /// Deletes the rows with these ids ("1, 2, 3").
   void remove(const std::string& table, const std::string& ids);
   /// What every later row's column has at least, from this epoch's end on.
@@ -63,7 +65,7 @@ class Oracle {
     std::map<std::string, int64_t> frontiers;
   };
   void change(Table& table, const std::string& ids, int64_t weight);
-  Result<std::unique_ptr<Dataflow>> make_flow(const std::string& query);
+  Result<std::unique_ptr<Dataflow>> make_flow(const View& view);
   Result<> reload_twin(View& view);
 
   std::unique_ptr<duckdb::DuckDB> instance_;
@@ -71,6 +73,7 @@ class Oracle {
   std::unique_ptr<duckdb::DuckDB> planning_;
   std::unique_ptr<duckdb::Connection> connection_;
   std::map<std::string, Table> tables_;
+  std::set<std::string> topics_;
 };
 
 /// A row as text, floating point rounded so that the order of additions does not show.
