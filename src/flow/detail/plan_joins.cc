@@ -1,5 +1,7 @@
 #include "flow/detail/plan_translator.h"
 
+#include <duckdb/function/function_binder.hpp>
+#include <duckdb/planner/expression/bound_cast_expression.hpp>
 #include <duckdb/planner/expression/bound_comparison_expression.hpp>
 #include <duckdb/planner/expression/bound_constant_expression.hpp>
 #include <duckdb/planner/expression/bound_window_expression.hpp>
@@ -138,17 +140,43 @@ bool numbers_rows(const duckdb::LogicalOperator& op) {
          window.orders.empty();
 }
 
+/// 63 bits of a row's hash, as a BIGINT.
+duckdb::unique_ptr<duckdb::Expression> row_hash(duckdb::ClientContext& context,
+                                                const Expressions& columns) {
+  duckdb::FunctionBinder binder(context);
+  duckdb::ErrorData error;
+  const auto call = [&](const char* name, Expressions arguments) {
+    auto bound = binder.BindScalarFunction(DEFAULT_SCHEMA, name, std::move(arguments), error);
+    if (error.HasError()) error.Throw();
+    return bound;
+  };
+  Expressions all;
+  for (const auto& column : columns) all.push_back(column->Copy());
+  Expressions halved;
+  halved.push_back(call("hash", std::move(all)));
+  halved.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::UBIGINT(2)));
+  return duckdb::BoundCastExpression::AddCastToType(context, call("//", std::move(halved)),
+                                                    duckdb::LogicalType::BIGINT);
+}
+
 }  // namespace
 
-/// The outer side of a correlated subquery. DuckDB numbers the rows of a LATERAL join's, so that
-/// equal rows are told apart; weights do that here, and every row gets the same number.
-Result<PlanTranslator::Stream> PlanTranslator::translate_outer(duckdb::LogicalOperator& outer) {
+/// The outer side of a correlated subquery. DuckDB numbers the rows of a LATERAL join's, and groups
+/// and joins by the number alone. Here equal rows have one number, their hash, as weights count
+/// them already. Among a hundred million rows two have the same with a chance of one in two
+/// thousand. `by_itself`: each row goes its own way, and no number is needed.
+Result<PlanTranslator::Stream> PlanTranslator::translate_outer(duckdb::LogicalOperator& outer,
+                                                               bool by_itself) {
   if (!numbers_rows(outer)) return translate(outer);
   MR_TRY(Stream stream, translate(*outer.children[0]));
   Expressions columns;
   for (size_t i = 0; i < stream.scope.types.size(); ++i)
     columns.push_back(reference(stream.scope.types[i], i));
-  columns.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(0)));
+  if (by_itself) {
+    columns.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(0)));
+  } else {
+    columns.push_back(row_hash(context_, columns));
+  }
   stream.scope.bindings.push_back(outer.GetColumnBindings().back());
   stream.scope.types.push_back(duckdb::LogicalType::BIGINT);
   stream.node = add(make_projection(context_, std::move(columns)), {stream.node});
@@ -160,7 +188,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_outer(duckdb::LogicalOp
 /// its conditions, which are kept as a filter.
 Result<PlanTranslator::Stream> PlanTranslator::translate_row_by_row(
     duckdb::LogicalComparisonJoin& join) {
-  MR_TRY(Stream stream, translate_outer(*join.children[0]));
+  MR_TRY(Stream stream, translate_outer(*join.children[0], true));
   row_by_row_ = {&stream, &join.duplicate_eliminated_columns};
   auto joined = translate(*join.children[1]);
   row_by_row_.reset();
@@ -212,7 +240,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_delim_join(
       is_row_by_row(*join.children[1]))
     return translate_row_by_row(join);
   const size_t outer = join.delim_flipped ? 1 : 0;
-  MR_TRY(Stream source, translate_outer(*join.children[outer]));
+  MR_TRY(Stream source, translate_outer(*join.children[outer], false));
   AggregateSpec keys;
   keys.append_only = source.append_only;
   Stream key_stream;

@@ -93,7 +93,7 @@ class PlanTranslator {
   // In plan_joins.cc.
   Result<Stream> translate_comparison_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_delim_join(duckdb::LogicalComparisonJoin& join);
-  Result<Stream> translate_outer(duckdb::LogicalOperator& outer);
+  Result<Stream> translate_outer(duckdb::LogicalOperator& outer, bool by_itself);
   Result<Stream> translate_row_by_row(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_carried(duckdb::LogicalOperator& op);
   Result<Stream> translate_any_join(duckdb::LogicalAnyJoin& join);
