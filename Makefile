@@ -23,10 +23,10 @@ test: build ## every test
 	@cmake --build --preset release
 	@build/deps/test-venv/bin/python test/run.py
 
-test-long: build ## every test, with 100 kill -9 under transactions and 20,000 simulated lives of a log
+test-long: build ## every test, with 100 kill -9 under transactions, 20,000 simulated lives of a log and 3,000 random queries
 	@tools/setup.sh test
 	@cmake --build --preset release
-	@MR_ROUNDS=100 MR_SIMULATIONS=20000 build/deps/test-venv/bin/python test/run.py
+	@MR_ROUNDS=100 MR_SIMULATIONS=20000 MR_RANDOM_QUERIES=3000 build/deps/test-venv/bin/python test/run.py
 
 bench: build ## measure, next to Apache Kafka
 	@tools/setup.sh test

@@ -20,7 +20,7 @@ ROOMS = {
     "kafka": (["broker"], r"boost/"),
     "sql": (["catalog", "broker"], r"duckdb|simdjson"),
     "table": (["log", "sql"], r"duckdb|boost/unordered"),
-    "flow": (["sql", "table", "broker"], r"duckdb|boost/unordered|boost/json|simdjson"),
+    "flow": (["sql", "table", "broker"], r"duckdb|boost/(unordered|intrusive)|boost/json|simdjson"),
     "pgwire": (["sql", "table", "flow"], r"duckdb"),
     "http": (["sql", "table", "flow"], r"boost/beast|boost/asio|duckdb"),
     "app": (["base", "base/io", "log", "catalog", "broker", "kafka", "sql", "table", "flow", "pgwire", "http"],
