@@ -192,7 +192,7 @@ TEST(Snapshot, ADamagedOneGivesWayToTheOlderAndThatToTheWholeHistory) {
   both.expect_equal(node);
 }
 
-TEST(Snapshot, InputsAreLetGoOfUpToTheOlderOne) {
+TEST(Snapshot, AViewComesBackThoughItsInputsAreGoneUpToTheSnapshot) {
   Both both;
   {
     TestNode node(both.env, often());
@@ -202,7 +202,6 @@ TEST(Snapshot, InputsAreLetGoOfUpToTheOlderOne) {
       both.expect_equal(node);
     }
   }
-  // Retention takes what no snapshot needs; DeleteRecords may take it at once.
   {
     TestNode node(both.env, never());
     both.expect_equal(node);
