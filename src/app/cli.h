@@ -43,6 +43,17 @@ struct SqlArguments {
 };
 int sql(const SqlArguments& arguments);
 
+struct SubscribeArguments {
+  Target target;
+  std::string what;  // a name, or a query in parentheses
+  bool snapshot = false;
+  bool progress = false;
+  std::string after;             // a token
+  std::optional<int64_t> count;  // of rows
+  Output output = Output::kTable;
+};
+int subscribe(const SubscribeArguments& arguments);
+
 struct ApplyArguments {
   Target target;
   std::vector<std::string> paths;

@@ -1,5 +1,7 @@
 #include "app/host.h"
 
+#include <fmt/format.h>
+
 namespace millrace::app {
 
 using catalog::Kind;
@@ -33,6 +35,26 @@ Result<> NodeHost::dropping(const catalog::Object& object) {
 
 Result<std::string> NodeHost::explain(const catalog::Object& object) {
   return flows_.describe(object.name);
+}
+
+Result<std::unique_ptr<sql::Subscription>> NodeHost::subscribe(const catalog::Object& object,
+                                                               sql::SubscribeOptions options) {
+  return flows_.subscribe(object.name, std::move(options));
+}
+
+Result<std::unique_ptr<sql::Subscription>> NodeHost::subscribe(const std::string& view,
+                                                               const catalog::Snapshot& snapshot,
+                                                               sql::SubscribeOptions options) {
+  const auto* object = snapshot.find(view);
+  if (!object)
+    return Error{ErrorCode::kUndefinedObject, fmt::format("\"{}\" does not exist", view)};
+  if (object->kind != Kind::kMaterializedView)
+    return Error{
+        ErrorCode::kInvalidArgument,
+        fmt::format("\"{}\" is a {}, and only a materialized view can be subscribed to here",
+                    object->name, catalog::name_of(object->kind)),
+        std::nullopt, "SUBSCRIBE, over the PostgreSQL protocol, takes topics and tables too."};
+  return subscribe(*object, std::move(options));
 }
 
 }  // namespace millrace::app

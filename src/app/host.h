@@ -19,6 +19,12 @@ class NodeHost : public sql::Host {
   Result<> dropping(const catalog::Object& object) override;
   std::vector<sql::SystemTable> system_tables() override { return app::system_tables(sources_); }
   Result<std::string> explain(const catalog::Object& object) override;
+  Result<std::unique_ptr<sql::Subscription>> subscribe(const catalog::Object& object,
+                                                       sql::SubscribeOptions options) override;
+  /// The same by the view's name.
+  Result<std::unique_ptr<sql::Subscription>> subscribe(const std::string& view,
+                                                       const catalog::Snapshot& snapshot,
+                                                       sql::SubscribeOptions options);
 
  private:
   table::Tables& tables_;

@@ -65,6 +65,7 @@ std::string placeholder(const millrace::config::Option& option) {
 struct Commands {
   ServeArguments serve;
   SqlArguments sql;
+  SubscribeArguments subscribe;
   ApplyArguments apply;
   TopicArguments topic;
   GroupArguments group;
@@ -76,8 +77,9 @@ struct Commands {
   std::function<int()> chosen;
 
   Commands() {
-    for (auto* target : {&sql.target, &apply.target, &topic.target, &group.target, &show.target,
-                         &dead_letter.target, &produce.target, &consume.target}) {
+    for (auto* target :
+         {&sql.target, &subscribe.target, &apply.target, &topic.target, &group.target, &show.target,
+          &dead_letter.target, &produce.target, &consume.target}) {
       target->data = kDefaultData;
     }
   }
@@ -109,6 +111,23 @@ void add_sql(CLI::App& app, Commands& c) {
       ->option_text("FILE");
   add_output(command, c.sql.output);
   command->callback([&c] { c.chosen = [&c] { return sql(c.sql); }; });
+}
+
+void add_subscribe(CLI::App& app, Commands& c) {
+  auto* command = app.add_subcommand("subscribe", "Print a view's rows as they change");
+  auto& subscribe = c.subscribe;
+  add_target(command, subscribe.target, false, true);
+  command
+      ->add_option("WHAT", subscribe.what,
+                   "View, topic or table; or a query in parentheses: \"(SELECT …)\"")
+      ->required();
+  command->add_flag("-s,--snapshot", subscribe.snapshot, "Begin with the rows as they are");
+  command->add_flag("--progress", subscribe.progress,
+                    "Print the token of each epoch, to go on after it");
+  command->add_option("--after", subscribe.after, "Go on after this token")->option_text("TOKEN");
+  command->add_option("-n,--count", subscribe.count, "Stop after this many rows");
+  add_output(command, subscribe.output);
+  command->callback([&c] { c.chosen = [&c] { return millrace::app::subscribe(c.subscribe); }; });
 }
 
 void add_apply(CLI::App& app, Commands& c) {
@@ -257,6 +276,7 @@ int run(int argc, char** argv) {
   Commands c;
   add_serve(app, c);
   add_sql(app, c);
+  add_subscribe(app, c);
   add_apply(app, c);
   add_topic(app, c);
   add_group(app, c);

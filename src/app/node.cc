@@ -22,6 +22,7 @@
 #include "kafka/server.h"
 #include "pgwire/server.h"
 #include "sql/engine.h"
+#include "sql/temporary_view.h"
 #include "table/tables.h"
 
 namespace millrace::app {
@@ -170,6 +171,10 @@ Result<> Node::Parts::serve_objects() {
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();
   for (const auto* object : in_dependency_order(*snapshot)) {
+    if (sql::is_temporary_view(*object)) {  // its subscription ended with the process
+      MR_TRY(runtime->shard(0).block_on(broker->drop(object->name)));
+      continue;
+    }
     auto served = host->created(*object);
     // One view that cannot be served must not keep the others from their users.
     if (!served)
@@ -191,8 +196,12 @@ Result<> Node::Parts::listen() {
                     {*groups, *transactions, *share_groups, *quotas, *group_configs}, options.kafka,
                     options.kafka_advertised, {.memory_bytes = options.memory_bytes / kWireShare}));
   MR_TRY(pg, listen_pg());
-  MR_TRY(http,
-         http::Server::listen(*runtime, *env, options.http, {.health = [] { return Result<>(); }}));
+  http::Server::Options http_options;
+  http_options.health = [] { return Result<>(); };
+  http_options.subscribe = [this](const std::string& view, sql::SubscribeOptions how) {
+    return host->subscribe(view, *catalog->snapshot(), std::move(how));
+  };
+  MR_TRY(http, http::Server::listen(*runtime, *env, options.http, std::move(http_options)));
   file = NodeFile{getpid(), kVersion, kafka->address(), pg->address(), http->address()};
   return write_node_file(options.data, file);
 }

@@ -14,6 +14,7 @@
 #include "flow/detail/lanes.h"
 #include "flow/detail/sink.h"
 #include "flow/detail/source_registry.h"
+#include "flow/detail/subscription.h"
 #include "flow/detail/view.h"
 #include "flow/detail/view_relation.h"
 #include "sql/view_options.h"
@@ -25,8 +26,15 @@ namespace {
 // How soon a view sees that an input has more partitions.
 constexpr auto kRefresh = std::chrono::seconds(1);
 
-/// What metrics ask at the time of a scrape; outlives the flows.
-struct LagReport {
+/// The views that run, for metrics at the time of a scrape and for subscriptions; outlives the
+/// flows.
+struct RunningViews {
+  std::shared_ptr<View> find(const std::string& name) {
+    std::lock_guard lock(mutex);
+    const auto found = views.find(name);
+    return found == views.end() ? nullptr : found->second.lock();
+  }
+
   std::mutex mutex;
   std::map<std::string, std::weak_ptr<View>> views;
 };
@@ -81,6 +89,8 @@ class FlowsImpl : public Flows {
   Result<std::string> describe(const std::string& name) override;
   std::vector<ViewStatus> status() override;
   std::shared_ptr<sql::Relation> find(const std::string& name) override;
+  Result<std::unique_ptr<sql::Subscription>> subscribe(const std::string& name,
+                                                       sql::SubscribeOptions options) override;
   Result<> wait_caught_up(const std::string& name, std::chrono::milliseconds limit) override;
   void stop() override;
 
@@ -119,7 +129,7 @@ class FlowsImpl : public Flows {
   std::shared_ptr<Background> background_ = std::make_shared<Background>();  // writes snapshots
   std::shared_ptr<DeadLetters> dead_letters_;
   std::shared_ptr<Periodic> refresh_;
-  std::shared_ptr<LagReport> lag_ = std::make_shared<LagReport>();
+  std::shared_ptr<RunningViews> running_ = std::make_shared<RunningViews>();
 
   std::mutex changing_;  // one view is added or removed at a time
   std::mutex mutex_;
@@ -274,8 +284,8 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
     views_[object.name] = {view, std::make_shared<ViewRelation>(view, names)};
   }
   {
-    std::lock_guard lock(lag_->mutex);
-    lag_->views[object.name] = view;
+    std::lock_guard lock(running_->mutex);
+    running_->views[object.name] = view;
   }
   listen(view);
   wake();
@@ -344,8 +354,8 @@ void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
 
 std::optional<FlowsImpl::Entry> FlowsImpl::take(const std::string& name) {
   {
-    std::lock_guard lock(lag_->mutex);
-    lag_->views.erase(name);
+    std::lock_guard lock(running_->mutex);
+    running_->views.erase(name);
   }
   std::lock_guard lock(mutex_);
   not_started_.erase(name);
@@ -440,6 +450,20 @@ std::vector<ViewStatus> FlowsImpl::status() {
   return all;
 }
 
+Result<std::unique_ptr<sql::Subscription>> FlowsImpl::subscribe(const std::string& name,
+                                                                sql::SubscribeOptions options) {
+  SubscriptionSource source;
+  source.topic = broker_.find(name);
+  const auto relation = find(name);
+  if (!relation || !source.topic || source.topic->partitions.empty()) return undefined(name);
+  if (catalog::is_sink(relation->object()))
+    return Error{ErrorCode::kNotSupported,
+                 fmt::format("{} keeps no rows: subscribe to the sink's topic", name)};
+  for (const auto& column : relation->columns()) source.names.push_back(column.name);
+  source.view = [running = running_, name] { return running->find(name); };
+  return open_subscription(std::move(source), std::move(options));
+}
+
 Result<std::string> FlowsImpl::describe(const std::string& name) {
   const auto found = view(name);
   if (!found) return undefined(name);
@@ -467,7 +491,7 @@ Result<> FlowsImpl::wait_caught_up(const std::string& name, Clock::time_point de
 
 void FlowsImpl::report_lag() {
   auto& metrics = env_.metrics();
-  metrics.before_render([&metrics, weak = std::weak_ptr<LagReport>(lag_)] {
+  metrics.before_render([&metrics, weak = std::weak_ptr<RunningViews>(running_)] {
     const auto report = weak.lock();
     if (!report) return;
     std::lock_guard lock(report->mutex);

@@ -8,6 +8,7 @@
 #include "flow/status.h"
 #include "sql/engine.h"
 #include "sql/relation.h"
+#include "sql/subscription.h"
 
 namespace millrace::flow {
 
@@ -41,6 +42,10 @@ class Flows {
   /// The view's rows; null when unknown. A scan waits until the view is recovered, and fails with
   /// the reason when the view has stopped.
   virtual std::shared_ptr<sql::Relation> find(const std::string& name) = 0;
+  /// Follows the view's changes. Errors: kUndefinedObject, kInvalidArgument and kOffsetOutOfRange
+  /// (the token).
+  virtual Result<std::unique_ptr<sql::Subscription>> subscribe(const std::string& name,
+                                                               sql::SubscribeOptions options) = 0;
   /// Waits until the view has taken in everything that its inputs held at the time of the call. For
   /// tests and `sync`.
   virtual Result<> wait_caught_up(const std::string& name, std::chrono::milliseconds limit) = 0;

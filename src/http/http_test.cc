@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "http/detail/exchange.h"
+#include "http/detail/feed.h"
 
 namespace millrace::http::detail {
 namespace {
@@ -90,6 +91,93 @@ TEST(Exchange, SurvivesAnyChangedByte) {
         if (!request || !*request) break;
       }
     }
+  }
+}
+
+TEST(Exchange, KnowsAWebSocketAndAnEventSourceThatComesAgain) {
+  const std::string upgrade =
+      "GET /x HTTP/1.1\r\nHost: y\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
+  const std::string key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  Exchange exchange;
+  exchange.feed(upgrade + key + "Sec-WebSocket-Version: 13\r\n\r\nrest");
+  EXPECT_EQ((*exchange.next())->websocket_key, "dGhlIHNhbXBsZSBub25jZQ==");
+  EXPECT_EQ(exchange.take_rest(), "rest");
+  exchange.feed(upgrade + key + "Sec-WebSocket-Version: 8\r\n\r\n");
+  EXPECT_FALSE((*exchange.next())->websocket_key);
+  exchange.feed(upgrade + "Sec-WebSocket-Version: 13\r\nLast-Event-ID: 7\r\n\r\n");
+  const auto request = exchange.next();
+  EXPECT_FALSE((*request)->websocket_key);
+  EXPECT_EQ((*request)->last_event_id, "7");
+}
+
+/// What a client sends: masked.
+std::string masked(uint8_t first, std::string_view payload) {
+  std::string bytes{static_cast<char>(first)};
+  if (payload.size() < 126) {
+    bytes += static_cast<char>(0x80 | payload.size());
+  } else {
+    bytes += {static_cast<char>(0xfe), static_cast<char>(payload.size() >> 8),
+              static_cast<char>(payload.size() & 0xff)};
+  }
+  bytes += "\x11\x22\x33\x44";
+  for (size_t i = 0; i < payload.size(); ++i)
+    bytes += static_cast<char>(payload[i] ^ "\x11\x22\x33\x44"[i % 4]);
+  return bytes;
+}
+
+TEST(WebSocket, AcceptsAsTheRfcSays) {
+  EXPECT_EQ(websocket_accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+TEST(WebSocket, ReadsFramesInAnyPieces) {
+  const std::string bytes = masked(0x81, "Hello") + masked(0x82, std::string(1000, 'x'));
+  WebSocketReader reader;
+  std::vector<std::string> frames;
+  for (const char byte : bytes) {
+    reader.feed(std::string_view(&byte, 1));
+    auto frame = reader.next();
+    ASSERT_TRUE(frame);
+    if (*frame) frames.push_back((*frame)->payload);
+  }
+  EXPECT_EQ(frames, (std::vector<std::string>{"Hello", std::string(1000, 'x')}));
+}
+
+TEST(WebSocket, RefusesWhatIsNoFrameOrTooLarge) {
+  for (std::string bytes :
+       {std::string("\x81\x05Hello"), masked(0xC1, "x"), masked(0x89, std::string(200, 'x')),
+        std::string("\x81\xff\0\0\0\x01\0\0\0\0\x11\x22\x33\x44", 14)}) {
+    WebSocketReader reader;
+    reader.feed(bytes);
+    EXPECT_FALSE(reader.next());
+  }
+}
+
+TEST(WebSocket, WritesEachLengthInItsShortestForm) {
+  const auto head = [](size_t size) {
+    const auto bytes = websocket_frame(WebSocketFrame::kText, std::string(size, 'x'));
+    return bytes.substr(0, bytes.size() - size);
+  };
+  EXPECT_EQ(head(125), "\x81\x7d");
+  EXPECT_EQ(head(126), std::string("\x81\x7e\0\x7e", 4));
+  EXPECT_EQ(head(65535), "\x81\x7e\xff\xff");
+  EXPECT_EQ(head(65536), std::string("\x81\x7f\0\0\0\0\0\x01\0\0", 10));
+  // A reason is cut between characters.
+  EXPECT_EQ(websocket_close(1011, std::string(122, 'x') + "ä").size(), 2u + 2 + 122);
+}
+
+TEST(FeedRequest, IsReadFromTheTarget) {
+  Request request{"GET", "/v1/subscribe?view=by%20shop&snapshot=true&token=a%2Eb", true, 11};
+  auto feed = read_feed_request(request);
+  ASSERT_TRUE(feed);
+  EXPECT_EQ(feed->view, "by shop");
+  EXPECT_TRUE(feed->options.snapshot && feed->options.reset);
+  EXPECT_EQ(feed->options.token, "a.b");
+  request.last_event_id = "c";
+  EXPECT_EQ(read_feed_request(request)->options.token, "c");
+  for (const char* target :
+       {"/", "/?view=", "/?view=%4", "/?view=%zz", "/?view=v&snapshot=1", "/?view=v&what=1"}) {
+    request.target = target;
+    EXPECT_FALSE(read_feed_request(request)) << target;
   }
 }
 

@@ -5,11 +5,21 @@
 #include <span>
 #include <vector>
 
+#include "base/io/client_wait.h"
 #include "base/logging.h"
 #include "http/detail/exchange.h"
+#include "http/detail/feed.h"
 
 namespace millrace::http {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::string_view kFeedPath = "/v1/subscribe";
+// How often a subscription is asked whether its view is still there.
+constexpr auto kAskAgain = std::chrono::seconds(1);
+// Proxies and browsers take a connection for dead that says nothing for a minute or so.
+constexpr auto kSilenceMax = std::chrono::seconds(15);
 
 class ServerImpl : public Server {
  public:
@@ -18,7 +28,10 @@ class ServerImpl : public Server {
         env_(env),
         options_(std::move(options)),
         requests_(env.metrics().counter("millrace_http_requests_total", "HTTP requests answered")),
-        idle_(runtime.shard_count()) {}
+        feeds_now_(
+            env.metrics().gauge("millrace_http_subscriptions", "Subscriptions over HTTP open now")),
+        idle_(runtime.shard_count()),
+        feeds_(runtime.shard_count()) {}
 
   Result<> listen(std::string_view address) {
     MR_TRY(listener_, io::Listener::listen(runtime_, address));
@@ -39,12 +52,19 @@ class ServerImpl : public Server {
   io::Task<Result<size_t>> read(io::Socket& socket, std::span<char> into);
   io::Task<void> end_idle(size_t shard);
   detail::Answer answer(const detail::Request& request);
+  bool is_feed(const detail::Request& request) const;
+  io::Task<Result<>> feed(io::Socket& socket, detail::Exchange& exchange,
+                          const detail::Request& request);
+  Result<std::unique_ptr<detail::Feed>> open_feed(const detail::Request& request);
+  io::Task<void> run(detail::Feed& feed, io::Socket& socket, std::string from_client);
 
   io::Runtime& runtime_;
   io::Env& env_;
   Options options_;
   Metrics::Counter& requests_;
+  Metrics::Gauge& feeds_now_;
   std::vector<std::list<io::Socket*>> idle_;  // a shard's connections that wait for their client
+  std::vector<std::list<std::shared_ptr<io::Bell>>> feeds_;  // a shard's subscriptions
   std::atomic<bool> closing_ = false;
   std::unique_ptr<io::Listener> listener_;
 };
@@ -52,12 +72,14 @@ class ServerImpl : public Server {
 detail::Answer ServerImpl::answer(const detail::Request& request) {
   std::string_view target = request.target;
   std::string_view path = target.substr(0, target.find('?'));
-  if (path != "/metrics" && path != "/healthz") {
-    return {404, "text/plain; charset=utf-8", "not found: there are /metrics and /healthz\n"};
+  if (path != "/metrics" && path != "/healthz" && path != kFeedPath) {
+    return {404, "text/plain; charset=utf-8",
+            "not found: there are /metrics, /healthz and /v1/subscribe\n"};
   }
   if (request.method != "GET" && request.method != "HEAD") {
     return {405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
   }
+  if (path == kFeedPath) return {405, "text/plain; charset=utf-8", "only GET\n"};
   if (path == "/metrics") {
     return {200, "text/plain; version=0.0.4; charset=utf-8", env_.metrics().render()};
   }
@@ -79,6 +101,18 @@ io::Task<void> ServerImpl::serve(io::Socket socket) {
       std::string refusal = exchange.refuse(request.error());
       (void)co_await socket.write(refusal);
       co_return;
+    }
+    if (*request && is_feed(**request)) {
+      requests_.add();
+      auto fed = co_await feed(socket, exchange, **request);
+      if (fed) co_return;
+      detail::Answer refusal{info(fed.error().code).http, "application/json",
+                             detail::to_json(fed.error()) + "\n"};
+      bool keep = (*request)->keep_alive && !closing_;
+      std::string response = exchange.respond(**request, refusal, keep);
+      auto written = co_await socket.write(response);
+      if (!written || !keep) co_return;
+      continue;
     }
     if (*request) {
       // To render metrics and to look at the node's health may take locks: not on a shard.
@@ -105,7 +139,68 @@ io::Task<Result<size_t>> ServerImpl::read(io::Socket& socket, std::span<char> in
   co_return got;
 }
 
+bool ServerImpl::is_feed(const detail::Request& request) const {
+  std::string_view target = request.target;
+  return options_.subscribe && request.method == "GET" &&
+         target.substr(0, target.find('?')) == kFeedPath;
+}
+
+Result<std::unique_ptr<detail::Feed>> ServerImpl::open_feed(const detail::Request& request) {
+  if (closing_) return Error{ErrorCode::kShuttingDown, "the node is stopping"};
+  MR_TRY(auto asked, detail::read_feed_request(request));
+  MR_TRY(auto subscription, options_.subscribe(asked.view, std::move(asked.options)));
+  return std::make_unique<detail::Feed>(request, std::move(subscription));
+}
+
+/// Errors: nothing was answered yet.
+io::Task<Result<>> ServerImpl::feed(io::Socket& socket, detail::Exchange& exchange,
+                                    const detail::Request& request) {
+  auto open = [&] { return open_feed(request); };
+  auto feed = co_await runtime_.blocking(open);
+  if (!feed) co_return std::move(feed).error();
+  feeds_now_.add(1);
+  co_await run(**feed, socket, exchange.take_rest());
+  feeds_now_.add(-1);
+  auto end = [&] { feed->reset(); };
+  co_await runtime_.blocking(end);
+  co_return Result<>();
+}
+
+/// Sends what changes until the client is gone. Holds no thread while nothing does, and reads on
+/// only when the socket has taken what was read.
+io::Task<void> ServerImpl::run(detail::Feed& feed, io::Socket& socket, std::string from_client) {
+  io::ClientWait waiting(socket);
+  auto& feeds = feeds_[socket.shard().index()];
+  auto at = feeds.insert(feeds.end(), waiting.bell());
+  feed.subscription().on_changes([bell = waiting.bell()] { bell->ring(); });
+  std::array<char, 4096> buffer;
+  std::string output = feed.head() + feed.take(from_client);
+  auto spoke = Clock::now();
+  while (true) {
+    if (closing_ && !feed.ended()) output += feed.shut_down();
+    if (!feed.ended()) {
+      auto next = [&feed] { return feed.next(); };
+      output += co_await runtime_.blocking(next);
+    }
+    const bool silent = output.empty();
+    if (!silent) {
+      auto written = co_await socket.write(output);
+      if (!written) break;
+      output.clear();
+      spoke = Clock::now();
+    }
+    if (feed.ended()) break;
+    auto sent = co_await waiting.wait(silent ? kAskAgain : Clock::duration(0), buffer);
+    if (!sent) break;
+    output = feed.take(std::string_view(buffer.data(), *sent));
+    if (output.empty() && Clock::now() - spoke >= kSilenceMax) output = feed.sign_of_life();
+  }
+  feeds.erase(at);
+  co_await waiting.close();
+}
+
 io::Task<void> ServerImpl::end_idle(size_t shard) {
+  for (const auto& bell : feeds_[shard]) bell->ring();
   for (io::Socket* socket : idle_[shard]) socket->shutdown();
   co_return;
 }

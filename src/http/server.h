@@ -6,14 +6,20 @@
 
 #include "base/io/env.h"
 #include "base/io/socket.h"
+#include "sql/subscription.h"
 
 namespace millrace::http {
 
-/// HTTP/1.1: /metrics (Prometheus text) and /healthz.
+/// HTTP/1.1: /metrics (Prometheus text), /healthz, and /v1/subscribe (Server-Sent Events,
+/// WebSocket).
 class Server {
  public:
   struct Options {
     std::function<Result<>()> health;  // an error is answered as 503 with its text
+    /// Follows a materialized view; may block. None: /v1/subscribe is not there.
+    std::function<Result<std::unique_ptr<sql::Subscription>>(const std::string& view,
+                                                             sql::SubscribeOptions)>
+        subscribe;
   };
   static Result<std::unique_ptr<Server>> listen(io::Runtime& runtime, io::Env& env,
                                                 std::string_view address, Options options);

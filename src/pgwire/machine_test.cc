@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <thread>
 
 #include "pgwire/detail/test_client.h"
 
@@ -372,6 +373,78 @@ TEST(Frames, WithAnyByteChangedDoNoHarm) {
     TestClient client(false, &engine);
     client.send_raw(changed);  // whatever it answers: it is well formed and it comes back
   }
+}
+
+TEST(Endless, SendsWhatIsThereAndWaitsForMore) {
+  TestClient client;
+  client.engine.feed.put({1, 2});
+  EXPECT_EQ(client.query("SUBSCRIBE TO v"), "T(n:20) D(1) D(2)");
+  EXPECT_TRUE(client.awaiting);
+  EXPECT_EQ(client.send(""), "");
+  EXPECT_TRUE(client.awaiting);
+  EXPECT_EQ(client.wakes, 0);
+  client.engine.feed.put({3});
+  EXPECT_EQ(client.wakes, 1);
+  EXPECT_EQ(client.send(""), "D(3)");
+  client.connection.interrupt();
+  EXPECT_EQ(client.wakes, 2);
+  EXPECT_EQ(client.send(""), "E(57014) Z(I)");
+  EXPECT_EQ(client.engine.feed.open, 0);
+  EXPECT_EQ(client.query("SELECT 1 AS a"), "T(a:23) D(1) C(SELECT 1) Z(I)");
+}
+
+TEST(Endless, IsCopiedOutUntilItFails) {
+  TestClient client;
+  client.engine.feed.put({1});
+  EXPECT_EQ(client.query("COPY (SUBSCRIBE TO v) TO STDOUT"), "H d(1\n)");
+  client.engine.feed.fail(Error{ErrorCode::kUndefinedObject, "dropped"});
+  EXPECT_EQ(client.send(""), "E(42P01) Z(I)");
+  EXPECT_EQ(client.engine.feed.open, 0);
+}
+
+TEST(Endless, IsFetchedInPartsAndWithATimeout) {
+  TestClient client;
+  auto& feed = client.engine.feed;
+  EXPECT_EQ(client.query("BEGIN; DECLARE c CURSOR FOR SUBSCRIBE TO v"),
+            "C(BEGIN) C(DECLARE CURSOR) Z(T)");
+  EXPECT_EQ(client.query("FETCH ALL c WITH (timeout = '0s')"), "T(n:20) C(FETCH 0) Z(T)");
+  feed.put({1, 2, 3});
+  EXPECT_EQ(client.query("FETCH 2 c"), "T(n:20) D(1) D(2) C(FETCH 2) Z(T)");
+  // Without a timeout: what is there.
+  EXPECT_EQ(client.query("FETCH 10 c"), "T(n:20) D(3) C(FETCH 1) Z(T)");
+  EXPECT_EQ(client.query("FETCH ALL c"), "T(n:20)");  // waits for a row
+  EXPECT_TRUE(client.awaiting);
+  EXPECT_FALSE(client.connection.await_until());
+  feed.put({4, 5});
+  EXPECT_EQ(client.send(""), "D(4) D(5) C(FETCH 2) Z(T)");
+  EXPECT_EQ(client.query("FETCH 3 c WITH (timeout = '1 hour')"), "E(42601@27) Z(E)");
+}
+
+TEST(Endless, WaitsForAsManyRowsAsAreFetchedUntilTheTimeIsOver) {
+  TestClient client;
+  auto& feed = client.engine.feed;
+  client.query("BEGIN; DECLARE c CURSOR FOR SUBSCRIBE TO v");
+  feed.put({1});
+  EXPECT_EQ(client.query("FETCH 2 c WITH (timeout = '60 min')"), "T(n:20) D(1)");
+  EXPECT_TRUE(client.connection.await_until());
+  feed.put({2, 3});
+  EXPECT_EQ(client.send(""), "D(2) C(FETCH 2) Z(T)");
+  EXPECT_EQ(client.query("FETCH 2 c WITH (timeout '20ms')"), "T(n:20) D(3)");
+  std::this_thread::sleep_until(*client.connection.await_until());
+  EXPECT_EQ(client.send(""), "C(FETCH 1) Z(T)");
+  // The session does other things meanwhile, without the rest being fetched.
+  EXPECT_EQ(client.query("SELECT 1 AS a"), "T(a:23) D(1) C(SELECT 1) Z(T)");
+  EXPECT_EQ(feed.open, 1);
+  EXPECT_EQ(client.query("ROLLBACK"), "C(ROLLBACK) Z(I)");
+  EXPECT_EQ(feed.open, 0);
+}
+
+TEST(Endless, HoldsNoMoreOfAClientThatSendsAheadThanItsLimit) {
+  TestClient client;
+  EXPECT_EQ(client.query("SUBSCRIBE TO v"), "T(n:20)");
+  const std::string flood = say::query("SELECT 1" + std::string(Machine::kAheadBytesMax, ' '));
+  EXPECT_EQ(client.send(flood), "E(08P01)");
+  EXPECT_TRUE(client.closed);
 }
 
 }  // namespace

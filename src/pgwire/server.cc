@@ -2,6 +2,7 @@
 
 #include <list>
 
+#include "base/io/client_wait.h"
 #include "base/io/gate.h"
 #include "base/logging.h"
 #include "pgwire/detail/connection.h"
@@ -12,6 +13,8 @@ namespace {
 using detail::Connection;
 
 constexpr auto kStartupTime = std::chrono::seconds(60);
+// How often a subscription is asked whether its view is still there.
+constexpr auto kAwaitMost = std::chrono::seconds(1);
 
 /// Connections by process id, for CancelRequest, which comes on a connection (and perhaps a shard)
 /// of its own. Any thread: a mutex, since this is not on any record's way.
@@ -82,7 +85,10 @@ class ServerImpl : public Server {
   };
 
   io::Task<void> serve(io::Socket socket);
-  io::Task<void> converse(io::Socket& socket, Connection& connection, io::Gate& startup);
+  io::Task<void> converse(io::Socket& socket, Connection& connection, io::ClientWait& waiting,
+                          io::Gate& startup);
+  io::Task<Result<size_t>> await_rows(io::Socket& socket, Connection& connection,
+                                      io::ClientWait& waiting, std::span<char> into);
   io::Task<void> end_unless_started(io::Socket& socket, io::Gate& startup);
   io::Task<Result<size_t>> read(io::Socket& socket, std::span<char> into);
   io::Task<void> end_idle(size_t lane);
@@ -105,14 +111,17 @@ class ServerImpl : public Server {
 };
 
 io::Task<void> ServerImpl::serve(io::Socket socket) {
-  Connection::Setup setup{engine_, registry_, next_process_++, static_cast<int32_t>(env_.random())};
-  auto connection = std::make_unique<Connection>(setup);
+  io::ClientWait waiting(socket);
+  Connection::Setup setup{engine_, registry_, next_process_++, static_cast<int32_t>(env_.random()),
+                          [bell = waiting.bell()] { bell->ring(); }};
+  auto connection = std::make_unique<Connection>(std::move(setup));
   registry_.add(*connection);
   connections_.add();
   connections_now_.add(1);
   io::Gate startup;  // open until the connection has a session
   socket.shard().spawn(startup, end_unless_started(socket, startup));
-  co_await converse(socket, *connection, startup);
+  co_await converse(socket, *connection, waiting, startup);
+  co_await waiting.close();
   if (!startup.closed()) co_await startup.close();
   connections_now_.add(-1);
   registry_.remove(*connection);
@@ -129,7 +138,8 @@ io::Task<void> ServerImpl::serve(io::Socket socket) {
   co_await runtime_.blocking(end);
 }
 
-io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection, io::Gate& startup) {
+io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection,
+                                    io::ClientWait& waiting, io::Gate& startup) {
   std::array<char, 16 << 10> buffer;
   size_t filled = 0;
   auto todo = Connection::Todo::kRead;
@@ -144,18 +154,38 @@ io::Task<void> ServerImpl::converse(io::Socket& socket, Connection& connection, 
     filled = 0;
     count(connection);
     if (connection.has_session() && !startup.closed()) co_await startup.close();
-    if (todo == Connection::Todo::kRead && closing_) todo = connection.shut_down();
+    const bool waits = todo == Connection::Todo::kRead || todo == Connection::Todo::kAwait;
+    if (waits && closing_) todo = connection.shut_down();
     std::string output = connection.take_output();
     if (!output.empty()) {
       auto written = co_await socket.write(output);
       if (!written) co_return;
     }
     if (todo == Connection::Todo::kClose) co_return;
+    if (todo == Connection::Todo::kAwait) {
+      auto sent = co_await await_rows(socket, connection, waiting, buffer);
+      if (!sent) co_return;
+      filled = *sent;
+    }
     if (todo != Connection::Todo::kRead) continue;
     auto got = co_await read(socket, buffer);
     if (!got || *got == 0) co_return;
     filled = *got;
   }
+}
+
+/// Gives what the client has sent meanwhile. Holds no thread. Errors: the client is gone.
+io::Task<Result<size_t>> ServerImpl::await_rows(io::Socket& socket, Connection& connection,
+                                                io::ClientWait& waiting, std::span<char> into) {
+  std::chrono::nanoseconds most = kAwaitMost;
+  if (const auto until = connection.await_until())
+    most = std::clamp<std::chrono::nanoseconds>(*until - std::chrono::steady_clock::now(),
+                                                std::chrono::nanoseconds(0), most);
+  Lane& lane = lanes_[socket.shard().index()];
+  auto at = lane.idle.insert(lane.idle.end(), &socket);
+  auto sent = co_await waiting.wait(most, into);
+  lane.idle.erase(at);
+  co_return sent;
 }
 
 /// Ends a connection that has not said who it is in time.

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -181,6 +182,54 @@ TEST_F(PgServer, StopsWhileClientsAreIdleAndWhileAStatementRuns) {
   busy.send(say::query(kEndless));
   close(std::chrono::milliseconds(50));
   EXPECT_EQ(idle.read(), "");
+}
+
+std::string key_of(const std::string& hello) { return hello.substr(hello.size() - 6 - 8, 8); }
+
+void eventually(const std::function<bool()>& holds) {
+  while (!holds()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+TEST_F(PgServer, SubscriptionsHoldNoThreadsAndEndWithTheirClientsOrWhenCancelled) {
+  std::vector<std::unique_ptr<Client>> clients;
+  std::string key;
+  for (int i = 0; i < 12; i++) {  // three times the pool's threads
+    clients.push_back(std::make_unique<Client>(server->address()));
+    clients[i]->send(say::startup());
+    key = key_of(clients[i]->read());
+    clients[i]->send(say::query("SUBSCRIBE TO v"));
+  }
+  eventually([&] { return engine.feed.open == 12; });
+  Client other(server->address());
+  other.ask(say::startup());
+  EXPECT_EQ(other.ask(say::query("SELECT 1 AS a")), "T(a:23) D(1) C(SELECT 1) Z(I)");
+  Client canceller(server->address());
+  std::string request;
+  detail::put<int32_t>(request, 16);
+  detail::put<int32_t>(request, 80877102);
+  canceller.send(request + key);
+  EXPECT_EQ(told(clients.back()->read()), "T(n:20) E(57014) Z(I)");
+  EXPECT_EQ(engine.feed.open, 11);
+  clients.resize(5);
+  eventually([&] { return engine.feed.open == 5; });
+}
+
+TEST_F(PgServer, ASubscriberThatDoesNotReadIsHeldBackByItsSocket) {
+  auto client = std::make_unique<Client>(server->address());
+  client->ask(say::startup());
+  const std::vector<int64_t> many(2000, 1'000'000'000'000);
+  for (int i = 0; i < 2000; i++) engine.feed.put(many);  // some 100 MB as messages
+  client->send(say::query("SUBSCRIBE TO v"));
+  // Once no more is fetched for a while, it waits for the client.
+  int before = -1;
+  while (engine.feed.fetches != before) {
+    before = engine.feed.fetches;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  EXPECT_GT(before, 0);
+  EXPECT_LT(before, 1500);
+  client.reset();
+  eventually([&] { return engine.feed.open == 0; });
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <duckdb.hpp>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,6 +21,12 @@ class Cursor {
   virtual ~Cursor() = default;
   /// The next rows, or null at the end. Errors end the statement.
   virtual Result<duckdb::unique_ptr<duckdb::DataChunk>> fetch() = 0;
+  /// A result that goes on as its data changes (SUBSCRIBE): fetch() waits for no rows, and gives a
+  /// chunk without rows when there are none yet. It needs nothing of its session.
+  virtual bool endless() const { return false; }
+  /// Of an endless one: `wake` is called, on any thread, when fetch() may have rows; null ends
+  /// that. What ends a result need not wake: fetch again each second.
+  virtual void on_rows(std::function<void()>) {}
   /// PostgreSQL's command tag, complete at the end: "SELECT 5", "INSERT 0 3", "CREATE TOPIC".
   virtual std::string tag() const = 0;
 };

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "catalog/catalog.h"
+#include "sql/subscription.h"
 
 namespace millrace::sql {
 
@@ -98,6 +99,12 @@ class Host {
   virtual Result<> created(const catalog::Object& object) = 0;
   /// The object is about to go: stop using its log and inputs.
   virtual Result<> dropping(const catalog::Object& object) = 0;
+  /// Follows a materialized view. Errors: kNotSupported, kUndefinedObject, kInvalidArgument (the
+  /// token).
+  virtual Result<std::unique_ptr<Subscription>> subscribe(const catalog::Object& object,
+                                                          SubscribeOptions) {
+    return Error{ErrorCode::kNotSupported, "\"" + object.name + "\" cannot be subscribed to"};
+  }
   /// What stands beside sql, as tables.
   virtual std::vector<SystemTable> system_tables() { return {}; }
   /// How a materialized view is kept, for EXPLAIN: its dataflow as text. Errors: kNotSupported.

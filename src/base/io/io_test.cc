@@ -2,6 +2,7 @@
 
 #include <future>
 
+#include "base/io/bell.h"
 #include "base/io/gate.h"
 #include "base/io/shard.h"
 #include "base/io/signal.h"
@@ -88,6 +89,28 @@ TEST(Signal, TellsANoticeFromADeadline) {
   auto& shard = runtime.shard(0);
   EXPECT_TRUE(shard.block_on(notice_before_deadline(shard)));
   EXPECT_FALSE(shard.block_on(deadline_without_notice(shard)));
+}
+
+Task<std::chrono::nanoseconds> time_of_wait(Bell& bell, std::chrono::nanoseconds most) {
+  const auto began = std::chrono::steady_clock::now();
+  co_await bell.wait(most);
+  co_return std::chrono::steady_clock::now() - began;
+}
+
+TEST(Bell, WakesWhoWaitsIsHeardLaterAndIsGivenUpAfterATime) {
+  Runtime runtime(1, 1);
+  auto& shard = runtime.shard(0);
+  auto bell = std::make_shared<Bell>(shard);
+  std::thread ringer([&] {
+    std::this_thread::sleep_for(5ms);
+    bell->ring();
+  });
+  EXPECT_LT(shard.block_on(time_of_wait(*bell, 1h)), 1min);
+  ringer.join();
+  bell->ring();  // nobody waits
+  bell->ring();
+  EXPECT_LT(shard.block_on(time_of_wait(*bell, 1h)), 1min);
+  EXPECT_GE(shard.block_on(time_of_wait(*bell, 5ms)), 5ms);
 }
 
 }  // namespace

@@ -193,7 +193,7 @@ Result<size_t> View::replay(EpochInputs& epoch) {
                  fmt::format("the changelog of {} goes from epoch {} to {}", object_.name,
                              last_epoch_.number, epoch.epoch.number)};
   MR_TRY(const auto rows, step(epoch, Pass::kReplay));
-  if (!is_sink_) MR_TRY(rows_.apply(rows));
+  if (!is_sink_) MR_TRY(rows_.apply(rows, std::nullopt));
   std::lock_guard lock(mutex_);
   shown_ = positions();
   return rows.row_count();
@@ -209,6 +209,7 @@ void View::begin_added_partitions() {
 void View::recovered() {
   begin_added_partitions();
   committed_until_ = replay_end_;
+  rows_.set_end({replay_end_, last_epoch_.number});
   // Time stood still for the inputs while the view did not run.
   for (auto& source : sources_)
     for (size_t p = 0; source.watermark && p < source.watermark->partitions(); ++p)

@@ -81,6 +81,11 @@ class TestNode : public sql::Host {
     return {};
   }
 
+  Result<std::unique_ptr<sql::Subscription>> subscribe(const catalog::Object& object,
+                                                       sql::SubscribeOptions options) override {
+    return flows->subscribe(object.name, std::move(options));
+  }
+
   /// Rows as text, sorted.
   Result<TextRows> try_run(const std::string& sql) {
     if (!session_) session_ = must(engine->connect("test", "millrace"));

@@ -300,7 +300,8 @@ void View::commit(DeltaStream rows, std::vector<FailedRow> failed) {
   computed_.push_back({.positions = positions(),
                        .rows = std::move(rows),
                        .failed = std::move(record.failed),
-                       .clock_us = last_epoch_.clock_us});
+                       .clock_us = last_epoch_.clock_us,
+                       .epoch = last_epoch_.number});
   commits_->push(std::move(bytes), records);
 }
 
@@ -320,7 +321,9 @@ Result<> View::show_durable() {
     if (!epoch.failed.empty())
       MR_TRY(letters_->write(epoch.commit, epoch.clock_us / 1000, epoch.failed));
     epoch.failed.clear();
-    if (!is_sink_) MR_TRY(rows_.apply(computed_.front().rows));
+    std::optional<ChangelogEnd> end;
+    if (epoch.commit > 0) end = {epoch.commit + 1, epoch.epoch};
+    if (!is_sink_) MR_TRY(rows_.apply(epoch.rows, end));
     report();  // before who waits for these rows may look at it
     std::lock_guard lock(mutex_);
     shown_ = std::move(computed_.front().positions);

@@ -98,8 +98,9 @@ class View : public Job, public std::enable_shared_from_this<View> {
     DeltaStream rows = {};
     std::vector<FailedRow> failed = {};
     int64_t clock_us = 0;
+    uint64_t epoch = 0;
     bool durable = false;
-    Offset commit = 0;  // once it is durable: the offset of its commit
+    Offset commit = 0;  // once it is durable: the offset of its commit; 0: not written
   };
 
   Result<> cut_torn_tail();

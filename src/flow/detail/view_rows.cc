@@ -112,9 +112,10 @@ ViewRows::ViewRows(std::vector<duckdb::LogicalType> types, bool append_only)
       codec_(types_, RowCodec::Use::kRow),
       store_(with_weight(types_)) {}
 
-Result<> ViewRows::apply(const DeltaStream& changes) {
+Result<> ViewRows::apply(const DeltaStream& changes, std::optional<ChangelogEnd> end) {
   std::lock_guard lock(mutex_);
   for (const auto& delta : changes.chunks) MR_TRY(apply(*delta));
+  end_ = end.value_or(end_);
   return {};
 }
 
@@ -176,6 +177,11 @@ void ViewRows::insert_pending(duckdb::DataChunk& chunk) {
   pending_hashes_.clear();
 }
 
+void ViewRows::set_end(ChangelogEnd end) {
+  std::lock_guard lock(mutex_);
+  end_ = end;
+}
+
 size_t ViewRows::size() const {
   std::lock_guard lock(mutex_);
   return store_.size();
@@ -187,7 +193,14 @@ size_t ViewRows::memory_bytes() const {
 }
 
 std::unique_ptr<sql::RelationScan> ViewRows::scan(std::vector<size_t> columns) const {
+  ChangelogEnd end;
+  return scan(std::move(columns), &end);
+}
+
+std::unique_ptr<sql::RelationScan> ViewRows::scan(std::vector<size_t> columns,
+                                                  ChangelogEnd* end) const {
   std::lock_guard lock(mutex_);
+  *end = end_;
   return std::make_unique<ViewScan>(store_.snapshot(), std::move(columns), with_weight(types_));
 }
 

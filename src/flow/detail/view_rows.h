@@ -7,9 +7,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "flow/detail/delta.h"
 #include "flow/detail/row_codec.h"
@@ -19,6 +21,12 @@
 
 namespace millrace::flow {
 
+/// The end of an epoch in a changelog.
+struct ChangelogEnd {
+  Offset until = 0;  // after its commit
+  uint64_t epoch = 0;
+};
+
 /// The rows of a view, each once with the number of times that it stands there. Changed by one
 /// thread at a time; scanned by any.
 class ViewRows {
@@ -27,13 +35,18 @@ class ViewRows {
   ViewRows(std::vector<duckdb::LogicalType> types, bool append_only);
 
   /// Applies an epoch's output. Errors: kInternal, when a row is removed that is not there; the
-  /// rows are undefined then.
-  Result<> apply(const DeltaStream& changes);
+  /// rows are undefined then. `end`: of the epoch in the changelog; nothing when it was not written
+  /// there.
+  Result<> apply(const DeltaStream& changes, std::optional<ChangelogEnd> end);
+  /// They are what the changelog gives up to there.
+  void set_end(ChangelogEnd end);
   /// Distinct rows.
   size_t size() const;
   size_t memory_bytes() const;
   /// Rows as they are now, with all of an epoch or nothing of it; `columns` as in ScanRequest.
   std::unique_ptr<sql::RelationScan> scan(std::vector<size_t> columns) const;
+  /// The same, and up to where the changelog gives these rows.
+  std::unique_ptr<sql::RelationScan> scan(std::vector<size_t> columns, ChangelogEnd* end) const;
   const std::vector<duckdb::LogicalType>& types() const { return types_; }
   /// Writes the rows as they are now, whenever and on whichever thread it is called.
   std::function<void(StateWriter&)> freeze() const;
@@ -63,6 +76,7 @@ class ViewRows {
   const uint64_t seed_;
   RowCodec codec_;
   EncodedRows encoded_;
+  ChangelogEnd end_;
   table::RowStore store_;  // the types, then the weight as BIGINT
   boost::unordered_flat_map<RowHash, Entry, HashOfHash> index_;
 

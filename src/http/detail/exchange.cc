@@ -7,6 +7,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <boost/beast/websocket/rfc6455.hpp>
 
 namespace millrace::http::detail {
 
@@ -50,6 +51,13 @@ Result<std::optional<Request>> Exchange::next() {
   const auto& message = parser.get();
   Request request{std::string(message.method_string()), std::string(message.target()),
                   message.keep_alive(), message.version()};
+  request.last_event_id = std::string(message["Last-Event-ID"]);
+  if (beast::websocket::is_upgrade(message) &&
+      message[beast::http::field::sec_websocket_version] == "13") {
+    request.websocket_key = std::string(message[beast::http::field::sec_websocket_key]);
+    // 16 bytes in base64.
+    if (request.websocket_key->size() != 24) request.websocket_key.reset();
+  }
   parser_ = std::make_unique<Parser>();
   return std::optional<Request>(std::move(request));
 }

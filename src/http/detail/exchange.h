@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 
@@ -13,6 +14,8 @@ struct Request {
   std::string method, target;
   bool keep_alive = true;
   unsigned version = 11;  // 10 or 11
+  std::string last_event_id = {};
+  std::optional<std::string> websocket_key = {};  // the connection is to become a WebSocket
 };
 
 struct Answer {
@@ -32,6 +35,8 @@ class Exchange {
   /// The next whole request, or nothing while it is incomplete. Errors: kProtocol, kRecordTooLarge
   /// (header or body over the limit); nothing can be read after.
   Result<std::optional<Request>> next();
+  /// What came after the requests that were given.
+  std::string take_rest() { return std::exchange(buffer_, {}); }
   /// A response as bytes; a HEAD gets the header alone.
   std::string respond(const Request& request, const Answer& answer, bool keep_alive);
   /// The last response, to a request that cannot be read.

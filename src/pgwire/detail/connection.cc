@@ -3,7 +3,8 @@
 namespace millrace::pgwire::detail {
 
 Connection::Connection(Setup setup)
-    : setup_(setup), machine_({setup.process, setup.secret, "15.0 (Millrace " MR_VERSION ")"}) {}
+    : setup_(std::move(setup)),
+      machine_({setup_.process, setup_.secret, "15.0 (Millrace " MR_VERSION ")"}) {}
 
 Connection::Todo Connection::greet(std::string_view bytes) {
   machine_.feed(bytes);
@@ -30,10 +31,17 @@ Connection::Todo Connection::advance(std::string_view bytes) {
     perform(connect);
   }
   machine_.feed(bytes);
+  if (std::exchange(await_, std::nullopt)) machine_.waited(go_on());
   while (true) {
     Step step = machine_.next();
-    if (std::holds_alternative<Read>(step)) return Todo::kRead;
     if (std::holds_alternative<Write>(step)) return Todo::kWrite;
+    if (auto* await = std::get_if<Await>(&step)) {
+      await->cursor->on_rows(setup_.wake);
+      await_ = *await;
+      return Todo::kAwait;
+    }
+    if (!std::holds_alternative<Fetch>(step)) endless_ = interrupted_ = false;
+    if (std::holds_alternative<Read>(step)) return Todo::kRead;
     if (auto* close = std::get_if<Close>(&step)) {
       close_reason_ = close->reason;
       return Todo::kClose;
@@ -48,6 +56,10 @@ Connection::Todo Connection::shut_down() {
 }
 
 void Connection::interrupt() {
+  if (endless_) {
+    interrupted_ = true;
+    return setup_.wake();
+  }
   if (sql::Session* session = running_) session->interrupt();
 }
 
@@ -77,7 +89,17 @@ void Connection::perform(Execute& step) {
   machine_.executed(std::move(result));
 }
 
+Result<> Connection::go_on() {
+  if (!interrupted_.exchange(false)) return {};
+  return Error{ErrorCode::kCancelled, "canceling statement due to user request"};
+}
+
 void Connection::perform(Fetch& step) {
+  if (step.cursor->endless()) {
+    if (!endless_.exchange(true)) interrupted_ = false;
+    if (auto on = go_on(); !on) return machine_.fetched(std::move(on).error());
+    return machine_.fetched(step.cursor->fetch());
+  }
   running_ = session_.get();
   auto result = step.cursor->fetch();
   running_ = nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,11 +28,15 @@ class Connection {
     Canceller& canceller;
     int32_t process;
     int32_t secret;
+    /// Ends the loop's wait for rows; any thread.
+    std::function<void()> wake = [] {};
   };
   explicit Connection(Setup setup);
 
   /// What the loop does next, after it has written take_output().
-  enum class Todo { kRead, kWrite, kClose, kConnect };
+  /// kAwait: waits for wake(), or until await_until(), looks whether the client has sent something
+  /// or is gone, and goes on with advance().
+  enum class Todo { kRead, kWrite, kClose, kConnect, kAwait };
   /// As advance(), before there is a session: never blocks, so that a CancelRequest gets through
   /// while every pool thread is busy. kConnect: go on with advance({}).
   Todo greet(std::string_view bytes);
@@ -40,6 +45,9 @@ class Connection {
   Todo advance(std::string_view bytes);
   /// The node stops: tells the client.
   Todo shut_down();
+  std::optional<std::chrono::steady_clock::time_point> await_until() const {
+    return await_ ? await_->until : std::nullopt;
+  }
   std::string take_output() { return machine_.take_output(); }
   Machine::Counts take_counts() { return machine_.take_counts(); }
   const std::string& close_reason() const { return close_reason_; }
@@ -55,7 +63,9 @@ class Connection {
   void perform(Prepare& step);
   void perform(Execute& step);
   void perform(Fetch& step);
+  void perform(Await&) {}
   void perform(CopyIn& step);
+  Result<> go_on();
   void perform(Cancel& step);
   void perform(Read&) {}
   void perform(Write&) {}
@@ -64,8 +74,12 @@ class Connection {
   Setup setup_;
   std::string close_reason_;
   std::optional<Connect> connect_;  // that greet() has met
+  std::optional<Await> await_;      // that advance() has met
   std::unique_ptr<sql::Session> session_;
   std::atomic<sql::Session*> running_ = nullptr;  // while a statement can be interrupted
+  // A result without an end is read, which asks the session for nothing; and was interrupted.
+  std::atomic<bool> endless_ = false;
+  std::atomic<bool> interrupted_ = false;
   Machine machine_;  // after the session: its cursors and statements go first
 };
 

@@ -6,7 +6,12 @@
 #include <duckdb/main/prepared_statement.hpp>
 #include <duckdb/parser/sql_statement.hpp>
 
+#include <atomic>
+#include <deque>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,9 +93,63 @@ class FakeStatement : public sql::Statement {
   std::vector<std::string> names_;
 };
 
+/// What SUBSCRIBE gives: the numbers that a test puts there. Any thread.
+class FakeFeed {
+ public:
+  void put(std::vector<int64_t> numbers) {
+    std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(numbers));
+    if (wake_) wake_();
+  }
+  void fail(Error error) {
+    std::lock_guard lock(mutex_);
+    error_ = std::move(error);
+  }
+  void on_rows(std::function<void()> wake) {
+    std::lock_guard lock(mutex_);
+    wake_ = std::move(wake);
+  }
+  Result<duckdb::unique_ptr<duckdb::DataChunk>> fetch() {
+    std::lock_guard lock(mutex_);
+    ++fetches;
+    if (waiting_.empty() && error_) return *error_;
+    auto chunk = duckdb::make_uniq<duckdb::DataChunk>();
+    chunk->Initialize(duckdb::Allocator::DefaultAllocator(), {duckdb::LogicalType::BIGINT});
+    if (waiting_.empty()) return chunk;
+    for (const int64_t number : waiting_.front()) {
+      chunk->SetCardinality(chunk->size() + 1);
+      chunk->SetValue(0, chunk->size() - 1, duckdb::Value::BIGINT(number));
+    }
+    waiting_.pop_front();
+    return chunk;
+  }
+
+  std::atomic<int> fetches = 0;
+  std::atomic<int> open = 0;  // cursors
+
+ private:
+  std::mutex mutex_;
+  std::deque<std::vector<int64_t>> waiting_;
+  std::function<void()> wake_;
+  std::optional<Error> error_;
+};
+
+class FakeEndlessCursor : public sql::Cursor {
+ public:
+  explicit FakeEndlessCursor(FakeFeed& feed) : feed_(feed) { ++feed_.open; }
+  ~FakeEndlessCursor() override { --feed_.open; }
+  Result<duckdb::unique_ptr<duckdb::DataChunk>> fetch() override { return feed_.fetch(); }
+  bool endless() const override { return true; }
+  void on_rows(std::function<void()> wake) override { feed_.on_rows(std::move(wake)); }
+  std::string tag() const override { return "SUBSCRIBE"; }
+
+ private:
+  FakeFeed& feed_;
+};
+
 class FakeSession : public sql::Session {
  public:
-  explicit FakeSession(duckdb::DuckDB& db) : connection_(db) {}
+  FakeSession(duckdb::DuckDB& db, FakeFeed& feed) : connection_(db), feed_(feed) {}
 
   Result<std::vector<std::string>> split(std::string_view script) override {
     std::vector<std::string> pieces;
@@ -120,7 +179,8 @@ class FakeSession : public sql::Session {
       std::string cast = fmt::format("({}::{})", name, types[i].ToString());
       sql = duckdb::StringUtil::Replace(sql, name, cast);
     }
-    auto prepared = connection_.Prepare(sql);
+    const bool subscribes = sql.starts_with("SUBSCRIBE");
+    auto prepared = connection_.Prepare(subscribes ? "SELECT 0::BIGINT AS n" : sql);
     if (prepared->HasError()) return to_error(prepared->GetErrorObject(), sql);
     size_t first = sql.find_first_not_of(" \n\t");
     std::string verb = sql.substr(first, sql.find_first_of(" \n;", first) - first);
@@ -131,6 +191,8 @@ class FakeSession : public sql::Session {
   Result<std::unique_ptr<sql::Cursor>> execute(sql::Statement& statement,
                                                std::vector<duckdb::Value> parameters) override {
     auto& fake = static_cast<FakeStatement&>(statement);
+    if (fake.verb == "SUBSCRIBE")
+      return std::unique_ptr<sql::Cursor>(std::make_unique<FakeEndlessCursor>(feed_));
     duckdb::vector<duckdb::Value> values(parameters.begin(), parameters.end());
     auto result = fake.prepared->Execute(values, true);
     if (result->HasError()) return to_error(result->GetErrorObject(), "");
@@ -179,6 +241,7 @@ class FakeSession : public sql::Session {
   }
 
   duckdb::Connection connection_;
+  FakeFeed& feed_;
 };
 
 class FakeEngine : public sql::Engine {
@@ -187,7 +250,7 @@ class FakeEngine : public sql::Engine {
   void set_host(sql::Host*) override {}
   Result<std::unique_ptr<sql::Session>> connect(std::string, std::string database) override {
     if (database == "nowhere") return Error{ErrorCode::kUndefinedObject, "no such database"};
-    auto session = std::make_unique<FakeSession>(db_);
+    auto session = std::make_unique<FakeSession>(db_, feed);
     last = session.get();
     return std::unique_ptr<sql::Session>(std::move(session));
   }
@@ -196,6 +259,7 @@ class FakeEngine : public sql::Engine {
   }
   broker::ProduceCheck& produce_check() override { std::abort(); }
 
+  FakeFeed feed;
   FakeSession* last = nullptr;  // the session made last
 
  private:

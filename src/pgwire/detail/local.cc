@@ -107,7 +107,38 @@ Classified declare_statement(Lexer& lexer) {
   return ours(std::move(cursor));
 }
 
-/// FETCH | MOVE [NEXT | [FORWARD] n | [FORWARD] ALL] [FROM | IN] name
+/// "1s", "500 ms", "1.5 seconds": a time of at most an hour.
+std::optional<std::chrono::milliseconds> read_time(std::string_view text) {
+  double amount = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), amount);
+  if (failed != std::errc()) return std::nullopt;
+  std::string_view unit = text.substr(static_cast<size_t>(end - text.data()));
+  unit.remove_prefix(std::min(unit.find_first_not_of(' '), unit.size()));
+  double factor = 0;
+  if (unit == "ms" || unit == "millisecond" || unit == "milliseconds") factor = 1;
+  if (unit == "s" || unit == "second" || unit == "seconds") factor = 1000;
+  if (unit == "min" || unit == "minute" || unit == "minutes") factor = 60'000;
+  const double time = amount * factor;
+  if (factor == 0 || !(time >= 0 && time <= 3'600'000)) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<int64_t>(time));
+}
+
+/// WITH (timeout = '1s')
+Result<> fetch_options(Lexer& lexer, FetchCursor& fetch) {
+  if (!lexer.take_symbol('(')) return syntax_error(lexer.peek());
+  if (!lexer.take_word("timeout")) return syntax_error(lexer.peek());
+  lexer.take_symbol('=');
+  Token time = lexer.take();
+  fetch.timeout = time.kind == Kind::kString ? read_time(time.text) : std::nullopt;
+  if (!fetch.timeout) {
+    return Error{ErrorCode::kSyntax, "timeout is a time of at most an hour, as '1s' or '500ms'",
+                 time.begin};
+  }
+  if (!lexer.take_symbol(')')) return syntax_error(lexer.peek());
+  return {};
+}
+
+/// FETCH | MOVE [NEXT | [FORWARD] n | [FORWARD] ALL] [FROM | IN] name [WITH (timeout = time)]
 Classified fetch_statement(Lexer& lexer, bool move) {
   FetchCursor fetch;
   fetch.move = move;
@@ -131,6 +162,7 @@ Classified fetch_statement(Lexer& lexer, bool move) {
   if (!lexer.take_word("from")) lexer.take_word("in");
   if (!is_name(lexer.peek())) return syntax_error(lexer.peek());
   fetch.name = lexer.take().text;
+  if (lexer.take_word("with")) MR_TRY(fetch_options(lexer, fetch));
   if (!lexer.at_end()) return syntax_error(lexer.peek());
   return ours(std::move(fetch));
 }

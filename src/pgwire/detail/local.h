@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -40,6 +41,7 @@ struct FetchCursor {
   std::string name;
   uint64_t count = 1;
   bool move = false;
+  std::optional<std::chrono::milliseconds> timeout;  // of a SUBSCRIBE's cursor
 };
 /// Empty name: all.
 struct CloseCursor {

@@ -2,6 +2,7 @@
 
 #include <duckdb.hpp>
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -46,6 +47,12 @@ struct Execute {
 struct Fetch {
   sql::Cursor* cursor;
 };
+/// Write output(), then wait until the cursor's on_rows() tells of rows, or `until`; answer
+/// waited().
+struct Await {
+  sql::Cursor* cursor;
+  std::optional<std::chrono::steady_clock::time_point> until;
+};
 /// On the session; answer copied().
 struct CopyIn {
   CopyFromStdin copy;
@@ -59,8 +66,8 @@ struct Cancel {
 struct Close {
   std::string reason;
 };
-using Step =
-    std::variant<Read, Write, Connect, Split, Prepare, Execute, Fetch, CopyIn, Cancel, Close>;
+using Step = std::variant<Read, Write, Connect, Split, Prepare, Execute, Fetch, Await, CopyIn,
+                          Cancel, Close>;
 
 /// The server's side of one PostgreSQL connection, protocol 3.0, as a step machine without I/O: ask
 /// next() what to do, do it, give the answer, ask again. One thread at a time.
@@ -85,6 +92,8 @@ class Machine {
   void prepared(Result<std::unique_ptr<sql::Statement>> result);
   void executed(Result<std::unique_ptr<sql::Cursor>> result);
   void fetched(Result<duckdb::unique_ptr<duckdb::DataChunk>> result);
+  /// An error ends the statement.
+  void waited(Result<> result);
   void copied(Result<uint64_t> result);
   /// What the session says after each of the answers above; before the answer.
   void set_transaction_state(sql::TransactionState state);
@@ -102,6 +111,8 @@ class Machine {
   static constexpr size_t kCopyBytesMax = 256u << 20;
   static constexpr size_t kStatementsMax = 10'000;
   static constexpr size_t kPortalsMax = 1'000;
+  /// What a client may send ahead while a result without an end goes on.
+  static constexpr size_t kAheadBytesMax = 1u << 20;
   /// Rows of a suspended portal that are kept when the session must do something else.
   static constexpr size_t kKeptBytesMax = 64u << 20;
 
@@ -154,6 +165,9 @@ class Machine {
                 const std::vector<duckdb::LogicalType>& types, const std::vector<Format>& formats);
   void stream();
   bool stream_chunk(Portal& portal);
+  bool is_fetch() const { return tag_ == "FETCH" || tag_ == "MOVE"; }
+  bool fetch_time_is_over() const;
+  void no_rows_yet(Portal& portal);
   void finish_rows();
   void suspend();
   void drained(Result<duckdb::unique_ptr<duckdb::DataChunk>> result);
@@ -219,6 +233,8 @@ class Machine {
   uint64_t sent_ = 0;          // rows sent by this execution
   std::string tag_;            // of this execution; empty: the cursor's
   bool discard_rows_ = false;  // MOVE
+  // Of a FETCH from a result without an end; nothing: until it has rows, and no longer.
+  std::optional<std::chrono::steady_clock::time_point> fetch_until_;
   std::optional<CopyWriter> copy_out_;
   std::optional<CopyFromStdin> copy_in_;
   std::string copy_data_;

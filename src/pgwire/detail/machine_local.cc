@@ -87,6 +87,7 @@ void Machine::run(const FetchCursor& fetch) {
   running_ = found->second;
   limit_ = fetch.count;
   tag_ = fetch.move ? "MOVE" : "FETCH";
+  if (fetch.timeout) fetch_until_ = std::chrono::steady_clock::now() + *fetch.timeout;
   discard_rows_ = fetch.move;
   if (running_->formats != formats) {
     running_->formats = formats;

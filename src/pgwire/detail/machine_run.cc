@@ -179,6 +179,7 @@ void Machine::start(PortalPtr portal, uint64_t limit) {
   running_ = portal;
   limit_ = limit;
   sent_ = 0;
+  fetch_until_.reset();
   tag_.clear();
   discard_rows_ = false;
   const Prepared& prepared = *portal->prepared;
@@ -210,7 +211,7 @@ void Machine::executed(Result<std::unique_ptr<sql::Cursor>> result) {
   Portal& portal = *running_;
   const Prepared& prepared = *portal.prepared;
   portal.cursor = std::move(*result);
-  live_ = running_;
+  if (!portal.cursor->endless()) live_ = running_;
   phase_ = Phase::kStreaming;
   if (prepared.local) {
     if (auto* declare = std::get_if<DeclareCursor>(&*prepared.local)) return declared(*declare);
@@ -252,9 +253,29 @@ void Machine::fetched(Result<duckdb::unique_ptr<duckdb::DataChunk>> result) {
   }
   // The count that an INSERT gives as a row is in its tag.
   if (!portal.prepared->returns_rows() && !portal.prepared->local) return;
+  if ((*result)->size() == 0 && portal.cursor->endless()) return no_rows_yet(portal);
   auto fitted = fit(*result, portal.prepared->statement->types());
   if (!fitted) return fail(fitted.error());
   portal.kept.push_back(std::move(*result));
+}
+
+bool Machine::fetch_time_is_over() const {
+  return fetch_until_ && std::chrono::steady_clock::now() >= *fetch_until_;
+}
+
+/// Of a result without an end. A FETCH with a timeout gives what comes in that time; one without
+/// gives what is there, and waits for the first row.
+void Machine::no_rows_yet(Portal& portal) {
+  if (is_fetch() && (fetch_until_ ? fetch_time_is_over() : sent_ > 0)) return finish_rows();
+  asked_ = Await{portal.cursor.get(), fetch_until_};
+  phase_ = Phase::kAsked;
+}
+
+void Machine::waited(Result<> result) {
+  phase_ = Phase::kStreaming;
+  if (!result) return fail(result.error());
+  if (frames_.buffered() > kAheadBytesMax)
+    return fatal("08P01", "the client sends and sends while a result without an end is read");
 }
 
 void Machine::stream() {
@@ -265,6 +286,8 @@ void Machine::stream() {
   if (portal.error) return fail(*std::exchange(portal.error, std::nullopt));
   if (limit_ == 0) return suspend();
   if (!portal.cursor) return finish_rows();
+  if (is_fetch() && sent_ > 0 && portal.cursor->endless() && fetch_time_is_over())
+    return finish_rows();
   asked_ = Fetch{portal.cursor.get()};
   phase_ = Phase::kAsked;
 }
@@ -308,7 +331,7 @@ void Machine::finish_rows() {
     }
     return complete(fmt::format("COPY {}", sent_));
   }
-  if (tag_ == "FETCH" || tag_ == "MOVE") return complete(fmt::format("{} {}", tag_, sent_));
+  if (is_fetch()) return complete(fmt::format("{} {}", tag_, sent_));
   if (!tag_.empty()) return complete(tag_);
   // A portal that was read in parts says how many rows came last, as PostgreSQL does.
   if (running_->tag.starts_with("SELECT")) return complete(fmt::format("SELECT {}", sent_));

@@ -166,6 +166,7 @@ class TestClient : public Canceller {
       largest_write = std::max(largest_write, output.size());
       answer += output;
       closed = todo == Connection::Todo::kClose;
+      awaiting = todo == Connection::Todo::kAwait;
       if (todo != Connection::Todo::kWrite) break;
     }
     return answer;
@@ -177,10 +178,12 @@ class TestClient : public Canceller {
 
   std::pair<int32_t, int32_t> cancelled;
   bool closed = false;
+  int wakes = 0;
+  bool awaiting = false;  // the last answer ended with a wait for rows
   size_t largest_write = 0;
   std::unique_ptr<FakeEngine> own;
   FakeEngine& engine;
-  Connection connection{Connection::Setup{engine, *this, 7, 1234}};
+  Connection connection{Connection::Setup{engine, *this, 7, 1234, [this] { ++wakes; }}};
 };
 
 }  // namespace millrace::pgwire::detail

@@ -325,6 +325,21 @@ class FakeRelation : public Relation {
 };
 
 /// Serves a FakeRelation for every table and materialized view.
+/// Gives what a test has put there, then nothing.
+class FakeSubscription : public Subscription {
+ public:
+  explicit FakeSubscription(std::vector<Changes> changes) : changes_(std::move(changes)) {}
+  Result<std::optional<Changes>> next() override {
+    if (at_ == changes_.size()) return std::optional<Changes>();
+    return std::optional(changes_[at_++]);
+  }
+  void on_changes(std::function<void()>) override {}
+
+ private:
+  std::vector<Changes> changes_;
+  size_t at_ = 0;
+};
+
 class FakeHost : public Host {
  public:
   std::shared_ptr<Relation> relation(const catalog::Object& object) override {
@@ -352,7 +367,16 @@ class FakeHost : public Host {
     return {};
   }
 
+  Result<std::unique_ptr<Subscription>> subscribe(const catalog::Object& object,
+                                                  SubscribeOptions options) override {
+    calls.push_back(fmt::format("subscribe {}{}{} after '{}'", object.name.substr(0, 15),
+                                options.snapshot ? " snapshot" : "",
+                                options.caught_up ? " caught up" : "", options.token));
+    return std::unique_ptr<Subscription>(std::make_unique<FakeSubscription>(changes));
+  }
+
   std::map<std::string, std::shared_ptr<FakeRelation>> relations;
+  std::vector<Changes> changes;
   std::vector<std::string> calls;
   std::optional<Error> refuse, fail_created;
 
@@ -415,7 +439,7 @@ class EngineTest : public ::testing::Test {
     MR_TRY(auto cursor, used.execute(*statement, std::move(parameters)));
     while (true) {
       MR_TRY(auto chunk, cursor->fetch());
-      if (!chunk) break;
+      if (!chunk || (cursor->endless() && chunk->size() == 0)) break;
       for (size_t r = 0; r < chunk->size(); ++r) {
         auto& row = answer.rows.emplace_back();
         for (size_t c = 0; c < chunk->ColumnCount(); ++c) {

@@ -11,6 +11,7 @@
 #include "sql/detail/notes.h"
 #include "sql/detail/prepared.h"
 #include "sql/detail/storage.h"
+#include "sql/detail/subscribe.h"
 
 namespace millrace::sql {
 namespace {
@@ -102,6 +103,7 @@ class SessionImpl : public Session {
   Result<std::unique_ptr<Cursor>> run(const DescribeObject& describe, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const ExplainView& explain, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const ApplyObject& apply, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const SubscribeTo& subscribe, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const BeginTransaction& begin, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const EndTransaction& end, const PreparedOne& one);
 
@@ -109,6 +111,9 @@ class SessionImpl : public Session {
     return Error{ErrorCode::kFailedTransaction,
                  "the transaction has failed: statements are ignored until it ends", std::nullopt,
                  "End it with ROLLBACK."};
+  }
+  Subscriber subscriber() const {
+    return Subscriber(setup_.core, setup_.definitions, setup_.planner);
   }
   /// Lets the open transaction see what a definition of ours has just changed.
   void refresh();
@@ -178,7 +183,10 @@ Result<std::unique_ptr<Statement>> SessionImpl::prepare_any(
     MR_TRY(one->ours, parse_ours(one->sql, tokens, *snapshot));
     const bool ends = one->ours && std::holds_alternative<EndTransaction>(*one->ours);
     if (state_->transaction == TransactionState::kFailed && !ends) return failed_transaction();
-    if (one->ours) {
+    if (const auto* subscribe = one->ours ? std::get_if<SubscribeTo>(&*one->ours) : nullptr) {
+      MR_TRY(const auto shape, subscriber().shape(*subscribe));
+      name_result(*one, shape);
+    } else if (one->ours) {
       shape_ours(*one);
     } else {
       MR_TRY(prepare_duck(*one, tokens, types));
@@ -392,6 +400,10 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const
                           duckdb::Value(std::string(catalog::shown_kind(create.object))),
                           duckdb::Value(catalog::shown_name(create.object))});
   return make_cursor(std::move(listing), "APPLY");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const SubscribeTo& subscribe, const PreparedOne&) {
+  return subscriber().open(subscribe);
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const BeginTransaction&, const PreparedOne&) {

@@ -4,6 +4,7 @@
 
 #include "catalog/sink.h"
 #include "sql/detail/definition.h"
+#include "sql/detail/subscribe.h"
 #include "sql/detail/token_reader.h"
 
 namespace millrace::sql {
@@ -152,6 +153,10 @@ Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
   }
   if (reader.take_word("explain")) return parse_explain(reader, snapshot);
   if (reader.take_word("apply")) return parse_apply(sql, reader);
+  if (reader.take_word("subscribe")) {
+    MR_TRY(auto subscribe, parse_subscribe(sql, reader));
+    return ours(std::move(subscribe));
+  }
   // PostgreSQL's isolation levels and access modes may follow; ours is always a snapshot.
   if (reader.take_word("begin") || reader.take_words({"start", "transaction"})) {
     return ours(BeginTransaction{});

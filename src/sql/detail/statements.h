@@ -54,13 +54,24 @@ struct ApplyObject {
   CreateObject create;
   bool dry_run = false;
 };
+/// SUBSCRIBE [TO] name | (query) [AFTER 'token'] [WITH SNAPSHOT | PROGRESS | (SNAPSHOT, PROGRESS)]
+struct SubscribeTo {
+  std::string name;   // or
+  std::string query;  // in parentheses
+  size_t begin = 0;   // of either
+  bool snapshot = false;
+  bool progress = false;
+  std::string token;
+  size_t after_begin = 0;
+};
 struct EndTransaction {
   bool commit = true;
 };
 struct BeginTransaction {};
 
-using OurStatement = std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject,
-                                  ExplainView, ApplyObject, BeginTransaction, EndTransaction>;
+using OurStatement =
+    std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject, ExplainView,
+                 ApplyObject, SubscribeTo, BeginTransaction, EndTransaction>;
 
 /// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
 /// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.
