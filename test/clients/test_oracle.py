@@ -58,6 +58,7 @@ VIEWS = {
 }
 ROUNDS = 8  # of changes; the node is killed in two of them
 KILLED = (2, 5)
+KEYS = 60
 
 
 def connect(node):
@@ -98,8 +99,9 @@ class Changes:
         live = self.live[table]
         some = rand.sample(sorted(live), min(len(live), rand.randrange(1, 6)))
         kind = rand.random()
-        if kind < 0.5 or not some:
-            new = rand.sample([k for k in range(60) if k not in live], rand.randrange(1, 8))
+        free = [key for key in range(KEYS) if key not in live]
+        if free and (kind < 0.5 or not some):
+            new = rand.sample(free, min(len(free), rand.randrange(1, 8)))
             live.update(new)
             return f"INSERT INTO {table} VALUES {', '.join(self.row(table, key) for key in new)}"
         where = f"WHERE id IN ({', '.join(map(str, some))})"
@@ -116,9 +118,9 @@ class Orders:
 
     def __init__(self, node, rand, first, count):
         self.values = [{
-            "id": first + n, "customer": rand.choice([None, rand.randrange(60)]), "product": rand.randrange(60), "quantity": rand.randrange(11),
+            "id": first + n, "customer": rand.choice([None, rand.randrange(KEYS)]), "product": rand.randrange(KEYS), "quantity": rand.randrange(11),
             "note": rand.choice([None, "plain", "two words", "words of a text that is longer"]),
-            "at_time": f"2024-05-0{rand.randrange(1, 3)}T{rand.randrange(24):02}:{rand.randrange(60):02}:00"} for n in range(count)]
+            "at_time": f"2024-05-0{rand.randrange(1, 3)}T{rand.randrange(24):02}:{rand.randrange(KEYS):02}:00"} for n in range(count)]
         self.producer = confluent_kafka.Producer({"bootstrap.servers": node.kafka, "enable.idempotence": True, "linger.ms": 2,
                                                   "message.timeout.ms": 60_000, "reconnect.backoff.max.ms": 100})
         self.left = None
