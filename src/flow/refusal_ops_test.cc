@@ -19,11 +19,9 @@ TEST(Refusals, NameWhatCannotBeKeptUpToDate) {
       {"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM "
        "t, a",
        "WITH RECURSIVE"},
-      {"SELECT * FROM a ASOF JOIN b ON a.k = b.k AND a.ts >= b.ts", "an ASOF join"},
       {"SELECT id, random() FROM a", "random()"},
       {"SELECT uuid(), count(*) FROM a GROUP BY 1", "uuid()"},
       {"SELECT * FROM a USING SAMPLE 10%", "sample"},
-      {"SELECT k FROM a EXCEPT ALL SELECT k FROM b", "EXCEPT ALL"},
       {"SELECT * FROM a POSITIONAL JOIN b", "a POSITIONAL join"},
       {"SELECT rowid FROM a", "rowid"},
       {"SELECT * FROM duckdb_tables()", "reading from"},

@@ -17,5 +17,3 @@ SELECT rowid FROM a;
 SELECT * FROM duckdb_tables();
 -- refused: WITH RECURSIVE
 WITH RECURSIVE r(n) AS (SELECT k FROM a UNION SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r;
--- refused: WITH ORDINALITY
-SELECT a.id, u.e, u.o FROM a, unnest([a.k]) WITH ORDINALITY u(e, o);

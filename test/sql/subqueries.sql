@@ -41,8 +41,9 @@ SELECT a.id, l.m FROM a, LATERAL (SELECT max(w) AS m FROM b WHERE b.k = a.k) l;
 SELECT a.id, l.n FROM a LEFT JOIN LATERAL (SELECT count(*) AS n FROM b WHERE b.k = a.k AND b.w > a.v) l ON true;
 SELECT a.id, l.id FROM a, LATERAL (SELECT b.id FROM b WHERE b.k = a.k AND b.w > 6) l;
 SELECT a.id, l.x FROM a, LATERAL (SELECT a.v * 2 AS x) l;
--- refused: a comparison with ANY or ALL
 SELECT id FROM a WHERE v > ALL (SELECT w FROM b WHERE w IS NOT NULL AND w < 8);
+SELECT id, v > ALL (SELECT w FROM b WHERE b.k = a.k) AS g, v <= ANY (SELECT w FROM b WHERE b.k = a.k) AS l FROM a;
+SELECT id, v IN (SELECT w FROM b WHERE b.k = a.k) AS i, v NOT IN (SELECT w FROM b WHERE b.k > a.k) AS n FROM a;
 SELECT id FROM a WHERE v = ANY (SELECT w FROM b);
 SELECT id FROM a x WHERE EXISTS (SELECT 1 FROM a y WHERE y.k = x.k AND y.id <> x.id);
 SELECT id FROM a WHERE (SELECT count(*) FROM b WHERE b.k = a.k) = 2;

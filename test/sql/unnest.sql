@@ -25,3 +25,4 @@ SELECT id, (SELECT max(x) FROM unnest(l) u(x)) AS m FROM t;
 SELECT max(e) FROM (SELECT unnest(l) AS e FROM t WHERE id > 1);
 SELECT id, u.a, u.b FROM (SELECT id, unnest(st) AS u FROM t);
 SELECT k, list(e ORDER BY e) FROM (SELECT k, unnest(l) e FROM t) GROUP BY k;
+SELECT t.id, u.e, u.o FROM t, unnest(t.l) WITH ORDINALITY u(e, o);

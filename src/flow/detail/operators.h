@@ -69,6 +69,22 @@ struct JoinSpec {
 /// The columns of left, then of right (semi, anti: of left alone; mark: of left, then the mark).
 std::unique_ptr<Operator> make_join(duckdb::ClientContext& context, JoinSpec spec);
 
+struct AsofSpec {
+  JoinKind kind = JoinKind::kInner;  // or kLeft, kSemi, kAnti
+  duckdb::vector<duckdb::LogicalType> left_types, right_types;
+  // Pairs of keys that must be equal; behind them, last, the pair of values that are compared.
+  Expressions left_keys, right_keys;
+  std::vector<bool> null_equals_null;  // one a pair of keys
+  duckdb::ExpressionType comparison = duckdb::ExpressionType::COMPARE_GREATERTHANOREQUALTO;
+};
+
+/// Each left row with the one right row of its key whose value is nearest (`left >= right`, `>`:
+/// the greatest below; `<=`, `<`: the smallest above).
+std::unique_ptr<Operator> make_asof_join(duckdb::ClientContext& context, AsofSpec spec);
+
+/// EXCEPT ALL (`except`) or INTERSECT ALL of two inputs of the same types.
+std::unique_ptr<Operator> make_bag_operation(std::vector<duckdb::LogicalType> types, bool except);
+
 struct TopNSpec {
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
   duckdb::vector<duckdb::LogicalType> types;  // of the input

@@ -45,6 +45,10 @@ Result<AggregateCall> call_of(duckdb::ClientContext& context,
   return call;
 }
 
+duckdb::unique_ptr<duckdb::Expression> constant_of(duckdb::Value value) {
+  return duckdb::make_uniq<duckdb::BoundConstantExpression>(std::move(value));
+}
+
 /// The plan of an uncorrelated EXISTS: count_star() over LIMIT 1. Gives what is limited, or null.
 duckdb::LogicalOperator* limited_by_exists(duckdb::LogicalAggregate& aggregate) {
   auto* below = aggregate.children[0].get();
@@ -80,25 +84,64 @@ Result<PlanTranslator::Stream> PlanTranslator::aggregate_input(
   return Stream{node, Scope{}, input.append_only};
 }
 
-Result<AggregateSpec> PlanTranslator::aggregate_spec(duckdb::LogicalAggregate& aggregate,
+Result<AggregateSpec> PlanTranslator::aggregate_spec(Expressions groups, Expressions calls,
                                                      const Stream& input) {
   AggregateSpec spec;
   spec.append_only = input.append_only;
-  spec.global = aggregate.groups.empty();
-  MR_TRY(spec.groups, resolve_all(aggregate.groups, input.scope));
-  for (auto& expression : aggregate.expressions) {
+  spec.global = groups.empty();
+  MR_TRY(spec.groups, resolve_all(groups, input.scope));
+  for (auto& expression : calls) {
     MR_TRY(auto call, call_of(context_, expression, input.scope));
     spec.calls.push_back(std::move(call));
   }
   return spec;
 }
 
+/// GROUPING SETS, ROLLUP and CUBE: the input is aggregated once a set, and what each gives is
+/// filled up with NULL for the columns that it does not group by.
+Result<PlanTranslator::Stream> PlanTranslator::translate_grouping_sets(
+    duckdb::LogicalAggregate& aggregate, Stream input) {
+  Stream out;
+  std::vector<size_t> sets;
+  for (const auto& set : aggregate.grouping_sets) {
+    Expressions groups, calls, columns;
+    for (const size_t i : set) groups.push_back(aggregate.groups[i]->Copy());
+    for (const auto& call : aggregate.expressions) calls.push_back(call->Copy());
+    MR_TRY(auto spec, aggregate_spec(std::move(groups), std::move(calls), input));
+    size_t place = 0;  // in what the aggregation gives
+    for (size_t i = 0; i < aggregate.groups.size(); ++i) {
+      const auto& type = aggregate.groups[i]->return_type;
+      columns.push_back(set.contains(i) ? reference(type, place++)
+                                        : constant_of(duckdb::Value(type)));
+    }
+    for (const auto& call : spec.calls)
+      columns.push_back(reference(call.bound->return_type, place++));
+    for (const auto& function : aggregate.grouping_functions) {
+      int64_t missing = 0;  // a bit an argument that the set does not group by, the last one lowest
+      for (const size_t i : function) missing = missing << 1 | (set.contains(i) ? 0 : 1);
+      columns.push_back(constant_of(duckdb::Value::BIGINT(missing)));
+    }
+    out.scope.types.clear();
+    for (const auto& column : columns) out.scope.types.push_back(column->return_type);
+    const size_t node = add(make_aggregate(context_, std::move(spec)), {input.node});
+    sets.push_back(add(make_projection(context_, std::move(columns)), {node}));
+  }
+  const auto bindings = aggregate.GetColumnBindings();
+  out.scope.bindings = {bindings.begin(), bindings.end()};
+  out.append_only = input.append_only && aggregate.expressions.empty();
+  out.node = add(make_union(), std::move(sets));
+  return out;
+}
+
 Result<PlanTranslator::Stream> PlanTranslator::translate_aggregate(
     duckdb::LogicalAggregate& aggregate) {
-  if (aggregate.grouping_sets.size() > 1 || !aggregate.grouping_functions.empty())
-    return not_supported("GROUPING SETS, ROLLUP or CUBE");
   MR_TRY(Stream input, aggregate_input(aggregate));
-  MR_TRY(auto spec, aggregate_spec(aggregate, input));
+  const auto& sets = aggregate.grouping_sets;
+  if (sets.size() > 1 || !aggregate.grouping_functions.empty() ||
+      (sets.size() == 1 && sets[0].size() < aggregate.groups.size()))
+    return translate_grouping_sets(aggregate, std::move(input));
+  MR_TRY(auto spec,
+         aggregate_spec(std::move(aggregate.groups), std::move(aggregate.expressions), input));
   Scope scope;
   for (size_t i = 0; i < spec.groups.size(); ++i) {
     scope.bindings.emplace_back(aggregate.group_index, i);

@@ -3,8 +3,12 @@
 #include <duckdb/function/function_binder.hpp>
 #include <duckdb/planner/expression/bound_cast_expression.hpp>
 #include <duckdb/planner/expression/bound_comparison_expression.hpp>
+#include <duckdb/planner/expression/bound_conjunction_expression.hpp>
 #include <duckdb/planner/expression/bound_constant_expression.hpp>
+#include <duckdb/planner/expression/bound_operator_expression.hpp>
+#include <duckdb/planner/expression/bound_reference_expression.hpp>
 #include <duckdb/planner/expression/bound_window_expression.hpp>
+#include <duckdb/planner/expression_iterator.hpp>
 
 namespace millrace::flow {
 
@@ -43,6 +47,52 @@ Result<JoinKind> kind_of(duckdb::JoinType type) {
     default:
       return not_supported("this kind of join (" + duckdb::EnumUtil::ToString(type) + ")");
   }
+}
+
+/// The conditions of `spec`, once more.
+JoinSpec met(const JoinSpec& spec) {
+  JoinSpec out;
+  for (const auto& key : spec.left_keys) out.left_keys.push_back(key->Copy());
+  for (const auto& key : spec.right_keys) out.right_keys.push_back(key->Copy());
+  out.null_equals_null = spec.null_equals_null;
+  for (const auto& condition : spec.residual) out.residual.push_back(condition->Copy());
+  return out;
+}
+
+/// References of a right input's expression, over left and right side by side.
+void shift(duckdb::unique_ptr<duckdb::Expression>& expression, size_t by) {
+  if (expression->GetExpressionClass() == duckdb::ExpressionClass::BOUND_REF)
+    expression->Cast<duckdb::BoundReferenceExpression>().index += by;
+  duckdb::ExpressionIterator::EnumerateChildren(
+      *expression, [&](duckdb::unique_ptr<duckdb::Expression>& child) { shift(child, by); });
+}
+
+/// "The conditions of `spec` together are NULL."
+JoinSpec unknown(const JoinSpec& spec) {
+  JoinSpec out;
+  auto all = duckdb::make_uniq<duckdb::BoundConjunctionExpression>(
+      duckdb::ExpressionType::CONJUNCTION_AND);
+  for (const auto& condition : spec.residual) all->children.push_back(condition->Copy());
+  for (size_t i = 0; i < spec.left_keys.size(); ++i) {
+    auto left = spec.left_keys[i]->Copy(), right = spec.right_keys[i]->Copy();
+    if (spec.null_equals_null[i]) {
+      out.left_keys.push_back(std::move(left));
+      out.right_keys.push_back(std::move(right));
+      out.null_equals_null.push_back(true);
+      continue;
+    }
+    shift(right, spec.left_types.size());
+    all->children.push_back(duckdb::make_uniq<duckdb::BoundComparisonExpression>(
+        duckdb::ExpressionType::COMPARE_EQUAL, std::move(left), std::move(right)));
+  }
+  auto is_null = duckdb::make_uniq<duckdb::BoundOperatorExpression>(
+      duckdb::ExpressionType::OPERATOR_IS_NULL, duckdb::LogicalType::BOOLEAN);
+  if (all->children.size() == 1)
+    is_null->children.push_back(std::move(all->children[0]));
+  else
+    is_null->children.push_back(std::move(all));
+  out.residual.push_back(std::move(is_null));
+  return out;
 }
 
 }  // namespace
@@ -100,17 +150,88 @@ PlanTranslator::Stream PlanTranslator::put_join(JoinSpec spec, const Stream& lef
   return out;
 }
 
+/// IN with a correlated subquery, a comparison with ANY or ALL: a mark that several conditions
+/// decide. True for a left row that meets them all with some right row; otherwise unknown for one
+/// that may, where a NULL is compared; otherwise false. Each of the three is a semi or anti join.
+PlanTranslator::Stream PlanTranslator::put_mark_join(const JoinSpec& spec, const Stream& left,
+                                                     const Stream& right, size_t mark_index) {
+  const auto put = [&](JoinSpec like, JoinKind kind, const Stream& from) {
+    like.kind = kind;
+    like.left_types = spec.left_types;
+    like.right_types = spec.right_types;
+    like.left_append_only = from.append_only;
+    like.right_append_only = right.append_only;
+    return put_join(std::move(like), from, right, 0);
+  };
+  std::vector<size_t> marked;
+  const auto mark = [&](const Stream& rows, duckdb::Value value) {
+    Expressions columns;
+    for (size_t i = 0; i < left.scope.types.size(); ++i)
+      columns.push_back(reference(left.scope.types[i], i));
+    columns.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(std::move(value)));
+    marked.push_back(add(make_projection(context_, std::move(columns)), {rows.node}));
+  };
+  mark(put(met(spec), JoinKind::kSemi, left), duckdb::Value::BOOLEAN(true));
+  const Stream rest = put(met(spec), JoinKind::kAnti, left);
+  mark(put(unknown(spec), JoinKind::kSemi, rest), duckdb::Value(duckdb::LogicalType::BOOLEAN));
+  mark(put(unknown(spec), JoinKind::kAnti, rest), duckdb::Value::BOOLEAN(false));
+  Stream out = left;
+  out.append_only = false;
+  out.scope.bindings.emplace_back(mark_index, 0);
+  out.scope.types.push_back(duckdb::LogicalType::BOOLEAN);
+  out.node = add(make_union(), std::move(marked));
+  return out;
+}
+
 Result<PlanTranslator::Stream> PlanTranslator::translate_comparison_join(
     duckdb::LogicalComparisonJoin& join) {
   MR_TRY(Stream left, translate(*join.children[0]));
   MR_TRY(Stream right, translate(*join.children[1]));
   MR_TRY(auto spec, join_spec(join.join_type, left, right));
   MR_TRY(join_conditions(join, left, right, spec));
-  if (spec.kind == JoinKind::kMark && spec.left_keys.empty())
-    return not_supported("a comparison with ANY or ALL");
   if (spec.kind == JoinKind::kMark && (spec.left_keys.size() != 1 || !spec.residual.empty()))
-    return not_supported("IN or NOT IN with a correlated subquery");
+    return put_mark_join(spec, left, right, join.mark_index);
   return put_join(std::move(spec), left, right, join.mark_index);
+}
+
+/// An ASOF join: equalities, and one inequality that says which of the right rows is taken.
+Result<PlanTranslator::Stream> PlanTranslator::translate_asof_join(
+    duckdb::LogicalComparisonJoin& join) {
+  MR_TRY(Stream left, translate(*join.children[0]));
+  MR_TRY(Stream right, translate(*join.children[1]));
+  AsofSpec spec;
+  MR_TRY(spec.kind, kind_of(join.join_type));
+  if (spec.kind != JoinKind::kInner && spec.kind != JoinKind::kLeft &&
+      spec.kind != JoinKind::kSemi && spec.kind != JoinKind::kAnti)
+    return not_supported("an ASOF join that keeps the right side's rows");
+  if (join.predicate) return not_supported("an ASOF join with this condition");
+  spec.left_types = {left.scope.types.begin(), left.scope.types.end()};
+  spec.right_types = {right.scope.types.begin(), right.scope.types.end()};
+  duckdb::unique_ptr<duckdb::Expression> left_order, right_order;
+  for (auto& condition : join.conditions) {
+    MR_TRY(resolve(condition.left, left.scope));
+    MR_TRY(resolve(condition.right, right.scope));
+    if (is_equality(condition.comparison)) {
+      spec.left_keys.push_back(std::move(condition.left));
+      spec.right_keys.push_back(std::move(condition.right));
+      spec.null_equals_null.push_back(condition.comparison ==
+                                      duckdb::ExpressionType::COMPARE_NOT_DISTINCT_FROM);
+      continue;
+    }
+    if (left_order) return not_supported("an ASOF join with two inequalities");
+    left_order = std::move(condition.left);
+    right_order = std::move(condition.right);
+    spec.comparison = condition.comparison;
+  }
+  if (!left_order) return not_supported("an ASOF join without an inequality");
+  spec.left_keys.push_back(std::move(left_order));
+  spec.right_keys.push_back(std::move(right_order));
+  Stream out = left;
+  out.append_only = false;  // a nearer row may come
+  if (spec.kind == JoinKind::kInner || spec.kind == JoinKind::kLeft)
+    out.scope = side_by_side(left.scope, right.scope);
+  out.node = add(make_asof_join(context_, std::move(spec)), {left.node, right.node});
+  return out;
 }
 
 namespace {
@@ -259,7 +380,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_delim_join(
   const Stream& right = join.delim_flipped ? source : *other;
   MR_TRY(auto spec, join_spec(join.join_type, left, right));
   MR_TRY(join_conditions(join, left, right, spec));
-  if (spec.kind == JoinKind::kMark) return not_supported("IN or NOT IN with a correlated subquery");
+  if (spec.kind == JoinKind::kMark) return put_mark_join(spec, left, right, join.mark_index);
   return put_join(std::move(spec), left, right, join.mark_index);
 }
 
@@ -267,9 +388,9 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_any_join(duckdb::Logica
   MR_TRY(Stream left, translate(*join.children[0]));
   MR_TRY(Stream right, translate(*join.children[1]));
   MR_TRY(auto spec, join_spec(join.join_type, left, right));
-  if (spec.kind == JoinKind::kMark) return not_supported("a comparison with ANY or ALL");
   MR_TRY(resolve(join.condition, side_by_side(left.scope, right.scope)));
   spec.residual.push_back(std::move(join.condition));
+  if (spec.kind == JoinKind::kMark) return put_mark_join(spec, left, right, join.mark_index);
   return put_join(std::move(spec), left, right, join.mark_index);
 }
 

@@ -27,16 +27,10 @@ std::string name_of(const duckdb::LogicalOperator& op) {
       return "PIVOT";
     case LogicalOperatorType::LOGICAL_RECURSIVE_CTE:
       return "a recursive common table expression (WITH RECURSIVE)";
-    case LogicalOperatorType::LOGICAL_ASOF_JOIN:
-      return "an ASOF join";
     case LogicalOperatorType::LOGICAL_POSITIONAL_JOIN:
       return "a POSITIONAL join";
     case LogicalOperatorType::LOGICAL_DEPENDENT_JOIN:
       return "this correlated subquery";
-    case LogicalOperatorType::LOGICAL_EXCEPT:
-      return "EXCEPT ALL";
-    case LogicalOperatorType::LOGICAL_INTERSECT:
-      return "INTERSECT ALL";
     default:
       return fmt::format("the plan node {}", op.GetName());
   }
@@ -99,7 +93,6 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_node(duckdb::LogicalOpe
       return translate_union(op.Cast<duckdb::LogicalSetOperation>());
     case LogicalOperatorType::LOGICAL_EXCEPT:
     case LogicalOperatorType::LOGICAL_INTERSECT:
-      if (op.Cast<duckdb::LogicalSetOperation>().setop_all) break;
       return translate_except(op.Cast<duckdb::LogicalSetOperation>());
     case LogicalOperatorType::LOGICAL_ORDER_BY:  // a view is a set of rows: its order is the
                                                  // reader's
@@ -113,6 +106,8 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_node(duckdb::LogicalOpe
       return translate_limit(op.Cast<duckdb::LogicalLimit>());
     case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
       return translate_comparison_join(op.Cast<duckdb::LogicalComparisonJoin>());
+    case LogicalOperatorType::LOGICAL_ASOF_JOIN:
+      return translate_asof_join(op.Cast<duckdb::LogicalComparisonJoin>());
     case LogicalOperatorType::LOGICAL_DELIM_JOIN:
       return translate_delim_join(op.Cast<duckdb::LogicalComparisonJoin>());
     case LogicalOperatorType::LOGICAL_ANY_JOIN:
@@ -221,9 +216,25 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet&
   return scan_filters(get, std::move(stream));
 }
 
+/// [1, 2, …], as many as the list has elements.
+Result<duckdb::unique_ptr<duckdb::Expression>> PlanTranslator::numbers_of_elements(
+    const duckdb::Expression& list) {
+  const auto call = [&](const char* name, Expressions arguments) {
+    duckdb::ErrorData error;
+    auto bound = duckdb::FunctionBinder(context_).BindScalarFunction(DEFAULT_SCHEMA, name,
+                                                                     std::move(arguments), error);
+    if (error.HasError()) error.Throw();
+    return bound;
+  };
+  Expressions of_length, of_series;
+  of_length.push_back(list.Copy());
+  of_series.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(1)));
+  of_series.push_back(call("len", std::move(of_length)));
+  return call("generate_series", std::move(of_series));
+}
+
 /// unnest(list), range(…) and generate_series(…) in FROM, of columns or of constants: an unnest.
 Result<PlanTranslator::Stream> PlanTranslator::translate_list_function(duckdb::LogicalGet& get) {
-  if (get.ordinality_idx.IsValid()) return not_supported("WITH ORDINALITY");
   Stream stream;
   Expressions arguments;
   if (get.children.empty()) {
@@ -257,7 +268,13 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_list_function(duckdb::L
   stream.scope.bindings.emplace_back(get.table_index, 0);
   stream.scope.types.push_back(get.returned_types[0]);
   Expressions lists;
-  lists.push_back(std::move(list));
+  if (get.ordinality_idx.IsValid()) {
+    stream.scope.bindings.emplace_back(get.table_index, get.ordinality_idx.GetIndex());
+    stream.scope.types.push_back(duckdb::LogicalType::BIGINT);
+    MR_TRY(auto numbers, numbers_of_elements(*list));
+    lists.push_back(std::move(numbers));
+  }
+  lists.insert(lists.begin(), std::move(list));
   stream.node = add(make_unnest(context_, std::move(lists)), {stream.node});
   if (!get.children.empty()) return stream;
   return scan_filters(get, std::move(stream));
@@ -407,7 +424,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_union(duckdb::LogicalSe
   return distinct_of(std::move(out), columns);
 }
 
-/// EXCEPT and INTERSECT: the distinct rows of the one that the other has not, or has.
+/// EXCEPT and INTERSECT. Without ALL: the distinct rows of the one that the other has not, or has.
 Result<PlanTranslator::Stream> PlanTranslator::translate_except(duckdb::LogicalSetOperation& op) {
   if (op.children.size() != 2) return not_supported(name_of(op));
   MR_TRY(Stream left, translate(*op.children[0]));
@@ -417,8 +434,13 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_except(duckdb::LogicalS
   std::vector<size_t> columns;
   for (size_t i = 0; i < op.column_count; ++i) columns.push_back(i);
   left.scope.bindings = bindings_of(op.table_index, op.column_count);
-  MR_TRY(left, distinct_of(std::move(left), columns));
   const bool except = op.type == LogicalOperatorType::LOGICAL_EXCEPT;
+  if (op.setop_all) {
+    left.append_only = left.append_only && right.append_only && !except;
+    left.node = add(make_bag_operation(left.scope.types, except), {left.node, right.node});
+    return left;
+  }
+  MR_TRY(left, distinct_of(std::move(left), columns));
   MR_TRY(auto spec,
          join_spec(except ? duckdb::JoinType::ANTI : duckdb::JoinType::SEMI, left, right));
   for (const size_t i : columns) {

@@ -57,6 +57,8 @@ class PlanTranslator {
   size_t add(std::unique_ptr<Operator> op, std::vector<size_t> children);
   Result<Stream> translate_get(duckdb::LogicalGet& get);
   Result<Stream> translate_list_function(duckdb::LogicalGet& get);
+  Result<duckdb::unique_ptr<duckdb::Expression>> numbers_of_elements(
+      const duckdb::Expression& list);
   Result<Stream> extract_fields(const duckdb::vector<duckdb::ColumnIndex>& columns,
                                 const std::vector<bool>& decoded, Stream stream);
   Result<Stream> scan_filters(duckdb::LogicalGet& get, Stream stream);
@@ -64,7 +66,7 @@ class PlanTranslator {
   Result<Stream> translate_projection(duckdb::LogicalProjection& projection);
   Result<Stream> translate_aggregate(duckdb::LogicalAggregate& aggregate);
   Result<Stream> aggregate_input(duckdb::LogicalAggregate& aggregate);
-  Result<AggregateSpec> aggregate_spec(duckdb::LogicalAggregate& aggregate, const Stream& input);
+  Result<AggregateSpec> aggregate_spec(Expressions groups, Expressions calls, const Stream& input);
   Result<Stream> translate_grouping_sets(duckdb::LogicalAggregate& aggregate, Stream input);
   Result<Stream> translate_distinct(duckdb::LogicalDistinct& distinct);
   Result<Stream> distinct_of(Stream stream, const std::vector<size_t>& columns);
@@ -92,6 +94,7 @@ class PlanTranslator {
 
   // In plan_joins.cc.
   Result<Stream> translate_comparison_join(duckdb::LogicalComparisonJoin& join);
+  Result<Stream> translate_asof_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_delim_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_outer(duckdb::LogicalOperator& outer, bool by_itself);
   Result<Stream> translate_row_by_row(duckdb::LogicalComparisonJoin& join);
@@ -101,6 +104,8 @@ class PlanTranslator {
   Result<JoinSpec> join_spec(duckdb::JoinType type, const Stream& left, const Stream& right);
   Result<> join_conditions(duckdb::LogicalComparisonJoin& join, const Stream& left,
                            const Stream& right, JoinSpec& spec);
+  Stream put_mark_join(const JoinSpec& spec, const Stream& left, const Stream& right,
+                       size_t mark_index);
   Stream put_join(JoinSpec spec, const Stream& left, const Stream& right, size_t mark_index);
 
   duckdb::ClientContext& context_;

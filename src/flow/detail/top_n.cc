@@ -38,7 +38,7 @@ class TopN : public Operator {
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
-    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(*chunk));
+    for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(chunk, out));
     for (auto& [row, partition] : touched_rows_) {
       if (row->weight < 0)
         return Error{ErrorCode::kInternal, "more copies of a row are retracted than there were"};
@@ -127,12 +127,18 @@ class TopN : public Operator {
     return limit_ >= kNoLimit - offset_ ? kNoLimit : offset_ + limit_;
   }
 
-  Result<> take(const Delta& delta) {
+  Result<> take(const std::shared_ptr<const Delta>& chunk, DeltaStream& out) {
     duckdb::DataChunk keys;
-    partitions_.evaluate(delta.rows, keys);
+    const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
+      duckdb::DataChunk values;
+      partitions_.evaluate(rows, values);
+      order_.encode(rows);
+      keys.Move(values);
+    });
+    const Delta& delta = *good;
+    if (delta.weights.empty()) return {};
     key_codec_.encode(keys, keys_);
     row_codec_.encode(delta.rows, rows_);
-    order_.encode(delta.rows);
     for (size_t i = 0; i < delta.weights.size(); ++i) {
       if (append_only_ && delta.weights[i] < 0)
         return Error{ErrorCode::kInternal, "a row is retracted from an append-only input"};

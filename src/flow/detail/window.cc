@@ -156,7 +156,7 @@ class Window : public Operator {
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
-    for (const auto& chunk : inputs[0]->chunks) take(*chunk);
+    for (const auto& chunk : inputs[0]->chunks) take(chunk, out);
     duckdb::ColumnDataCollection given(context_, run_.types());
     for (auto& [key, changes] : changes_) MR_TRY(give(*key, changes, given));
     put_given(given);
@@ -217,9 +217,15 @@ class Window : public Operator {
     return out;
   }
 
-  void take(const Delta& delta) {
+  void take(const std::shared_ptr<const Delta>& chunk, DeltaStream& out) {
     duckdb::DataChunk keys;
-    partitions_.evaluate(delta.rows, keys);
+    const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
+      duckdb::DataChunk values;
+      partitions_.evaluate(rows, values);
+      keys.Move(values);
+    });
+    const Delta& delta = *good;
+    if (delta.weights.empty()) return;
     key_codec_.encode(keys, keys_);
     row_codec_.encode(delta.rows, encoded_);
     for (size_t i = 0; i < delta.weights.size(); ++i) {
