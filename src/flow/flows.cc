@@ -247,8 +247,13 @@ Result<> FlowsImpl::connect(View::Parts& parts) {
 
 Result<> FlowsImpl::add(const catalog::Object& object) {
   std::lock_guard changing(changing_);
-  if (view(object.name))
-    return Error{ErrorCode::kDuplicateObject, fmt::format("view {} runs already", object.name)};
+  if (const auto running = view(object.name)) {
+    running->set_paused(object.options.contains("paused"));
+    lanes_->wake(running);
+    std::lock_guard lock(mutex_);
+    views_[object.name].relation = std::make_shared<ViewRelation>(running, object);
+    return {};
+  }
   auto started = start(object);
   std::lock_guard lock(mutex_);
   not_started_.erase(object.name);
@@ -262,10 +267,10 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
     if (stopped_) return Error{ErrorCode::kShuttingDown, "the node is stopping"};
   }
   MR_TRY(auto parts, assemble(object));
-  const auto names = parts.dataflow->names();
   const auto changelog = parts.changelog;
   const size_t shard = changelog->shard().index();
   auto view = std::make_shared<View>(env_, options_, std::move(parts));
+  view->set_paused(object.options.contains("paused"));
   const std::weak_ptr<View> job = view;
   const std::weak_ptr<Lanes> lanes = lanes_;
   auto wake = [job, lanes] {
@@ -281,7 +286,7 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
   }
   {
     std::lock_guard lock(mutex_);
-    views_[object.name] = {view, std::make_shared<ViewRelation>(view, names)};
+    views_[object.name] = {view, std::make_shared<ViewRelation>(view, object)};
   }
   {
     std::lock_guard lock(running_->mutex);
@@ -394,7 +399,9 @@ void FlowsImpl::refresh() {
       if (is_stale(*entry.view)) stale.push_back(entry.view);
   }
   for (const auto& view : stale) {
-    const auto object = view->object();
+    auto object = view->object();
+    object.options.erase("paused");
+    if (view->paused()) object.options["paused"] = "true";
     logging::info("an input has changed, the view is computed again", {{"view", object.name}});
     let_go(view, false);  // its rows can still be read, until the new view is there
     auto started = start(object);

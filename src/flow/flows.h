@@ -31,7 +31,7 @@ class Flows {
   /// Plans the view's query and translates it; refuses what cannot be maintained. Changes nothing.
   virtual Result<> check(const catalog::Object& view) = 0;
   /// Starts the view's dataflow: recovers it from its changelog, or begins at the start of its
-  /// inputs.
+  /// inputs. One that runs already is paused or goes on, as the option "paused" says.
   virtual Result<> add(const catalog::Object& view) = 0;
   /// Stops it.
   virtual Result<> remove(const std::string& name) = 0;

@@ -60,3 +60,43 @@ def test_views_and_operators_are_seen_at_work(node, sql):
     assert "per_shop" in listed and "live" in listed and "failed" in listed
     produce(node, "sales", [{"id": 500, "shop": "s0", "placed": "2026-01-01T00:00:00"}])
     wait_until(lambda: sql("SELECT sum(late_rows)::INTEGER FROM millrace.operators WHERE view = 'per_shop'") == [(1,)])
+
+
+def test_a_paused_view_stands_still_through_kill(own_node):
+    node = own_node
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC ticks (n INTEGER)")
+        sql.execute("CREATE MATERIALIZED VIEW counted AS SELECT count(*)::INTEGER AS n FROM ticks")
+        produce(node, "ticks", [{"n": i} for i in range(100)])
+        wait_until(lambda: sql.execute("SELECT n FROM counted").fetchall() == [(100,)])
+        sql.execute("ALTER MATERIALIZED VIEW counted PAUSE")
+        produce(node, "ticks", [{"n": i} for i in range(50)])
+        assert sql.execute("SELECT state, lag FROM millrace.views").fetchall() == [("paused", 50)]
+    node.kill()
+    node.start()
+    with connect(node) as sql:
+        assert sql.execute("SELECT n FROM counted").fetchall() == [(100,)]
+        assert sql.execute("SELECT state FROM millrace.views").fetchall() == [("paused",)]
+        sql.execute("ALTER MATERIALIZED VIEW counted RESUME")
+        wait_until(lambda: sql.execute("SELECT n FROM counted").fetchall() == [(150,)])
+        with pytest.raises(psycopg.Error, match="counted reads it"):
+            sql.execute("DROP TOPIC ticks")
+        sql.execute("DROP TOPIC ticks CASCADE")
+        assert sql.execute("SHOW ALL").fetchall() == []
+
+
+def test_backfill_beside_a_live_producer_has_no_gap_and_no_double(node, sql):
+    sql("CREATE TOPIC feed (id INTEGER, text VARCHAR) WITH (partitions = 2)")
+    produce(node, "feed", [{"id": i, "text": str(i)} for i in range(20000)])
+    # The type of a field changes in the middle of the topic, to one that fits and to one that does not.
+    live = [{"id": i, "text": i} if i % 3 else {"id": f"n{i}", "text": str(i)} for i in range(20000, 40000)]
+    producing = threading.Thread(target=produce, args=(node, "feed", live))
+    producing.start()
+    sql("CREATE MATERIALIZED VIEW fed AS SELECT count(*)::INTEGER AS n, count(DISTINCT id)::INTEGER AS ids, sum(text::BIGINT)::BIGINT AS total"
+        " FROM feed")
+    producing.join()
+    good = list(range(20000)) + [i for i in range(20000, 40000) if i % 3]
+    wait_until(lambda: sql("SELECT * FROM fed") == [(len(good), len(good), sum(good))])
+    assert sql("SELECT state, progress FROM millrace.views WHERE name = 'fed'") == [("live", 100)]
+    bad = sum(1 for i in range(20000, 40000) if i % 3 == 0)
+    wait_until(lambda: sql("SELECT count(*)::INTEGER FROM \"feed.dead_letter\"") == [(bad,)])

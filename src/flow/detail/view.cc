@@ -158,6 +158,7 @@ Result<std::optional<Clock::time_point>> View::advance() {
 
 Result<std::optional<Clock::time_point>> View::live() {
   const auto now = Clock::now();
+  if (paused_) return std::optional<Clock::time_point>();  // resuming wakes it
   // Woken again when one of them is durable.
   if (commits_->waiting() >= kCommitsMax || commits_->waiting_bytes() >= kCommitBytesMax)
     return std::optional<Clock::time_point>();
@@ -556,6 +557,7 @@ ViewStatus View::status() const {
   const bool behind = status.lag > static_cast<int64_t>(options_.epoch_rows_max);
   status.state = !status.error.empty() ? "failed"
                  : !recovered          ? "recovering"
+                 : paused_             ? "paused"
                  : behind              ? "backfilling"
                                        : "live";
   return status;

@@ -85,6 +85,9 @@ class View : public Job, public std::enable_shared_from_this<View> {
   /// Until what `targets` names (offsets by source and partition) has been taken in and is shown.
   Result<> wait_shown(const std::vector<std::vector<Offset>>& targets,
                       Clock::time_point deadline) const;
+  /// A paused view takes in nothing, and shows what it has.
+  void set_paused(bool paused) { paused_ = paused; }
+  bool paused() const { return paused_; }
   /// Records that its inputs hold and it has not taken in.
   int64_t lag() const;
   ViewStatus status() const;
@@ -214,6 +217,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   ViewRows rows_;
   const int64_t allowed_lateness_us_;
 
+  std::atomic<bool> paused_ = false;
   int64_t origin_ = 0;  // sum of the positions where it began
   // Of the lane that runs it.
   Epoch last_epoch_;

@@ -9,10 +9,10 @@ namespace {
 constexpr auto kRecoveryWait = std::chrono::minutes(2);
 }  // namespace
 
-ViewRelation::ViewRelation(std::shared_ptr<View> view, std::vector<std::string> names)
-    : view_(std::move(view)) {
-  for (size_t i = 0; i < names.size(); ++i)
-    columns_.push_back({std::move(names[i]), view_->rows().types()[i]});
+ViewRelation::ViewRelation(std::shared_ptr<View> view, catalog::Object object)
+    : view_(std::move(view)), object_(std::move(object)) {
+  for (size_t i = 0; i < object_.columns.size(); ++i)
+    columns_.push_back({object_.columns[i].name, view_->rows().types()[i]});
 }
 
 Result<std::unique_ptr<sql::RelationScan>> ViewRelation::scan(sql::ScanRequest request) {

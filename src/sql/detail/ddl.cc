@@ -76,7 +76,9 @@ Error dependents_error(const Object& object, const std::vector<const Object*>& d
       ErrorCode::kDependentObjects,
       fmt::format("{} \"{}\" cannot be {}: {} read{} it", catalog::name_of(object.kind),
                   object.name, what, names_of(dependents), dependents.size() == 1 ? "s" : ""),
-      std::nullopt, fmt::format("Drop {} first.", names_of(dependents))};
+      std::nullopt,
+      fmt::format("Drop {} first{}.", names_of(dependents),
+                  what == "dropped" ? ", or say CASCADE" : "")};
 }
 
 bool keeps_columns(const Object& old, const Object& next) {
@@ -330,7 +332,11 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
     if (dry_run && unknown) return old ? Outcome::kReplaced : Outcome::kCreated;
     MR_TRY(std::move(completed));
   }
-  if (old && old->same_definition(object)) return Outcome::kUnchanged;
+  if (old) {
+    auto was = *old;
+    was.options.erase("paused");
+    if (was.same_definition(object)) return Outcome::kUnchanged;
+  }
   if (old && catalog::is_sink(object)) {
     return Error{ErrorCode::kNotSupported,
                  fmt::format("sink \"{}\" cannot be replaced: its topic holds what it wrote",
@@ -364,21 +370,59 @@ Result<> Definitions::drop(const DropObject& drop) {
                  fmt::format("Use DROP {} {}.", duckdb::StringUtil::Upper(kind), quoted(name))};
   }
   if (catalog::sink_of(*snapshot, object->name)) return written_by_sink(object->name, "dropped");
+  if (drop.cascade) return drop_tree(object->name);
   const auto* topic = drop.sink ? snapshot->find(catalog::sink_topic(*object)) : nullptr;
-  if (topic && !snapshot->dependents(topic->name).empty()) {
-    return dependents_error(*topic, snapshot->dependents(topic->name), "dropped");
+  for (const auto* each : {object, topic}) {
+    const auto dependents = each ? snapshot->dependents(each->name) : std::vector<const Object*>();
+    if (!dependents.empty()) return dependents_error(*each, dependents, "dropped");
   }
-  const auto dependents = snapshot->dependents(object->name);
-  if (!dependents.empty()) return dependents_error(*object, dependents, "dropped");
+  return drop_one(*object);
+}
+
+Result<> Definitions::drop_tree(const std::string& name) {
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* object = snapshot->find(name);
+  if (!object) return {};  // it went with another one
+  for (const auto* dependent : snapshot->dependents(name)) MR_TRY(drop_tree(dependent->name));
+  if (catalog::is_sink(*object)) {
+    for (const auto* dependent : snapshot->dependents(catalog::sink_topic(*object)))
+      MR_TRY(drop_tree(dependent->name));
+  }
+  return drop_one(*object);
+}
+
+Result<> Definitions::drop_one(const Object& object) {
   auto* host = core_.host.load();
-  if (host && has_log(*object)) MR_TRY(host->dropping(*object));
-  auto removed = remove(*object);
-  if (!removed && host && has_log(*object)) {
-    auto again = host->created(*object);
-    if (!again) logging::error("an object is not served any more", {{"object", object->name}});
+  if (host && has_log(object)) MR_TRY(host->dropping(object));
+  auto removed = remove(object);
+  if (!removed && host && has_log(object)) {
+    auto again = host->created(object);
+    if (!again) logging::error("an object is not served any more", {{"object", object.name}});
   }
-  if (removed && topic) return remove(*topic);
-  return removed;
+  if (!removed || !catalog::is_sink(object)) return removed;
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* topic = snapshot->find(catalog::sink_topic(object));
+  return topic ? remove(*topic) : removed;
+}
+
+Result<> Definitions::pause(const PauseView& pause) {
+  std::lock_guard lock(mutex_);
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* object = snapshot->find(pause.name);
+  if (!object || object->kind != Kind::kMaterializedView ||
+      catalog::is_sink(*object) != pause.sink) {
+    return Error{
+        ErrorCode::kUndefinedObject,
+        fmt::format("there is no {} of that name", pause.sink ? "sink" : "materialized view"),
+        pause.name_begin};
+  }
+  auto next = *object;
+  next.options.erase("paused");
+  if (pause.paused) next.options["paused"] = "true";
+  // The log stays as it is: only the catalog says it.
+  MR_TRY(auto stored, core_.any_shard().block_on(core_.catalog.put(std::move(next), true)));
+  auto* host = core_.host.load();
+  return host ? host->created(stored) : Result<>();
 }
 
 }  // namespace millrace::sql

@@ -20,6 +20,8 @@ class Definitions {
   /// `sql` is the statement's text. With `dry_run` nothing is changed. Errors: as a statement's.
   Result<Outcome> create(const CreateObject& create, const std::string& sql, bool dry_run);
   Result<> drop(const DropObject& drop);
+  /// Durable when it succeeds. Errors: kUndefinedObject.
+  Result<> pause(const PauseView& pause);
 
  private:
   Result<> check_watermark(const CreateObject& create, const std::string& sql);
@@ -29,6 +31,8 @@ class Definitions {
                              const catalog::Object& next);
   Result<> store(const catalog::Object& object, const catalog::Object* old, bool dry_run);
   Result<> serve(const catalog::Object& object, const catalog::Object* old);
+  Result<> drop_one(const catalog::Object& object);
+  Result<> drop_tree(const std::string& name);
   Result<catalog::Object> put(const catalog::Object& object, bool replace, bool validate_only);
   Result<> remove(const catalog::Object& object);
 

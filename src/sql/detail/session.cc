@@ -104,6 +104,7 @@ class SessionImpl : public Session {
   Result<std::unique_ptr<Cursor>> run(const ExplainView& explain, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const ApplyObject& apply, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const SubscribeTo& subscribe, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const PauseView& pause, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const BeginTransaction& begin, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const EndTransaction& end, const PreparedOne& one);
 
@@ -404,6 +405,12 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const SubscribeTo& subscribe, const PreparedOne&) {
   return subscriber().open(subscribe);
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const PauseView& pause, const PreparedOne&) {
+  MR_TRY(setup_.definitions.pause(pause));
+  refresh();
+  return make_cursor({}, pause.sink ? "ALTER SINK" : "ALTER MATERIALIZED VIEW");
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const BeginTransaction&, const PreparedOne&) {

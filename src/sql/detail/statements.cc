@@ -62,13 +62,25 @@ Parsed parse_drop(TokenReader& reader) {
   MR_TRY(auto name, reader.name());
   drop.name = drop.sink ? catalog::sink_view(name.text) : name.text;
   drop.name_begin = name.begin;
-  reader.take_word("restrict");
-  if (reader.peek().is("cascade")) {
-    return Error{ErrorCode::kNotSupported, "DROP ... CASCADE is not supported", reader.peek().begin,
-                 "Drop what depends on it first."};
-  }
+  drop.cascade = reader.take_word("cascade");
+  if (!drop.cascade) reader.take_word("restrict");
   MR_TRY(reader.expect_end());
   return ours(std::move(drop));
+}
+
+Parsed parse_alter(TokenReader& reader) {
+  PauseView pause;
+  pause.sink = reader.take_word("sink");
+  if (!pause.sink && !reader.take_words({"materialized", "view"})) return not_ours();
+  MR_TRY(auto name, reader.name());
+  pause.name = pause.sink ? catalog::sink_view(name.text) : name.text;
+  pause.name_begin = name.begin;
+  pause.paused = reader.take_word("pause");
+  if (!pause.paused && !reader.take_word("resume")) {
+    return reader.unexpected("expected PAUSE or RESUME");
+  }
+  MR_TRY(reader.expect_end());
+  return ours(std::move(pause));
 }
 
 Parsed parse_show(TokenReader& reader) {
@@ -147,6 +159,7 @@ Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
     return ours(std::move(*create));
   }
   if (reader.take_word("drop")) return parse_drop(reader);
+  if (reader.take_word("alter")) return parse_alter(reader);
   if (reader.take_word("show")) return parse_show(reader);
   if (reader.take_word("describe") || reader.take_word("desc")) {
     return parse_describe(reader, snapshot);

@@ -22,13 +22,21 @@ struct CreateObject {
   size_t query_end = 0;        // and where it ends
   size_t watermark_begin = 0;  // topics: where the watermark's expression begins
 };
-/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK [IF EXISTS] name
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK [IF EXISTS] name [CASCADE]
 struct DropObject {
   catalog::Kind kind = catalog::Kind::kTopic;
   bool sink = false;
   std::string name;  // of a sink: of its view
   size_t name_begin = 0;
   bool if_exists = false;
+  bool cascade = false;  // what depends on it too
+};
+/// ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME
+struct PauseView {
+  std::string name;  // of a sink: of its view
+  size_t name_begin = 0;
+  bool sink = false;
+  bool paused = true;
 };
 /// SHOW TOPICS | TABLES | VIEWS | SINKS | ALL
 struct ShowObjects {
@@ -71,7 +79,7 @@ struct BeginTransaction {};
 
 using OurStatement =
     std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject, ExplainView,
-                 ApplyObject, SubscribeTo, BeginTransaction, EndTransaction>;
+                 ApplyObject, PauseView, SubscribeTo, BeginTransaction, EndTransaction>;
 
 /// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
 /// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.
