@@ -1,7 +1,6 @@
 # The two commands are `make demo` and `make test`. Each sets up what it needs, once.
-.PHONY: help setup build demo test test-long bench lint format asan tsan clean
+.PHONY: help setup build demo test test-long bench bench-nexmark lint format asan tsan clean
 BUILD := build/release
-export PATH := /usr/lib/ccache:$(PATH)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +31,10 @@ bench: build ## measure, next to Apache Kafka
 	@tools/setup.sh test
 	@cmake --build --preset release --target millrace_wire
 	@build/deps/test-venv/bin/python bench/run.py
+
+bench-nexmark: build ## NEXMark over JSON in a topic; NEXMARK names the folder of its generator and answers
+	@tools/setup.sh test
+	@build/deps/test-venv/bin/python bench/nexmark.py
 
 lint: build ## clang-format and clang-tidy over src/
 	@tools/lint.sh

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """NEXMark: each query as a materialized view over JSON events in a topic, by the CPU of the whole process; every answer is compared with DuckDB's.
 
-    make bench-nexmark                    all queries, 1,000,000 events; beside Flink and Hazelcast where their runners are built
+    make bench-nexmark                    all queries, 1,000,000 events
     bench/nexmark.py q0 q5 --events 5000000
 
-The events' generator, the exact answers and the peers' runners are in the folder NEXMARK.
+The events' generator and the exact answers are in the folder NEXMARK (../shared/bench/nexmark).
 """
 import argparse
 import hashlib
@@ -58,7 +58,7 @@ def digest(rows):
 def answer(connection, name):
     """The view's rows as the reference spells them: times are milliseconds."""
     columns = connection.execute(f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{name}'").fetchall()
-    wanted = ", ".join(f'epoch_ms("{c}")' if t.startswith("timestamp") else f'"{c}"' for c, t in columns)
+    wanted = ", ".join(f'epoch_ms("{c}")' if t.lower().startswith("timestamp") else f'"{c}"' for c, t in columns)
     return connection.execute(f"SELECT {wanted} FROM {name}").fetchall()
 
 

@@ -79,15 +79,15 @@ class ProduceCheck {
   virtual Result<> check(const catalog::Object& topic, std::string_view batches) = 0;
 };
 
-/// What topics may be configured with: Kafka's names and ours, with type, default and
-/// documentation.
-struct TopicOption {
+/// One thing that topics, or groups, may be configured with.
+struct ConfigOption {
   std::string_view name;
   std::string_view default_value;
   std::string_view type;  // BOOLEAN, STRING, INT, LONG, DOUBLE, LIST, as DescribeConfigs says it
   std::string_view doc;
 };
-const std::vector<TopicOption>& topic_options();
+/// Those of topics: Kafka's names and ours.
+const std::vector<ConfigOption>& topic_options();
 /// Checks names and values. Errors: kInvalidConfig naming the option, its value and what is
 /// allowed.
 Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& options);

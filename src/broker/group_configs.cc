@@ -164,7 +164,7 @@ class GroupConfigsImpl final : public GroupConfigs {
 
 }  // namespace
 
-const std::vector<TopicOption>& group_options() { return rules().options(); }
+const std::vector<ConfigOption>& group_options() { return rules().options(); }
 
 io::Task<Result<std::unique_ptr<GroupConfigs>>> GroupConfigs::open(io::Runtime& runtime,
                                                                    io::Env& env, Broker& broker) {

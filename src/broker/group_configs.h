@@ -12,7 +12,7 @@ namespace millrace::broker {
 
 /// What a group (consumer or share) may be configured with. Names and defaults: Kafka's
 /// GroupConfig.
-const std::vector<TopicOption>& group_options();
+const std::vector<ConfigOption>& group_options();
 
 /// The options of groups (topic __group_configs); they may be set before the group exists, and stay
 /// when it goes, as in Kafka (KIP-848, KIP-932).

@@ -216,7 +216,7 @@ Result<> set_dedup(const std::map<std::string, std::string>& options, log::LogCo
 
 }  // namespace
 
-const std::vector<TopicOption>& topic_options() { return rules().options(); }
+const std::vector<ConfigOption>& topic_options() { return rules().options(); }
 
 Result<log::LogConfig> to_log_config(const std::map<std::string, std::string>& options) {
   for (const auto& [name, value] : options) MR_TRY(rules().check(name, value));

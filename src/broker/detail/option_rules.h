@@ -10,7 +10,7 @@ namespace millrace::broker::detail {
 
 /// What an option's value must be, beside its type.
 struct OptionRule {
-  TopicOption option;
+  ConfigOption option;
   int64_t min = 0;  // INT, LONG, DOUBLE
   int64_t max = 0;
   /// STRING, LIST, BOOLEAN; empty: any. One that ends in ':' is followed by any text.
@@ -23,7 +23,7 @@ class OptionRules {
   /// `kind`: as errors name it, "topic" or "group".
   OptionRules(std::string_view kind, std::vector<OptionRule> rules);
 
-  const std::vector<TopicOption>& options() const { return options_; }
+  const std::vector<ConfigOption>& options() const { return options_; }
   /// Null when there is none.
   const OptionRule* find(std::string_view name) const;
   /// Errors: kInvalidConfig, with what is allowed, or the name that was perhaps meant.
@@ -33,7 +33,7 @@ class OptionRules {
  private:
   std::string_view kind_;
   std::vector<OptionRule> rules_;
-  std::vector<TopicOption> options_;
+  std::vector<ConfigOption> options_;
 };
 
 /// The words of a LIST.

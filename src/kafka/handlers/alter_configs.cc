@@ -1,6 +1,6 @@
 #include "kafka/detail/error_codes.h"
 #include "kafka/handlers/handlers.h"
-#include "kafka/handlers/topic_configs.h"
+#include "kafka/handlers/configs.h"
 
 namespace millrace::kafka {
 

@@ -2,7 +2,7 @@
 
 #include "kafka/detail/error_codes.h"
 #include "kafka/handlers/handlers.h"
-#include "kafka/handlers/topic_configs.h"
+#include "kafka/handlers/configs.h"
 
 namespace millrace::kafka {
 
@@ -31,7 +31,7 @@ bool wanted_key(const Wanted& wanted, std::string_view name) {
 }
 
 /// `value` is in force: the resource's own (from `source`) when set, else the default.
-Config describe(const broker::TopicOption& option, std::string value, int8_t source,
+Config describe(const broker::ConfigOption& option, std::string value, int8_t source,
                 Detail detail) {
   const bool set = source != kDefaultSource;
   Config config;

@@ -1,4 +1,4 @@
-#include "kafka/handlers/topic_configs.h"
+#include "kafka/handlers/configs.h"
 
 #include <fmt/ranges.h>
 
@@ -62,9 +62,9 @@ io::Task<Result<>> alter_group(broker::GroupConfigs& configs, std::string group,
 
 }  // namespace
 
-Result<> apply_change(const ConfigChange& change, const std::vector<broker::TopicOption>& options,
+Result<> apply_change(const ConfigChange& change, const std::vector<broker::ConfigOption>& options,
                       const Values& in_force, Values& own) {
-  const auto option = std::ranges::find(options, change.name, &broker::TopicOption::name);
+  const auto option = std::ranges::find(options, change.name, &broker::ConfigOption::name);
   if (option == options.end()) {
     return Error{ErrorCode::kInvalidConfig, fmt::format("there is no option '{}'", change.name)};
   }

@@ -33,7 +33,7 @@ struct ConfigChange {
 
 /// Applies `change` to `own`, the values that a resource has set itself; `in_force` holds those of
 /// all `options`. Values are not checked. Errors: kInvalidConfig.
-Result<> apply_change(const ConfigChange& change, const std::vector<broker::TopicOption>& options,
+Result<> apply_change(const ConfigChange& change, const std::vector<broker::ConfigOption>& options,
                       const std::map<std::string, std::string>& in_force,
                       std::map<std::string, std::string>& own);
 
