@@ -304,12 +304,28 @@ sql::SystemTable operators(SystemSources from) {
       }};
 }
 
+sql::SystemTable late(SystemSources from) {
+  return {"late",
+          {column("view", kText), column("rows", kNumber), column("last_seen", kTime),
+           column("topic", kText)},
+          [from]() -> Result<Rows> {
+            Rows rows;
+            for (const auto& of : from.flows.status()) {
+              if (of.late_rows == 0) continue;
+              rows.push_back({Value(of.name), number(of.late_rows),
+                              time_or_null(of.late_seen_ms > 0 ? of.late_seen_ms : -1),
+                              text_or_null(of.late_topic)});
+            }
+            return rows;
+          }};
+}
+
 }  // namespace
 
 std::vector<sql::SystemTable> system_tables(SystemSources sources) {
   return {topics(sources),  partitions(sources),   groups(sources),      members(sources),
           offsets(sources), transactions(sources), connections(sources), quotas(sources),
-          views(sources),   operators(sources)};
+          views(sources),   operators(sources),    late(sources)};
 }
 
 }  // namespace millrace::app

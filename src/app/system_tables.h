@@ -25,8 +25,8 @@ struct SystemSources {
   std::function<std::vector<kafka::ConnectionInfo>()> connections;
 };
 
-/// millrace.topics, .partitions, .groups, .members, .offsets, .transactions, .connections, .quotas:
-/// docs/sql.md lists their columns.
+/// millrace.topics, .partitions, .groups, .members, .offsets, .transactions, .connections, .quotas,
+/// .late: docs/sql.md lists their columns.
 std::vector<sql::SystemTable> system_tables(SystemSources sources);
 
 }  // namespace millrace::app

@@ -198,7 +198,11 @@ Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
   MR_TRY(parts.writer, ChangelogWriter::make(parts.dataflow->names(), parts.dataflow->types()));
   const auto on_error = object.options.find("on_error");
   if (on_error == object.options.end() || on_error->second == "dead_letter")
-    parts.letters = std::make_unique<ViewLetters>(broker_, object, parts.changelog);
+    parts.letters =
+        std::make_unique<ViewLetters>(broker_, object, parts.changelog, ViewLetters::Kind::kFailed);
+  if (sql::ViewOptions::of(object).keep_late)
+    parts.late =
+        std::make_unique<ViewLetters>(broker_, object, parts.changelog, ViewLetters::Kind::kLate);
   MR_TRY(connect(parts));
   const auto data = std::filesystem::path(broker_.options().path).parent_path();
   parts.snapshots = std::make_unique<SnapshotFiles>(

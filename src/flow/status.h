@@ -29,7 +29,10 @@ struct ViewStatus {
   double progress = 100;  // of the records that its inputs hold, those taken in, in percent
   int64_t lag = 0;        // records
   uint64_t rows = 0;
-  uint64_t state_bytes = 0;  // of the operators and of the rows
+  uint64_t late_rows = 0;                 // that came after their window had closed
+  int64_t late_seen_ms = 0;               // the clock of the last epoch that had some
+  std::optional<std::string> late_topic;  // where they are kept
+  uint64_t state_bytes = 0;               // of the operators and of the rows
   uint64_t epoch = 0;
   std::optional<int64_t> watermark_us;
   std::string error;  // why it has failed; else empty

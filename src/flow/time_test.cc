@@ -154,5 +154,75 @@ TEST(Time, RowsWithoutWindowsComeOutInTheOrderOfTime) {
   EXPECT_EQ(ids, "2341");
 }
 
+/// What `<view>.late` holds: value, watermark, weight's header if any.
+TextRows late_records(TestNode& node, const std::string& view) {
+  TextRows rows;
+  for (const auto& record : node.consume(view + ".late")) {
+    auto& row = rows.emplace_back();
+    row.push_back(*record.value);
+    for (const auto& [name, value] : record.headers)
+      if (name != "place") row.push_back(name + "=" + value);
+  }
+  return rows;
+}
+
+TEST(Time, LateRowsAreCountedAndKeptOnce) {
+  io::TestEnv env;
+  {
+    TestNode node(env);
+    node.run(
+        "CREATE TOPIC events (id INTEGER, k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH "
+        "(watermark_idle_timeout = 'never')");
+    node.run(fmt::format("CREATE MATERIALIZED VIEW v AS {}", kPerMinute));
+    node.run(fmt::format("CREATE MATERIALIZED VIEW d WITH (late = 'drop') AS {}", kPerMinute));
+    node.must_produce("events", {event(1, 1, 10), event(2, 1, 120)});
+    node.view("v");
+    node.view("d");
+    EXPECT_EQ(node.broker->find("v.late"), nullptr);
+    env.set_now_ms(kStartMs + 5'000);
+    node.must_produce("events", {event(3, 7, 30), event(4, 8, 40), event(5, 1, 121)});
+    node.view("v");
+    node.view("d");
+    const auto late = late_records(node, "v");
+    ASSERT_EQ(late.size(), 2u);
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_NE(late[i][0].find(i == 0 ? R"("k":7)" : R"("k":8)"), std::string::npos) << late[i][0];
+      EXPECT_EQ(late[i][1], "watermark=2024-03-01 10:02:01");
+      EXPECT_EQ(late[i][2], "view=v");
+    }
+    EXPECT_EQ(node.broker->find("d.late"), nullptr);
+    for (const auto& status : node.flows->status()) {
+      EXPECT_EQ(status.late_rows, 2u) << status.name;
+      EXPECT_EQ(status.late_seen_ms, kStartMs + 5'000) << status.name;
+      EXPECT_EQ(status.late_topic.has_value(), status.name == "v");
+    }
+  }
+  const auto again = [&] {
+    TestNode node(env);
+    node.view("v");
+    for (const auto& status : node.flows->status()) EXPECT_EQ(status.late_rows, 2u) << status.name;
+    return late_records(node, "v");
+  };
+  EXPECT_EQ(again().size(), 2u);
+  EXPECT_EQ(again().size(), 2u);  // however often the epochs are computed again
+}
+
+TEST(Time, HoppingWindowsCloseOneByOne) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(
+      "CREATE TOPIC events (id INTEGER, k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH "
+      "(watermark_idle_timeout = 'never')");
+  node.run(
+      "CREATE MATERIALIZED VIEW hops AS SELECT window_start AS w, count(*) AS n FROM HOP(events, "
+      "ts, INTERVAL '1 minute', INTERVAL '2 minutes') GROUP BY window_start EMIT ON WINDOW CLOSE");
+  node.must_produce("events", {event(1, 1, 150), event(2, 1, 185)});
+  EXPECT_EQ(node.view("hops"), (TextRows{{"2024-03-01 10:01:00", "1"}}));
+  node.must_produce("events", {event(3, 1, 300)});
+  EXPECT_EQ(node.view("hops"), (TextRows{{"2024-03-01 10:01:00", "1"},
+                                         {"2024-03-01 10:02:00", "2"},
+                                         {"2024-03-01 10:03:00", "1"}}));
+}
+
 }  // namespace
 }  // namespace millrace::flow

@@ -38,6 +38,28 @@ void write_epoch(const EpochInputs& at, std::string& out) {
   if (!at.watermarks.empty()) out += '}';
 }
 
+void write_aside(std::string_view member, const std::vector<FailedRow>& rows, std::string& out) {
+  if (rows.empty()) return;
+  json::array list;
+  for (const auto& row : rows) {
+    list.push_back(json::array{row.reason, row.json});
+    if (row.weight != 1) list.back().as_array().push_back(row.weight);
+  }
+  out += fmt::format(R"(,"{}":{})", member, json::serialize(list));
+}
+
+std::vector<FailedRow> read_aside(const json::object& object, std::string_view member) {
+  std::vector<FailedRow> rows;
+  const auto* list = object.if_contains(member);
+  if (!list) return rows;
+  for (const auto& each : list->as_array()) {
+    const auto& row = each.as_array();
+    rows.push_back({std::string(row.at(0).as_string()), std::string(row.at(1).as_string()),
+                    row.size() > 2 ? row.at(2).to_number<int64_t>() : 1});
+  }
+  return rows;
+}
+
 /// Throws what boost::json throws when a member is missing or of another type.
 EpochInputs read_epoch(const json::object& object) {
   EpochInputs at;
@@ -72,11 +94,8 @@ std::string Commit::to_json() const {
     }
     out += ']';
   }
-  if (!failed.empty()) {
-    json::array rows;
-    for (const auto& row : failed) rows.push_back(json::array{row.reason, row.json});
-    out += R"(,"failed":)" + json::serialize(rows);
-  }
+  write_aside("failed", failed, out);
+  write_aside("late", late, out);
   out += '}';
   return out;
 }
@@ -90,10 +109,8 @@ Result<Commit> Commit::parse(std::string_view text) {
       for (const auto& epoch : before->as_array())
         commit.epochs.push_back(read_epoch(epoch.as_object()));
     commit.epochs.push_back(read_epoch(object));
-    if (const auto* failed = object.if_contains("failed"))
-      for (const auto& row : failed->as_array())
-        commit.failed.push_back({std::string(row.as_array().at(0).as_string()),
-                                 std::string(row.as_array().at(1).as_string())});
+    commit.failed = read_aside(object, "failed");
+    commit.late = read_aside(object, "late");
     return commit;
   } catch (const std::exception& e) {
     return Error{ErrorCode::kCorruptRecord, fmt::format("not a commit record: {}", e.what())};

@@ -36,10 +36,12 @@ struct EpochInputs {
   std::map<std::string, int64_t> watermarks = {};
 };
 
-/// A row of an epoch that an expression failed over.
+/// A row of an epoch that is set aside: one that an expression failed over, and why; or one that
+/// came too late, and behind which watermark.
 struct FailedRow {
   std::string reason;
   std::string json;
+  int64_t weight = 1;
 };
 
 /// The record that makes everything before it in a changelog final: the epochs since the commit
@@ -47,7 +49,9 @@ struct FailedRow {
 /// docs/dataflow.md is the format.
 struct Commit {
   std::vector<EpochInputs> epochs;
-  std::vector<FailedRow> failed = {};  // of the last epoch, for the dead letters
+  // Of the last epoch, for <view>.dead_letter and <view>.late.
+  std::vector<FailedRow> failed = {};
+  std::vector<FailedRow> late = {};
 
   std::string to_json() const;
   /// Errors: kCorruptRecord.

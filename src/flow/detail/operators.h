@@ -28,7 +28,8 @@ std::unique_ptr<Operator> make_constant(std::vector<std::shared_ptr<const Delta>
 
 /// The input's columns, then one column a list expression: a row for every element of the longest
 /// list. Stateless.
-std::unique_ptr<Operator> make_unnest(duckdb::ClientContext& context, Expressions lists);
+std::unique_ptr<Operator> make_unnest(duckdb::ClientContext& context, Expressions lists,
+                                      size_t input_columns);
 
 /// Holds rows back until a frontier has passed the time in them, nets their changes, and gives them
 /// out once, in the order of time. Its output is append-only.

@@ -265,6 +265,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_list_function(duckdb::L
   }
   if (list->return_type != duckdb::LogicalType::LIST(get.returned_types[0]))
     return not_supported(fmt::format("{} in FROM over these types", get.function.name));
+  const size_t input_columns = stream.scope.types.size();
   stream.scope.bindings.emplace_back(get.table_index, 0);
   stream.scope.types.push_back(get.returned_types[0]);
   Expressions lists;
@@ -275,7 +276,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_list_function(duckdb::L
     lists.push_back(std::move(numbers));
   }
   lists.insert(lists.begin(), std::move(list));
-  stream.node = add(make_unnest(context_, std::move(lists)), {stream.node});
+  stream.node = add(make_unnest(context_, std::move(lists), input_columns), {stream.node});
   if (!get.children.empty()) return stream;
   return scan_filters(get, std::move(stream));
 }
@@ -397,11 +398,12 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_unnest(duckdb::LogicalU
     stream.scope.bindings.emplace_back(unnest.unnest_index, lists.size());
     lists.push_back(std::move(list));
   }
+  const size_t input_columns = stream.scope.types.size();
   for (const auto& list : lists)
     stream.scope.types.push_back(list->return_type.id() == duckdb::LogicalTypeId::LIST
                                      ? duckdb::ListType::GetChildType(list->return_type)
                                      : duckdb::LogicalType(duckdb::LogicalTypeId::SQLNULL));
-  stream.node = add(make_unnest(context_, std::move(lists)), {stream.node});
+  stream.node = add(make_unnest(context_, std::move(lists), input_columns), {stream.node});
   return stream;
 }
 

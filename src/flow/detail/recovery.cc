@@ -25,6 +25,7 @@ Result<> View::open(io::Gate& gate, std::function<void()> wake) {
   const Offset start = changelog_->start_offset();
   if (snapshots_.empty() && changelog_->high_watermark() == start) MR_TRY(begin());
   if (letters_) MR_TRY(letters_->recover());
+  if (late_letters_) MR_TRY(late_letters_->recover());
   replay_end_ = changelog_->high_watermark();
   if (snapshots_.empty()) return start_at_first_commit();
   return hold(snapshots_.back().positions);

@@ -1,3 +1,6 @@
+#include <duckdb/planner/expression/bound_constant_expression.hpp>
+#include <duckdb/planner/expression/bound_function_expression.hpp>
+
 #include "flow/detail/frontier_map.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/state_stream.h"
@@ -139,18 +142,52 @@ class Constant : public Operator {
 
 class Unnest : public StatelessOperator {
  public:
-  Unnest(duckdb::ClientContext& context, Expressions lists) : lists_(context, std::move(lists)) {}
+  Unnest(duckdb::ClientContext& context, Expressions lists, size_t input_columns)
+      : input_columns_(input_columns),
+        starts_(context, starts_of(lists)),
+        frontiers_(context, starts_),
+        lists_(context, std::move(lists)) {}
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
     for (const auto& chunk : inputs[0]->chunks) unnest(chunk, out);
     out.frontiers = inputs[0]->frontiers;
+    for (const auto& frontier : frontiers_.map(inputs[0]->frontiers))
+      out.frontiers.push_back({input_columns_ + frontier.column, frontier.time_us});
     return {};
   }
 
   std::string describe() const override { return "unnest " + lists_.describe(); }
 
  private:
+  /// For each list its least element, where that is known: a series that rises begins with it, as
+  /// the windows of HOP do. Otherwise something that no frontier goes through.
+  static Expressions starts_of(const Expressions& lists) {
+    Expressions starts;
+    for (const auto& list : lists) {
+      const auto* start = start_of_series(*list);
+      starts.push_back(start ? start->Copy()
+                             : duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value()));
+    }
+    return starts;
+  }
+
+  static const duckdb::Expression* start_of_series(const duckdb::Expression& list) {
+    if (list.GetExpressionClass() != duckdb::ExpressionClass::BOUND_FUNCTION) return nullptr;
+    const auto& call = list.Cast<duckdb::BoundFunctionExpression>();
+    const auto& name = call.function.name;
+    if ((name != "generate_series" && name != "range") || call.children.size() != 3) return nullptr;
+    const auto& step = *call.children[2];
+    if (step.GetExpressionClass() != duckdb::ExpressionClass::BOUND_CONSTANT ||
+        step.return_type.id() != duckdb::LogicalTypeId::INTERVAL)
+      return nullptr;
+    const auto& value = step.Cast<duckdb::BoundConstantExpression>().value;
+    if (value.IsNull()) return nullptr;
+    const auto interval = duckdb::IntervalValue::Get(value);
+    const bool rises = interval.months >= 0 && interval.days >= 0 && interval.micros >= 0;
+    return rises ? call.children[0].get() : nullptr;
+  }
+
   struct List {
     duckdb::UnifiedVectorFormat values;
     size_t length(size_t row) const {
@@ -238,6 +275,9 @@ class Unnest : public StatelessOperator {
     for (const size_t i : missing) duckdb::FlatVector::SetNull(out, i, true);
   }
 
+  const size_t input_columns_;
+  Evaluator starts_;
+  FrontierMap frontiers_;
   Evaluator lists_;
 };
 
@@ -257,8 +297,9 @@ std::unique_ptr<Operator> make_constant(std::vector<std::shared_ptr<const Delta>
   return std::make_unique<Constant>(std::move(rows));
 }
 
-std::unique_ptr<Operator> make_unnest(duckdb::ClientContext& context, Expressions lists) {
-  return std::make_unique<Unnest>(context, std::move(lists));
+std::unique_ptr<Operator> make_unnest(duckdb::ClientContext& context, Expressions lists,
+                                      size_t input_columns) {
+  return std::make_unique<Unnest>(context, std::move(lists), input_columns);
 }
 
 }  // namespace millrace::flow

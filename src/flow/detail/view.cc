@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "catalog/sink.h"
+#include "flow/detail/late_rows.h"
 #include "sql/view_options.h"
 
 namespace millrace::flow {
@@ -81,6 +82,7 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       changelog_(std::move(parts.changelog)),
       writer_(std::move(parts.writer)),
       letters_(std::move(parts.letters)),
+      late_letters_(std::move(parts.late)),
       is_sink_(catalog::is_sink(object_)),
       snapshot_files_(std::move(parts.snapshots)),
       background_(std::move(parts.background)),
@@ -257,11 +259,12 @@ Result<> View::compute(InputRanges ranges) {
   }
   MR_TRY(auto rows, step(epoch, Pass::kLive));
   MR_TRY(auto failed, failed_rows(std::move(rows.errors)));
+  MR_TRY(auto late, late_rows());
   instruments_->rows_out.add(static_cast<double>(rows.row_count()));
   if (!needs_commit()) uncommitted_since_ = Clock::now();
   uncommitted_.push_back(std::move(epoch));
-  if (rows.row_count() > 0 || !failed.empty()) {
-    commit(std::move(rows), std::move(failed));
+  if (rows.row_count() > 0 || !failed.empty() || !late.empty()) {
+    commit(std::move(rows), std::move(failed), std::move(late));
   } else {
     computed_.push_back({.positions = positions(), .durable = true});
     if (!silent && Clock::now() >= uncommitted_since_ + kCommitDelay) commit({}, {});
@@ -294,13 +297,26 @@ Result<std::vector<FailedRow>> View::failed_rows(std::vector<RowError> errors) {
   return failed;
 }
 
-void View::commit(DeltaStream rows, std::vector<FailedRow> failed) {
+Result<std::vector<FailedRow>> View::late_rows() {
+  if (late_.empty() || !late_letters_) return std::vector<FailedRow>();
+  stepping_ = true;
+  MR_TRY(late_letters_->prepare());
+  stepping_ = false;
+  std::optional<int64_t> watermark;
+  for (const auto& source : sources_)
+    if (const auto now = source.watermark ? source.watermark->now() : std::nullopt)
+      watermark = std::min(watermark.value_or(*now), *now);
+  return late_records(late_, watermark.value_or(0) - allowed_lateness_us_);
+}
+
+void View::commit(DeltaStream rows, std::vector<FailedRow> failed, std::vector<FailedRow> late) {
   size_t records = 0;
-  Commit record{std::exchange(uncommitted_, {}), std::move(failed)};
+  Commit record{std::exchange(uncommitted_, {}), std::move(failed), std::move(late)};
   std::string bytes = writer_->write(rows, record, &records);
   computed_.push_back({.positions = positions(),
                        .rows = std::move(rows),
                        .failed = std::move(record.failed),
+                       .late = std::move(record.late),
                        .clock_us = last_epoch_.clock_us,
                        .epoch = last_epoch_.number});
   commits_->push(std::move(bytes), records);
@@ -321,7 +337,10 @@ Result<> View::show_durable() {
     auto& epoch = computed_.front();
     if (!epoch.failed.empty())
       MR_TRY(letters_->write(epoch.commit, epoch.clock_us / 1000, epoch.failed));
+    if (!epoch.late.empty())
+      MR_TRY(late_letters_->write(epoch.commit, epoch.clock_us / 1000, epoch.late));
     epoch.failed.clear();
+    epoch.late.clear();
     std::optional<ChangelogEnd> end;
     if (epoch.commit > 0) end = {epoch.commit + 1, epoch.epoch};
     if (!is_sink_) MR_TRY(rows_.apply(epoch.rows, end));
@@ -350,6 +369,9 @@ void View::report() {
   std::lock_guard lock(mutex_);
   status_.rows = rows_.size();
   status_.state_bytes = state;
+  status_.late_rows = dataflow_->late_rows();
+  status_.late_seen_ms = late_seen_us_ / 1000;
+  if (late_letters_) status_.late_topic = late_letters_->topic();
   status_.epoch = last_epoch_.number;
   status_.watermark_us = operators.front().watermark_us;
   status_.operators = std::move(operators);
@@ -384,6 +406,9 @@ Result<DeltaStream> View::step(EpochInputs& epoch, Pass pass) {
   last_epoch_ = epoch.epoch;
   rows_since_snapshot_ += rows;
   ++epochs_since_snapshot_;
+  late_.clear();
+  dataflow_->take_late(late_);
+  if (!late_.empty()) late_seen_us_ = epoch.epoch.clock_us;
   instruments_->epochs.add();
   instruments_->rows_in.add(static_cast<double>(rows));
   for (const auto& read : reads) {

@@ -59,6 +59,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
     std::unique_ptr<ViewLetters> letters;  // none: on_error is not 'dead_letter'
     std::unique_ptr<SnapshotFiles> snapshots;
     std::shared_ptr<Background> background;  // which writes them
+    std::unique_ptr<ViewLetters> late;       // none: late = 'drop'
   };
   View(io::Env& env, const Flows::Options& options, Parts parts);
   ~View() override;
@@ -100,6 +101,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
     Positions positions;  // after it, by source
     DeltaStream rows = {};
     std::vector<FailedRow> failed = {};
+    std::vector<FailedRow> late = {};
     int64_t clock_us = 0;
     uint64_t epoch = 0;
     bool durable = false;
@@ -192,7 +194,9 @@ class View : public Job, public std::enable_shared_from_this<View> {
   Positions positions() const;
 
   Result<std::vector<FailedRow>> failed_rows(std::vector<RowError> errors);
-  void commit(DeltaStream rows, std::vector<FailedRow> failed);
+  /// The last epoch's late rows, for their topic.
+  Result<std::vector<FailedRow>> late_rows();
+  void commit(DeltaStream rows, std::vector<FailedRow> failed, std::vector<FailedRow> late = {});
   Result<> show_durable();
   Result<> show(Computed& epoch);
   void fail(Error error);
@@ -209,6 +213,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   const std::shared_ptr<broker::Partition> changelog_;
   const std::unique_ptr<ChangelogWriter> writer_;
   const std::unique_ptr<ViewLetters> letters_;
+  const std::unique_ptr<ViewLetters> late_letters_;
   const bool is_sink_;  // which nobody reads with SELECT: it keeps no rows
   std::shared_ptr<CommitQueue> commits_;
   const std::shared_ptr<SnapshotFiles> snapshot_files_;
@@ -221,6 +226,8 @@ class View : public Job, public std::enable_shared_from_this<View> {
   int64_t origin_ = 0;  // sum of the positions where it began
   // Of the lane that runs it.
   Epoch last_epoch_;
+  std::vector<LateRows> late_;  // of the last epoch
+  int64_t late_seen_us_ = 0;
   bool stepping_ = false;  // an epoch has begun to change the state, and has not ended
   Clock::time_point last_start_{};
   bool restored_ = false;

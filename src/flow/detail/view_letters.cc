@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kPlaceHeader = "place";
 constexpr size_t kReadBytes = 1u << 20;
 constexpr size_t kBatchBytes = 256u << 10;
+constexpr const char* kLateMessageBytes = "67108864";  // a row is as large as a changelog takes it
 
 Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t bytes) {
   return log.shard().block_on(log.read(from, bytes));
@@ -22,18 +23,30 @@ Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t byt
 }  // namespace
 
 ViewLetters::ViewLetters(broker::Broker& broker, const catalog::Object& view,
-                         std::shared_ptr<broker::Partition> changelog)
+                         std::shared_ptr<broker::Partition> changelog, Kind kind)
     : broker_(broker),
+      kind_(kind),
       view_(catalog::shown_name(view)),
-      topic_(broker::dead_letter_topic(view_)),
+      topic_(kind == Kind::kLate ? view_ + ".late" : broker::dead_letter_topic(view_)),
       changelog_(std::move(changelog)) {}
 
 Result<> ViewLetters::prepare() {
   if (letters_) return {};
-  auto view = std::make_shared<broker::Topic>();
-  view->object.name = view_;
   auto& shard = changelog_->shard();
-  MR_TRY(letters_, shard.block_on(broker::open_dead_letters(broker_, std::move(view))));
+  if (kind_ == Kind::kFailed) {
+    auto view = std::make_shared<broker::Topic>();
+    view->object.name = view_;
+    MR_TRY(letters_, shard.block_on(broker::open_dead_letters(broker_, std::move(view))));
+    return {};
+  }
+  auto topic = broker_.find(topic_);
+  if (!topic) {
+    catalog::Object object;
+    object.name = topic_;
+    object.options["max.message.bytes"] = kLateMessageBytes;
+    MR_TRY(topic, shard.block_on(broker_.create(std::move(object), false, false)));
+  }
+  letters_ = topic->partitions.at(0);
   return {};
 }
 
@@ -77,8 +90,9 @@ Result<> ViewLetters::recover() {
       auto commit = Commit::parse(record.value.value_or(""));
       if (!commit)
         outcome = std::move(commit).error();
-      else if (!commit->failed.empty())
-        outcome = write(record.offset, record.timestamp, commit->failed);
+      else
+        outcome = write(record.offset, record.timestamp,
+                        kind_ == Kind::kLate ? commit->late : commit->failed);
     }));
     MR_TRY(std::move(outcome));
     if (read.next_offset <= at) break;
@@ -96,9 +110,14 @@ Result<> ViewLetters::write(Offset commit, TimestampMs clock,
   std::string bytes;
   log::BatchBuilder batch;
   for (; next < failed.size(); ++next) {
+    const auto& row = failed[next];
     const auto place = fmt::format("{}.{}", commit, next);
-    batch.add(clock, std::nullopt, failed[next].json,
-              {{"reason", failed[next].reason}, {"view", view_}, {kPlaceHeader, place}});
+    const auto weight = std::to_string(row.weight);
+    std::vector<log::Header> headers = {{kind_ == Kind::kLate ? "watermark" : "reason", row.reason},
+                                        {"view", view_},
+                                        {kPlaceHeader, place}};
+    if (row.weight != 1) headers.push_back({"weight", weight});
+    batch.add(clock, std::nullopt, row.json, headers);
     if (batch.bytes() >= kBatchBytes) bytes += batch.finish();
   }
   if (batch.count() > 0) bytes += batch.finish();

@@ -9,18 +9,21 @@
 
 namespace millrace::flow {
 
-/// Copies the rows that a view's expressions failed over from the commits of its changelog to
-/// `<view>.dead_letter`, each once: a letter says which commit it is of, and after a crash the last
-/// one says where to go on. One thread at a time, none of a shard's.
+/// Copies rows that a view set aside from the commits of its changelog to a topic of their own,
+/// each once; those that expressions failed over to `<view>.dead_letter`, late ones to
+/// `<view>.late`: a letter says which commit it is of, and after a crash the last one says where to
+/// go on. One thread at a time, none of a shard's.
 class ViewLetters {
  public:
+  enum class Kind { kFailed, kLate };
   ViewLetters(broker::Broker& broker, const catalog::Object& view,
-              std::shared_ptr<broker::Partition> changelog);
+              std::shared_ptr<broker::Partition> changelog, Kind kind);
 
   /// Writes the letters that the changelog holds and their topic does not yet.
   Result<> recover();
   /// Makes the topic; before the first commit that has something for it is written.
   Result<> prepare();
+  const std::string& topic() const { return topic_; }
   /// `commit`: the offset of the commit.
   Result<> write(Offset commit, TimestampMs clock, const std::vector<FailedRow>& failed);
 
@@ -33,6 +36,7 @@ class ViewLetters {
   Result<Place> last_place();
 
   broker::Broker& broker_;
+  const Kind kind_;
   const std::string view_;
   const std::string topic_;
   const std::shared_ptr<broker::Partition> changelog_;
