@@ -5,6 +5,7 @@
 #include "base/logging.h"
 #include "catalog/sink.h"
 #include "flow/detail/late_rows.h"
+#include "flow/detail/view_instruments.h"
 #include "sql/view_options.h"
 
 namespace millrace::flow {
@@ -24,53 +25,6 @@ constexpr auto kRetry = std::chrono::seconds(1);
 constexpr auto kClockLook = std::chrono::milliseconds(500);
 
 }  // namespace
-
-struct View::Instruments {
-  Instruments(Metrics& metrics, const std::string& view)
-      : metrics(metrics),
-        labels{{"view", view}},
-        epochs(metrics.counter("millrace_flow_epochs_total", "Epochs computed", labels)),
-        rows_in(metrics.counter("millrace_flow_rows_in_total", "Rows taken from inputs", labels)),
-        rows_out(metrics.counter("millrace_flow_rows_out_total", "Rows put out", labels)),
-        rows(metrics.gauge("millrace_flow_rows", "Distinct rows of the view", labels)),
-        state_bytes(metrics.gauge("millrace_flow_state_bytes",
-                                  "Memory of the operators' state and the rows", labels)),
-        failed_rows(metrics.counter("millrace_flow_failed_rows_total",
-                                    "Rows left out because an expression failed", labels)),
-        late_rows(metrics.gauge("millrace_flow_late_rows",
-                                "Rows that came after their window had closed", labels)),
-        snapshots(metrics.counter("millrace_flow_snapshots_total", "Snapshots written", labels)),
-        snapshot_bytes(metrics.gauge("millrace_flow_snapshot_bytes",
-                                     "Size of the last snapshot's file", labels)),
-        snapshot_pause(metrics.gauge("millrace_flow_snapshot_pause_seconds",
-                                     "How long the last snapshot stopped the view", labels)),
-        failed(metrics.gauge("millrace_flow_failed", "1 when the view has stopped", labels)) {
-    failed.set(0);
-  }
-  ~Instruments() {
-    for (const char* name :
-         {"millrace_flow_epochs_total", "millrace_flow_rows_in_total",
-          "millrace_flow_rows_out_total", "millrace_flow_rows", "millrace_flow_state_bytes",
-          "millrace_flow_late_rows", "millrace_flow_snapshots_total",
-          "millrace_flow_snapshot_bytes", "millrace_flow_snapshot_pause_seconds",
-          "millrace_flow_failed", "millrace_flow_failed_rows_total"})
-      metrics.remove(name, labels);
-  }
-
-  Metrics& metrics;
-  Metrics::Labels labels;
-  Metrics::Counter& epochs;
-  Metrics::Counter& rows_in;
-  Metrics::Counter& rows_out;
-  Metrics::Gauge& rows;
-  Metrics::Gauge& state_bytes;
-  Metrics::Counter& failed_rows;
-  Metrics::Gauge& late_rows;
-  Metrics::Counter& snapshots;
-  Metrics::Gauge& snapshot_bytes;
-  Metrics::Gauge& snapshot_pause;
-  Metrics::Gauge& failed;
-};
 
 View::View(io::Env& env, const Flows::Options& options, Parts parts)
     : env_(env),
