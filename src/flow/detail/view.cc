@@ -57,6 +57,7 @@ void View::close(bool to_stay) {
   commits_->close();
   await_snapshot();
   if (to_save) save_last();
+  instruments_->retire();
   std::lock_guard lock(mutex_);
   closed_ = true;
   changed_.notify_all();

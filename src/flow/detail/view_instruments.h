@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "base/metrics.h"
 #include "flow/detail/view.h"
@@ -30,7 +31,10 @@ struct View::Instruments {
         failed(metrics.gauge("millrace_flow_failed", "1 when the view has stopped", labels)) {
     failed.set(0);
   }
-  ~Instruments() {
+  ~Instruments() { retire(); }
+  /// Takes them off the node's metrics: another view of the same name may have its own from now on.
+  void retire() {
+    if (std::exchange(retired, true)) return;
     for (const char* name :
          {"millrace_flow_epochs_total", "millrace_flow_rows_in_total",
           "millrace_flow_rows_out_total", "millrace_flow_rows", "millrace_flow_state_bytes",
@@ -41,6 +45,7 @@ struct View::Instruments {
   }
 
   Metrics& metrics;
+  bool retired = false;
   Metrics::Labels labels;
   Metrics::Counter& epochs;
   Metrics::Counter& rows_in;
