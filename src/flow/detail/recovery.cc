@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/logging.h"
+#include "flow/detail/place.h"
 #include "flow/detail/view.h"
 
 // How a view comes back: what its changelog holds, computed again.
@@ -10,10 +11,6 @@ namespace millrace::flow {
 namespace {
 
 constexpr size_t kReadBytes = 1u << 20;
-
-Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t bytes) {
-  return log.shard().block_on(log.read(from, bytes));
-}
 
 }  // namespace
 

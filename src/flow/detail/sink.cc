@@ -7,20 +7,16 @@
 #include "base/logging.h"
 #include "catalog/sink.h"
 #include "flow/detail/changelog.h"
+#include "flow/detail/place.h"
 
 namespace millrace::flow {
 
 namespace {
 
-constexpr std::string_view kPlaceHeader = "place";
 constexpr size_t kReadBytes = 1u << 20;
 constexpr size_t kBatchBytes = 256u << 10;
 constexpr size_t kAppendBytes = 4u << 20;
 constexpr auto kRetry = std::chrono::seconds(1);
-
-Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t bytes) {
-  return log.shard().block_on(log.read(from, bytes));
-}
 
 catalog::Object topic_of(const catalog::Object& sink) {
   catalog::Object topic;
@@ -93,13 +89,13 @@ std::optional<Clock::time_point> Sink::run() {
 Result<> Sink::recover() {
   const Offset start = topic_->start_offset();
   const Offset end = topic_->high_watermark();
-  MR_TRY(const auto last, last_written(start, end));
+  MR_TRY(const auto last, last_place(*topic_));
   if (!last && end > 0)
     return Error{ErrorCode::kOffsetOutOfRange,
                  fmt::format("the records that it wrote to {} are deleted, so that nothing says "
                              "where it stood: drop it and create it anew",
                              name_)};
-  epoch_at_ = last ? last->epoch : changelog_->start_offset();
+  epoch_at_ = last ? last->at : changelog_->start_offset();
   written_ = last ? last->index + 1 : 0;
   read_at_ = epoch_at_;
   rows_.clear();
@@ -107,30 +103,6 @@ Result<> Sink::recover() {
   if (end > start) MR_TRY(hold(*topic_, end - 1));
   recovered_ = true;
   return {};
-}
-
-Result<std::optional<Sink::Place>> Sink::last_written(Offset start, Offset end) {
-  std::optional<Place> last;
-  while (end > start && !last) {
-    MR_TRY(const auto read, read_log(*topic_, end - 1, 1));
-    Offset first = end - 1;
-    MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
-      if (record.offset >= end) return;
-      first = std::min(first, record.offset);
-      for (const auto& header : record.headers) {
-        if (header.key != kPlaceHeader) continue;
-        const std::string_view text = header.value.value_or("");
-        Place place;
-        const auto [dot, bad] =
-            std::from_chars(text.data(), text.data() + text.size(), place.epoch);
-        if (bad != std::errc() || dot == text.data() + text.size()) continue;
-        if (std::from_chars(dot + 1, text.data() + text.size(), place.index).ec == std::errc())
-          last = place;
-      }
-    }));
-    end = first;
-  }
-  return last;
 }
 
 Result<bool> Sink::advance() {
@@ -174,7 +146,7 @@ Result<> Sink::end_epoch(TimestampMs clock, std::string& out) {
   rows_.clear();
   log::BatchBuilder batch;
   for (size_t i = written_; i < records.size(); ++i) {
-    const auto place = fmt::format("{}.{}", epoch_at_, i);
+    const auto place = place_text({epoch_at_, i});
     batch.add(clock, records[i].key, records[i].value, {{kPlaceHeader, place}});
     if (batch.bytes() >= kBatchBytes) out += batch.finish();
   }

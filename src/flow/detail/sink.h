@@ -30,16 +30,9 @@ class Sink : public Job {
   std::optional<Error> error() const;
 
  private:
-  /// Which record of the topic: that of index `index` in the epoch whose rows begin at `epoch` in
-  /// the changelog.
-  struct Place {
-    Offset epoch = 0;
-    size_t index = 0;
-  };
   Sink(SinkWriter writer, std::string name, std::shared_ptr<broker::Partition> changelog,
        std::shared_ptr<broker::Partition> topic);
   Result<> recover();
-  Result<std::optional<Place>> last_written(Offset start, Offset end);
   Result<bool> advance();
   Result<> end_epoch(TimestampMs clock, std::string& out);
   Result<> hold(broker::Partition& log, std::optional<Offset> from);

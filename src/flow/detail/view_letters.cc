@@ -6,19 +6,15 @@
 
 #include "broker/dead_letter.h"
 #include "catalog/sink.h"
+#include "flow/detail/place.h"
 
 namespace millrace::flow {
 
 namespace {
 
-constexpr std::string_view kPlaceHeader = "place";
 constexpr size_t kReadBytes = 1u << 20;
 constexpr size_t kBatchBytes = 256u << 10;
 constexpr const char* kLateMessageBytes = "67108864";  // a row is as large as a changelog takes it
-
-Result<log::ReadResult> read_log(broker::Partition& log, Offset from, size_t bytes) {
-  return log.shard().block_on(log.read(from, bytes));
-}
 
 }  // namespace
 
@@ -50,34 +46,13 @@ Result<> ViewLetters::prepare() {
   return {};
 }
 
-Result<ViewLetters::Place> ViewLetters::last_place() {
-  Place last;
-  for (Offset end = letters_->high_watermark(); end > letters_->start_offset();) {
-    MR_TRY(const auto read, read_log(*letters_, end - 1, 1));
-    Offset first = end - 1;
-    MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
-      if (record.offset >= end) return;
-      first = std::min(first, record.offset);
-      for (const auto& header : record.headers) {
-        if (header.key != kPlaceHeader) continue;
-        const std::string_view text = header.value.value_or("");
-        const char* stop = text.data() + text.size();
-        const auto [dot, bad] = std::from_chars(text.data(), stop, last.commit);
-        if (bad == std::errc() && dot != stop) std::from_chars(dot + 1, stop, last.index);
-      }
-    }));
-    if (last.commit >= 0) break;
-    end = first;
-  }
-  return last;
-}
-
 Result<> ViewLetters::recover() {
   if (!broker_.find(topic_)) return {};  // it was made before the first commit that needed it
   MR_TRY(prepare());
-  MR_TRY(last_, last_place());
-  Offset at = std::max(last_.commit, changelog_->start_offset());
-  if (last_.commit >= changelog_->high_watermark()) {
+  MR_TRY(const auto last, last_place(*letters_));
+  last_ = last.value_or(Place{});
+  Offset at = std::max(last_.at, changelog_->start_offset());
+  if (last_.at >= changelog_->high_watermark()) {
     // The letters are those of a view that had this name before.
     last_ = {};
     at = changelog_->start_offset();
@@ -103,15 +78,15 @@ Result<> ViewLetters::recover() {
 
 Result<> ViewLetters::write(Offset commit, TimestampMs clock,
                             const std::vector<FailedRow>& failed) {
-  if (commit < last_.commit) return {};
-  size_t next = commit == last_.commit ? last_.index + 1 : 0;
+  if (commit < last_.at) return {};
+  size_t next = commit == last_.at ? last_.index + 1 : 0;
   if (next >= failed.size()) return {};
   MR_TRY(prepare());
   std::string bytes;
   log::BatchBuilder batch;
   for (; next < failed.size(); ++next) {
     const auto& row = failed[next];
-    const auto place = fmt::format("{}.{}", commit, next);
+    const auto place = place_text({commit, next});
     const auto weight = std::to_string(row.weight);
     std::vector<log::Header> headers = {{kind_ == Kind::kLate ? "watermark" : "reason", row.reason},
                                         {"view", view_},

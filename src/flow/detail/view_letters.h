@@ -6,6 +6,7 @@
 
 #include "broker/broker.h"
 #include "flow/detail/changelog.h"
+#include "flow/detail/place.h"
 
 namespace millrace::flow {
 
@@ -28,20 +29,13 @@ class ViewLetters {
   Result<> write(Offset commit, TimestampMs clock, const std::vector<FailedRow>& failed);
 
  private:
-  /// Of the last letter.
-  struct Place {
-    Offset commit = -1;
-    size_t index = 0;
-  };
-  Result<Place> last_place();
-
   broker::Broker& broker_;
   const Kind kind_;
   const std::string view_;
   const std::string topic_;
   const std::shared_ptr<broker::Partition> changelog_;
   std::shared_ptr<broker::Partition> letters_;
-  Place last_;
+  Place last_;  // of the last letter
 };
 
 }  // namespace millrace::flow

@@ -54,51 +54,15 @@ bool JsonValues::name_of(json::field& field, const std::vector<std::string>& nam
   return error == SUCCESS || fail(error);
 }
 
-bool JsonValues::object_of(const Shape& shape, json::value& value, json::object& object) {
-  return value.get_object().get(object) == SUCCESS || fail(shape, value.raw_json_token());
-}
-
 bool JsonValues::read_struct(const Shape& shape, json::value& value, duckdb::Vector& into,
                              size_t row) {
-  json::object object;
-  if (!object_of(shape, value, object)) return false;
   auto& fields = duckdb::StructVector::GetEntries(into);
   auto& validity = FlatVector::Validity(into);
   if (!validity.AllValid()) validity.SetValid(row);
-  for (auto& field : fields) put_null(*field, row);
-  size_t position = 0;
-  for (auto result : object) {
-    json::field member;
-    if (const auto error = std::move(result).get(member); error != SUCCESS) return fail(error);
-    std::string_view name;
-    if (!name_of(member, shape.names, position, &name)) return false;
-    json::value inner = member.value();
-    const size_t at = find_name(shape.names, name, position++);
-    if (at == shape.names.size()) {
-      if (!skip(inner)) return within("." + std::string(name));
-    } else if (!read(shape.children[at], inner, *fields[at], row)) {
-      return within("." + shape.names[at]);
-    }
-  }
-  return true;
-}
-
-bool JsonValues::check_struct(const Shape& shape, json::value& value) {
-  json::object object;
-  if (!object_of(shape, value, object)) return false;
-  size_t position = 0;
-  for (auto result : object) {
-    json::field member;
-    if (const auto error = std::move(result).get(member); error != SUCCESS) return fail(error);
-    std::string_view name;
-    if (!name_of(member, shape.names, position, &name)) return false;
-    json::value inner = member.value();
-    const size_t at = find_name(shape.names, name, position++);
-    const bool known = at < shape.names.size();
-    if (known ? !check(shape.children[at], inner) : !skip(inner))
-      return within("." + std::string(name));
-  }
-  return true;
+  for (auto& field : fields) put_null(*field, row);  // what the object leaves out
+  return each_field(shape, value, [&](size_t at, json::value& inner) {
+    return read(shape.children[at], inner, *fields[at], row);
+  });
 }
 
 bool JsonValues::check_list(const Shape& shape, json::value& value) {

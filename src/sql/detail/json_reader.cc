@@ -135,24 +135,10 @@ bool JsonReader::Impl::read_struct(const Shape& shape, const Place& place, json:
     put_nulls(place, out, row);
     return values.check(shape, value);
   }
-  json::object object;
-  if (!values.object_of(shape, value, object)) return false;
   put_nulls(place, out, row);  // what the object leaves out
-  size_t position = 0;
-  for (auto result : object) {
-    json::field member;
-    if (const auto error = std::move(result).get(member); error != simdjson::SUCCESS)
-      return values.fail(error);
-    std::string_view name;
-    if (!values.name_of(member, shape.names, position, &name)) return false;
-    json::value inner = member.value();
-    const size_t at = find_name(shape.names, name, position++);
-    const bool known = at < shape.names.size();
-    if (known ? !read_value(shape.children[at], place.fields[at], inner, out, row)
-              : !values.skip(inner))
-      return values.within("." + (known ? shape.names[at] : std::string(name)));
-  }
-  return true;
+  return values.each_field(shape, value, [&](size_t at, json::value& inner) {
+    return read_value(shape.children[at], place.fields[at], inner, out, row);
+  });
 }
 
 bool JsonReader::Impl::read_value(const Shape& shape, const Place& place, json::value& value,

@@ -499,7 +499,9 @@ bool JsonValues::check(const Shape& shape, json::value& value) {
     case Form::kJson:
       return skip(value);
     case Form::kStruct:
-      return check_struct(shape, value);
+      return each_field(shape, value, [&](size_t at, json::value& inner) {
+        return check(shape.children[at], inner);
+      });
     case Form::kList:
       return check_list(shape, value);
     case Form::kBlob:

@@ -41,11 +41,28 @@ class JsonValues {
     const std::string_view token = value.raw_json_token();
     return !token.empty() && token[0] == 'n';
   }
-  /// The value as an object; false when it is none.
-  bool object_of(const Shape& shape, json::value& value, json::object& object);
-  /// The field's name. False: it is not valid JSON.
-  bool name_of(json::field& field, const std::vector<std::string>& names, size_t expected,
-               std::string_view* name);
+  /// Reads the fields of a struct: `known(number, value)` those that it has, the others are passed
+  /// over. Both answer false when a value does not fit.
+  template <typename Known>
+  bool each_field(const Shape& shape, json::value& value, Known known) {
+    json::object object;
+    if (value.get_object().get(object) != simdjson::SUCCESS)
+      return fail(shape, value.raw_json_token());
+    size_t position = 0;
+    for (auto result : object) {
+      json::field field;
+      if (const auto error = std::move(result).get(field); error != simdjson::SUCCESS)
+        return fail(error);
+      std::string_view name;
+      if (!name_of(field, shape.names, position, &name)) return false;
+      json::value inner = field.value();
+      const size_t at = find_name(shape.names, name, position++);
+      const bool is_known = at < shape.names.size();
+      if (is_known ? !known(at, inner) : !skip(inner))
+        return within("." + (is_known ? shape.names[at] : std::string(name)));
+    }
+    return true;
+  }
 
   std::string reason;
 
@@ -55,6 +72,9 @@ class JsonValues {
   bool within(const std::string& place);
 
  private:
+  /// The field's name. False: it is not valid JSON.
+  bool name_of(json::field& field, const std::vector<std::string>& names, size_t expected,
+               std::string_view* name);
   bool read_scalar(const Shape& shape, std::string_view token, json::value& value,
                    duckdb::Vector& into, size_t row);
   bool read_number(const Shape& shape, std::string_view token, json::value& value,
@@ -68,7 +88,6 @@ class JsonValues {
   bool read_array(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_map(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
   bool read_map_object(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
-  bool check_struct(const Shape& shape, json::value& value);
   bool check_list(const Shape& shape, json::value& value);
   duckdb::Vector& spare(const Shape& shape);
 
