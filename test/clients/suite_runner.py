@@ -18,8 +18,8 @@ def cases(source, pattern):
     return found
 
 
-def python_cases(source):
-    return cases(source, r"^@case\n(?:async )?def (\w+)")
+def python_cases(*sources):
+    return [name for source in sources for name in cases(source, r"^@case\n(?:async )?def (\w+)")]
 
 
 def python_suite(source):
