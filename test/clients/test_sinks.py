@@ -140,6 +140,7 @@ def test_rows_that_fail_in_a_query_are_set_aside_once_through_kill(own_node):
     expected = {d: sum(i for i in range(d, 10000, 10) if i % 50 != 7) for d in range(10)}
     with connect(node) as sql:
         wait_until(lambda: dict(sql.execute("SELECT * FROM numbers").fetchall()) == expected)
+        wait_until(lambda: sql.execute("SELECT state FROM millrace.views WHERE name = 'strict'").fetchone() == ("failed",))
         with pytest.raises(psycopg.Error, match="Could not convert string 'broken'"):
             sql.execute("SELECT * FROM strict")
     wait_until(lambda: len(committed(node, "numbers.dead_letter")) >= 200)

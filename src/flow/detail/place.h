@@ -17,7 +17,7 @@ struct Place {
   Offset at = -1;    // where the epoch stands in the changelog; -1: nowhere
   size_t index = 0;  // which of what the epoch gives
 };
-constexpr std::string_view kPlaceHeader = "place";
+inline constexpr std::string_view kPlaceHeader = "place";
 std::string place_text(const Place& place);
 /// That of the last record which has one; none when no record does.
 Result<std::optional<Place>> last_place(broker::Partition& partition);
