@@ -166,7 +166,8 @@ Result<> Oracle::reload_twin(View& view) {
   if (!view.flow->can_save()) return {};
   std::deque<std::string> blocks;
   StateWriter out([&](std::string block) { blocks.push_back(std::move(block)); });
-  view.flow->save(out);
+  view.flow->freeze();
+  while (!view.flow->save_some(out, 100)) continue;
   out.finish();
   MR_TRY(view.twin, make_flow(view));
   StateReader in([&]() -> Result<std::string> {

@@ -95,10 +95,17 @@ class PlannedDataflow : public Dataflow {
     return std::ranges::all_of(nodes_,
                                [](const auto& node) { return !node.op || node.op->can_save(); });
   }
-  void save(StateWriter& out) const override {
+  void freeze() override {
     for (const auto& node : nodes_)
-      if (node.op) node.op->save(out);
+      if (node.op) node.op->freeze();
+    saved_ = false;
+  }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    if (saved_) return true;
+    for (const auto& node : nodes_)
+      if (node.op && !node.op->save_some(out, bytes)) return false;
     out.begin("end", 1);
+    return saved_ = true;
   }
   Result<> load(StateReader& in) override {
     for (auto& node : nodes_)
@@ -210,6 +217,7 @@ class PlannedDataflow : public Dataflow {
   std::vector<DeltaStream> streams_;
   std::vector<Work> work_;        // by node
   std::vector<size_t> numbered_;  // nodes by their numbers
+  bool saved_ = false;            // what was frozen last
 };
 
 }  // namespace

@@ -51,8 +51,14 @@ class Operator {
   virtual bool can_save() const { return false; }
   /// Its state between two epochs, exactly: an operator that has loaded it answers every later
   /// epoch, to the byte, as this one will. (detail/state_stream.h; begin() with a name and a
-  /// version.)
+  /// version.) All of it at once; of an operator that has more than a little, what is little.
   virtual void save(StateWriter&) const {}
+  /// From now on save_some() writes the state as it is now, whatever is stepped meanwhile. Between
+  /// two epochs; what was frozen before is forgotten. As it stands here it keeps what save() gives:
+  /// operators with much state write the rest themselves, a part at a time.
+  virtual void freeze();
+  /// Writes about `bytes` more. True when all is written, and from then on.
+  virtual bool save_some(StateWriter& out, size_t bytes);
   /// Into an operator that was just made, of the same query. Errors: kCorruptRecord; it is only
   /// destroyed then.
   virtual Result<> load(StateReader&) { return {}; }
@@ -64,6 +70,9 @@ class Operator {
   virtual std::optional<int64_t> next_turn_us() const { return std::nullopt; }
   /// As EXPLAIN shows it.
   virtual std::string describe() const = 0;
+
+ private:
+  std::string frozen_;
 };
 
 /// An operator that keeps nothing from one epoch to the next.
@@ -101,7 +110,8 @@ class Dataflow {
   virtual void take_late(std::vector<LateRows>& out) = 0;
   /// As Operator's, of all of them.
   virtual bool can_save() const = 0;
-  virtual void save(StateWriter& out) const = 0;
+  virtual void freeze() = 0;
+  virtual bool save_some(StateWriter& out, size_t bytes) = 0;
   virtual Result<> load(StateReader& in) = 0;
   /// The operators and what they have done.
   virtual std::vector<OperatorStatus> operators() const = 0;

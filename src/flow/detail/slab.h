@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -7,42 +8,89 @@
 #include <memory>
 #include <vector>
 
+#include "base/check.h"
+
 namespace millrace::flow {
 
 /// Memory for many small things of known size. Released pieces are kept by size and used again; all
 /// is given back at the end. Pieces are aligned to 16 bytes.
+///
+/// Pieces of one size stand side by side in blocks. Two bits of a piece stand at the start of its
+/// block: whether it is in use, and whether it is frozen, which is: it was in use when freeze() was
+/// called and nobody has asked for it since.
 class Slab {
  public:
   void* allocate(size_t bytes) {
     const size_t n = class_of(bytes);
-    if (free_[n]) {
-      void* piece = free_[n];
+    void* piece = free_[n];
+    if (piece)
       free_[n] = *static_cast<void**>(piece);
-      return piece;
-    }
-    const size_t size = size_of(n);
-    if (left_ < size) grow(size);
-    char* piece = next_;
-    next_ += size;
-    left_ -= size;
+    else
+      piece = carve(n);
+    Block* block = block_of(piece);
+    const size_t at = block->index(piece);
+    block->used()[at / 64] |= uint64_t{1} << (at % 64);
     return piece;
   }
 
-  /// `bytes` as in allocate().
+  /// `bytes` as in allocate(). Of a piece that is not frozen.
   void release(void* piece, size_t bytes) {
+    MR_CHECK(!thaw(piece));
+    Block* block = block_of(piece);
+    const size_t at = block->index(piece);
+    block->used()[at / 64] &= ~(uint64_t{1} << (at % 64));
     const size_t n = class_of(bytes);
     *static_cast<void**>(piece) = free_[n];
     free_[n] = piece;
   }
 
-  /// What it holds of the system's memory.
+  /// Costs some microseconds a megabyte.
+  void freeze();
+  /// Whether the piece was frozen; it is not any more.
+  bool thaw(void* piece) {
+    if (!has_frozen_) return false;
+    Block* block = block_of(piece);
+    const size_t at = block->index(piece);
+    uint64_t& word = block->frozen()[at / 64];
+    const uint64_t bit = uint64_t{1} << (at % 64);
+    const bool was = word & bit;
+    word &= ~bit;
+    return was;
+  }
+  /// Any piece that is frozen, thawed; null: none is.
+  void* thaw_next();
+
+  /// What it has taken in use of the system's memory.
   size_t memory_bytes() const { return memory_bytes_; }
 
  private:
-  static constexpr size_t kFine =
-      32;  // classes in steps of 16 bytes up to 512, then four a doubling
+  static constexpr size_t kBlockBytes = 64 << 10;  // a block is aligned to its size
+  static constexpr size_t kRegionBlocksMax = 16;
+  // Classes in steps of 16 bytes up to 512, then four a doubling.
+  static constexpr size_t kFine = 32;
   static constexpr size_t kClasses = kFine + 4 * 40;
+  static constexpr size_t kShared = kFine + 4 * 4;  // classes up to 8 KiB; others: a block a piece
 
+  struct Block {
+    uint32_t stride;
+    uint32_t count;  // of pieces that fit
+    uint32_t begun;  // of pieces that were ever handed out
+    uint32_t first;  // where the pieces begin
+
+    size_t words() const { return (count + 63) / 64; }
+    uint64_t* used() { return reinterpret_cast<uint64_t*>(this + 1); }
+    uint64_t* frozen() { return used() + words(); }
+    char* piece(size_t at) { return reinterpret_cast<char*>(this) + first + at * stride; }
+    size_t index(void* piece) const {
+      const auto offset = static_cast<uint32_t>(static_cast<const char*>(piece) -
+                                                reinterpret_cast<const char*>(this));
+      return (offset - first) / stride;
+    }
+  };
+
+  static Block* block_of(void* piece) {
+    return reinterpret_cast<Block*>(reinterpret_cast<uintptr_t>(piece) & ~(kBlockBytes - 1));
+  }
   static size_t class_of(size_t bytes) {
     if (bytes <= kFine * 16) return bytes == 0 ? 0 : (bytes - 1) / 16;
     const size_t power = static_cast<size_t>(std::bit_width(bytes - 1)) - 1;  // >= 9
@@ -54,23 +102,26 @@ class Slab {
     const size_t power = 9 + (n - kFine) / 4;
     return (size_t{1} << power) + ((n - kFine) % 4 + 1) * (size_t{1} << (power - 2));
   }
+  /// A piece that was never in use.
+  void* carve(size_t n);
+  Block* make_block(void* memory, size_t stride, size_t count);
 
-  void grow(size_t bytes) {
-    const size_t size = std::max(bytes, block_bytes_);
-    block_bytes_ = std::min(block_bytes_ * 2, kBlockBytesMax);
-    blocks_.push_back(std::make_unique_for_overwrite<char[]>(size));
-    next_ = blocks_.back().get();
-    left_ = size;
-    memory_bytes_ += size;
-  }
+  struct FreeRegion {
+    void operator()(void* region) const;
+  };
+  /// Memory for blocks.
+  void* make_region(size_t bytes);
 
-  static constexpr size_t kBlockBytesMax = 1 << 20;
-  size_t block_bytes_ = 4096;
-  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::vector<std::unique_ptr<void, FreeRegion>> regions_;
+  std::vector<Block*> blocks_;
+  char* spare_ = nullptr;  // blocks of the last region that are not made yet
+  size_t spare_blocks_ = 0;
+  std::array<Block*, kShared> filling_{};
   std::array<void*, kClasses> free_{};
-  char* next_ = nullptr;
-  size_t left_ = 0;
   size_t memory_bytes_ = 0;
+
+  bool has_frozen_ = false;
+  size_t next_block_ = 0, next_word_ = 0;  // before, nothing is frozen
 };
 
 }  // namespace millrace::flow

@@ -67,6 +67,38 @@ class BlockReader {
 
 }  // namespace
 
+Result<> SnapshotDraft::open() {
+  MR_TRY(env_.files().make_folder(path_.substr(0, path_.rfind('/'))));
+  MR_TRY(file_, env_.files().open(path_, io::FileSystem::Mode::kCreate));
+  return shard_.block_on(file_->truncate(0));
+}
+
+Result<> SnapshotDraft::write(std::string_view block) {
+  if (!file_) MR_TRY(open());
+  const BlockHead head = head_of(block, blocks_++);
+  const std::string_view start(reinterpret_cast<const char*>(&head), sizeof(head));
+  MR_TRY(shard_.block_on(file_->write(at_, start)));
+  at_ += start.size();
+  if (!block.empty()) MR_TRY(shard_.block_on(file_->write(at_, block)));
+  at_ += block.size();
+  return {};
+}
+
+void SnapshotDraft::add(std::string_view block) {
+  if (outcome_) outcome_ = write(block);
+}
+
+Result<> SnapshotDraft::finish() {
+  add({});
+  MR_TRY(std::move(outcome_));
+  return shard_.block_on(file_->sync());
+}
+
+void SnapshotDraft::abandon() {
+  file_.reset();
+  if (env_.files().exists(path_)) static_cast<void>(env_.files().remove(path_));
+}
+
 std::string SnapshotFiles::path(uint64_t epoch) const {
   return fmt::format("{}/{:020}{}", folder_, epoch, kSuffix);
 }
@@ -101,41 +133,21 @@ Result<> SnapshotFiles::verify(uint64_t epoch) const {
   }
 }
 
-Result<uint64_t> SnapshotFiles::write(uint64_t epoch, size_t keep,
-                                      const std::function<std::string()>& next) {
-  auto& files = env_.files();
-  const std::string unfinished = path(epoch) + std::string(kUnfinished);
-  auto written = files.make_folder(folder_);
-  Result<uint64_t> bytes = uint64_t{0};
-  if (written) bytes = write_blocks(unfinished, next);
-  if (!written || !bytes) {
-    while (!next().empty()) continue;  // whoever saves goes on
-    if (files.exists(unfinished)) static_cast<void>(files.remove(unfinished));
-    return written ? std::move(bytes) : Result<uint64_t>(std::move(written).error());
-  }
-  MR_TRY(files.rename(unfinished, path(epoch)));
-  MR_TRY(files.sync_folder(folder_));
-  drop_others(keep);
-  return bytes;
+std::unique_ptr<SnapshotDraft> SnapshotFiles::draft(uint64_t epoch) const {
+  std::unique_ptr<SnapshotDraft> made(
+      new SnapshotDraft(env_, shard_, path(epoch) + std::string(kUnfinished)));
+  return made;
 }
 
-Result<uint64_t> SnapshotFiles::write_blocks(const std::string& path,
-                                             const std::function<std::string()>& next) {
-  MR_TRY(auto file, env_.files().open(path, io::FileSystem::Mode::kCreate));
-  MR_TRY(shard_.block_on(file->truncate(0)));
-  uint64_t at = 0;
-  for (uint64_t number = 0;; ++number) {
-    const std::string block = next();
-    const BlockHead head = head_of(block, number);
-    const std::string_view start(reinterpret_cast<const char*>(&head), sizeof(head));
-    MR_TRY(shard_.block_on(file->write(at, start)));
-    at += start.size();
-    if (block.empty()) break;
-    MR_TRY(shard_.block_on(file->write(at, block)));
-    at += block.size();
+Result<uint64_t> SnapshotFiles::publish(SnapshotDraft& draft, uint64_t epoch, size_t keep) {
+  if (auto finished = draft.finish(); !finished) {
+    draft.abandon();
+    return std::move(finished).error();
   }
-  MR_TRY(shard_.block_on(file->sync()));
-  return at;
+  MR_TRY(env_.files().rename(draft.path_, path(epoch)));
+  MR_TRY(env_.files().sync_folder(folder_));
+  drop_others(keep);
+  return draft.at_;
 }
 
 void SnapshotFiles::drop_others(size_t keep) {
@@ -183,27 +195,6 @@ void Background::run() {
     work();
     lock.lock();
   }
-}
-
-void SnapshotPipe::push(std::string block) {
-  std::lock_guard lock(mutex_);
-  blocks_.push_back(std::move(block));
-  changed_.notify_all();
-}
-
-void SnapshotPipe::end() {
-  std::lock_guard lock(mutex_);
-  ended_ = true;
-  changed_.notify_all();
-}
-
-std::string SnapshotPipe::take() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return ended_ || !blocks_.empty(); });
-  if (blocks_.empty()) return {};
-  auto block = std::move(blocks_.front());
-  blocks_.pop_front();
-  return block;
 }
 
 }  // namespace millrace::flow

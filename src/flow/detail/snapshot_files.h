@@ -16,6 +16,32 @@
 
 namespace millrace::flow {
 
+/// A snapshot's file while it is written, block by block, under another name. Threads that are not
+/// shards, one at a time.
+class SnapshotDraft {
+ public:
+  /// Takes the next block. After a failure blocks are passed over.
+  void add(std::string_view block);
+  /// Gives up what is there.
+  void abandon();
+
+ private:
+  friend class SnapshotFiles;
+  SnapshotDraft(io::Env& env, io::Shard& shard, std::string path)
+      : env_(env), shard_(shard), path_(std::move(path)) {}
+  Result<> open();
+  Result<> write(std::string_view block);
+  Result<> finish();
+
+  io::Env& env_;
+  io::Shard& shard_;
+  const std::string path_;
+  std::shared_ptr<io::File> file_;
+  uint64_t at_ = 0;
+  uint64_t blocks_ = 0;
+  Result<> outcome_;
+};
+
 /// The snapshots of one view: a folder of files, one an epoch. A file is written under another
 /// name, synced, and then renamed; so what has its name is whole, unless the disk has damaged it,
 /// which its checksums tell. docs/dataflow.md is the format. Threads that are not shards; one
@@ -32,15 +58,16 @@ class SnapshotFiles {
   Result<> verify(uint64_t epoch) const;
   /// Reads its blocks one by one, checking each.
   Result<StateReader> read(uint64_t epoch) const;
-  /// Writes the blocks that `next` gives until an empty one; durable when it succeeds. Then only
-  /// the `keep` newest files are left. Gives the file's bytes.
-  Result<uint64_t> write(uint64_t epoch, size_t keep, const std::function<std::string()>& next);
+  /// To be handed to publish() or abandoned. Whether it can be written publish() tells.
+  std::unique_ptr<SnapshotDraft> draft(uint64_t epoch) const;
+  /// What was added is the snapshot of `epoch`, durable when this succeeds. Then only the `keep`
+  /// newest files are left. Gives the file's bytes.
+  Result<uint64_t> publish(SnapshotDraft& draft, uint64_t epoch, size_t keep);
   Result<> remove(uint64_t epoch);
   void remove_all();
 
  private:
   std::string path(uint64_t epoch) const;
-  Result<uint64_t> write_blocks(const std::string& path, const std::function<std::string()>& next);
   void drop_others(size_t keep);
 
   io::Env& env_;
@@ -65,22 +92,6 @@ class Background {
   std::deque<std::function<void()>> queue_;
   bool stopping_ = false;
   std::thread thread_;
-};
-
-/// Blocks on their way from the lane that saves to the thread that writes. Both at once.
-class SnapshotPipe {
- public:
-  void push(std::string block);
-  /// The last block was pushed.
-  void end();
-  /// The next block; empty after the last.
-  std::string take();
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::string> blocks_;
-  bool ended_ = false;
 };
 
 }  // namespace millrace::flow

@@ -40,7 +40,7 @@ class StateWriter {
     written_ += size;
     if (block_.size() >= kBlockBytes) flush();
   }
-  /// Hands on what is left. The last call.
+  /// Hands on what is left.
   void finish() {
     if (!block_.empty()) flush();
   }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "flow/detail/arrangement.h"
 #include "flow/detail/evaluator.h"
-#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -84,73 +84,91 @@ void UpsertInput::apply(const ReadChunk& records, DeltaStream& out) {
     if (gone[tombstones.sel->get_index(row)])
       forget(*keys[row]);
     else
-      put(std::move(*keys[row]), column_count_ > 0 ? encoded[row] : std::string_view());
+      put(*keys[row], column_count_ > 0 ? encoded[row] : std::string_view());
     if (changed_.size() + 2 > STANDARD_VECTOR_SIZE) flush(out);
   }
   flush(out);
 }
 
-void UpsertInput::forget(const std::string& key) {
+size_t UpsertInput::Hash::operator()(std::string_view key) const { return hash_bytes(key); }
+
+void UpsertInput::forget(std::string_view key) {
   const auto found = rows_.find(key);
-  if (found == rows_.end()) return;
-  bytes_ -= key.size() + found->second->size() + 96;
-  changed_.push_back(std::move(found->second));
-  weights_.push_back(-1);
-  rows_.erase(found);
+  if (found != rows_.end()) take_out(found);
 }
 
-void UpsertInput::put(std::string key, std::string_view row) {
-  const size_t key_bytes = key.size();
-  auto [at, added] = rows_.try_emplace(std::move(key));
-  if (!added) {
-    if (*at->second == row) return;
-    bytes_ -= at->second->size();
-    changed_.push_back(std::move(at->second));
-    weights_.push_back(-1);
-  } else {
-    bytes_ += key_bytes + 96;
+void UpsertInput::take_out(Rows::iterator at) {
+  Row* row = *at;
+  if (auto* out = frozen_.thaw(row)) save(*row, *out);
+  rows_.erase(at);
+  changed_.push_back(row->row().data());
+  weights_.push_back(-1);
+  gone_.push_back(row);
+}
+
+void UpsertInput::put(std::string_view key, std::string_view row) {
+  if (const auto found = rows_.find(key); found != rows_.end()) {
+    if ((*found)->row() == row) return;
+    take_out(found);
   }
-  at->second = std::make_shared<const std::string>(row);
-  bytes_ += row.size();
-  changed_.push_back(at->second);
+  Row* made =
+      std::construct_at(static_cast<Row*>(slab_.allocate(sizeof(Row) + key.size() + row.size())));
+  made->key_bytes = static_cast<uint32_t>(key.size());
+  made->row_bytes = static_cast<uint32_t>(row.size());
+  char* bytes = reinterpret_cast<char*>(made + 1);
+  if (!key.empty()) std::memcpy(bytes, key.data(), key.size());
+  if (!row.empty()) std::memcpy(bytes + key.size(), row.data(), row.size());
+  rows_.insert(made);
+  changed_.push_back(made->row().data());
   weights_.push_back(1);
+}
+
+void UpsertInput::release_gone() {
+  for (Row* row : gone_) slab_.release(row, sizeof(Row) + row->key_bytes + row->row_bytes);
+  gone_.clear();
+  changed_.clear();
+  weights_.clear();
 }
 
 void UpsertInput::flush(DeltaStream& out) {
   if (changed_.empty()) return;
   auto delta = std::make_shared<Delta>();
   if (column_count_ > 0) {
-    std::vector<const char*> pieces;
-    for (const auto& row : changed_) pieces.push_back(row->data());
     make_chunk(delta->rows,
                duckdb::vector<duckdb::LogicalType>(codec_->types().begin(), codec_->types().end()),
-               pieces.size());
-    codec_->decode(pieces, delta->rows);
+               changed_.size());
+    codec_->decode(changed_, delta->rows);
   }
   delta->rows.SetCardinality(changed_.size());
   delta->weights = std::move(weights_);
   out.chunks.push_back(std::move(delta));
-  changed_.clear();
-  weights_.clear();
+  release_gone();
 }
 
-void UpsertInput::save(StateWriter& out) const {
-  out.begin("table", 1);
-  out.number(static_cast<uint64_t>(rows_.size()));
-  for (const auto& [key, row] : rows_) {
-    out.bytes(key);
-    out.bytes(*row);
-  }
+void UpsertInput::freeze() {
+  frozen_.freeze();
+  began_ = false;
+}
+
+bool UpsertInput::save_some(StateWriter& out, size_t bytes) {
+  if (!std::exchange(began_, true)) out.begin("table", 2);
+  return frozen_.save_some(
+      out, bytes, [](void* piece, StateWriter& to) { save(*static_cast<const Row*>(piece), to); });
+}
+
+void UpsertInput::save(const Row& row, StateWriter& out) {
+  out.number(FrozenSlab::kPiece);
+  out.bytes(row.key());
+  out.bytes(row.row());
 }
 
 void UpsertInput::load(StateReader& in) {
-  in.begin("table", 1);
-  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-    std::string key(in.bytes());
-    put(std::move(key), in.bytes());
+  in.begin("table", 2);
+  while (in.number<uint8_t>() == FrozenSlab::kPiece) {
+    const std::string key(in.bytes());
+    put(key, in.bytes());
   }
-  changed_.clear();
-  weights_.clear();
+  release_gone();
 }
 
 }  // namespace millrace::flow

@@ -2,7 +2,7 @@
 
 #include <duckdb.hpp>
 
-#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +10,7 @@
 
 #include "catalog/catalog.h"
 #include "flow/detail/delta.h"
+#include "flow/detail/frozen_slab.h"
 #include "flow/detail/row_codec.h"
 #include "flow/detail/source.h"
 #include "sql/format.h"
@@ -17,9 +18,6 @@
 #include "table/row_key.h"
 
 namespace millrace::flow {
-
-class StateReader;
-class StateWriter;
 
 /// A table as a dataflow's input: its log says what a key's row is now, and this remembers what it
 /// was, so that a change becomes a row less and a row more. One thread.
@@ -33,18 +31,47 @@ class UpsertInput {
   const std::vector<size_t>& columns() const { return read_columns_; }
   /// Appends the changes that `records` (of columns()) make, in order.
   void apply(const ReadChunk& records, DeltaStream& out);
-  size_t memory_bytes() const { return bytes_; }
-  void save(StateWriter& out) const;
+  size_t memory_bytes() const {
+    return slab_.memory_bytes() + rows_.bucket_count() * (sizeof(void*) + 1);
+  }
+  /// As Operator's.
+  void freeze();
+  bool save_some(StateWriter& out, size_t bytes);
   /// Into an input that was just made.
   void load(StateReader& in);
 
  private:
+  /// A row and its key, whose bytes stand behind it in memory.
+  struct Row {
+    uint32_t key_bytes = 0;
+    uint32_t row_bytes = 0;
+    const char* bytes() const { return reinterpret_cast<const char*>(this + 1); }
+    std::string_view key() const { return {bytes(), key_bytes}; }
+    std::string_view row() const { return {bytes() + key_bytes, row_bytes}; }
+  };
+  struct Hash {
+    using is_transparent = void;
+    using is_avalanching = void;
+    size_t operator()(std::string_view key) const;
+    size_t operator()(const Row* row) const { return (*this)(row->key()); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const Row* a, const Row* b) const { return a == b; }
+    bool operator()(std::string_view key, const Row* row) const { return key == row->key(); }
+    bool operator()(const Row* row, std::string_view key) const { return key == row->key(); }
+  };
+  using Rows = boost::unordered_flat_set<Row*, Hash, Equal>;
+
   UpsertInput() = default;
   /// The identity of each record's row; nothing where it names none.
   std::vector<std::optional<std::string>> keys_of(duckdb::DataChunk& rows);
   std::optional<std::string> key_of_tombstone(std::string_view json);
-  void put(std::string key, std::string_view row);
-  void forget(const std::string& key);
+  void put(std::string_view key, std::string_view row);
+  void forget(std::string_view key);
+  void take_out(Rows::iterator at);
+  static void save(const Row& row, StateWriter& out);
+  void release_gone();
   void flush(DeltaStream& out);
 
   size_t column_count_ = 0;  // of read_columns_, the first ones are the dataflow's
@@ -57,10 +84,13 @@ class UpsertInput {
   std::unique_ptr<RowCodec> codec_;
   table::RowKeys row_keys_;
 
-  boost::unordered_flat_map<std::string, std::shared_ptr<const std::string>> rows_;
-  size_t bytes_ = 0;
-  std::vector<std::shared_ptr<const std::string>> changed_;
+  Slab slab_;
+  FrozenSlab frozen_{slab_};
+  bool began_ = true;  // to save
+  Rows rows_;
+  std::vector<const char*> changed_;  // rows to be put out
   std::vector<int64_t> weights_;
+  std::vector<Row*> gone_;  // released when they are put out
 };
 
 }  // namespace millrace::flow

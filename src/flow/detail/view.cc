@@ -21,6 +21,7 @@ constexpr size_t kFailedBytesMax = 8u << 20;
 // Epochs without output are committed with the next that has some, or after this time.
 constexpr auto kCommitDelay = std::chrono::seconds(1);
 constexpr auto kRetry = std::chrono::seconds(1);
+constexpr size_t kBlocksWaiting = 8;  // of a snapshot, on their way to the disk
 // The wall clock can be set: a view that waits for a moment looks at it this often.
 constexpr auto kClockLook = std::chrono::milliseconds(500);
 
@@ -55,6 +56,7 @@ void View::close(bool to_stay) {
   const bool to_save = to_stay && saves_at_close();
   if (to_save && !uncommitted_.empty()) commit({}, {});
   commits_->close();
+  abandon_snapshot();
   await_snapshot();
   if (to_save) save_last();
   instruments_->retire();
@@ -108,7 +110,11 @@ Result<std::optional<Clock::time_point>> View::advance() {
     if (!ready_for_snapshot()) return std::optional<Clock::time_point>();  // woken when it is
     take_snapshot();
   }
-  return live();
+  // What waits to be written stands in memory: not more of it than a little.
+  const bool saves = is_saving() && snapshot_under_way_->waiting < kBlocksWaiting;
+  if (saves) save_some();
+  MR_TRY(const auto next, live());
+  return saves ? std::optional(Clock::now()) : next;
 }
 
 // ---- live epochs

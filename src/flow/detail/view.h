@@ -17,6 +17,7 @@
 #include "flow/detail/lanes.h"
 #include "flow/detail/snapshot_files.h"
 #include "flow/detail/source.h"
+#include "flow/detail/state_stream.h"
 #include "flow/detail/upsert.h"
 #include "flow/detail/view_letters.h"
 #include "flow/detail/view_rows.h"
@@ -122,16 +123,20 @@ class View : public Job, public std::enable_shared_from_this<View> {
     Offset changelog = 0;
     Positions positions;
   };
-  /// A snapshot on its way to the disk.
+  /// A snapshot on its way to the disk: a lane saves, the background writes.
   struct SnapshotWrite {
+    SnapshotWrite(Background& writer, std::function<void()> wake);
     SnapshotHead head;
-    SnapshotPipe pipe;
     std::function<void(StateWriter&)> rows;  // frozen
+    std::unique_ptr<SnapshotDraft> file;     // the background's
+    std::atomic<size_t> waiting = 0;         // blocks that wait to be written
+    StateWriter out;                         // the lane's
+    bool saved = false;                      // all that it has to give, the rows apart
+    Clock::duration pause{};                 // of the view, the longest
+    Clock::duration saving{};                // all of the lane's
+    Clock::duration took{};                  // once done: the background
     std::atomic<bool> done = false;
     std::optional<Result<uint64_t>> outcome;  // once done: the file's bytes
-    Clock::duration took{};
-    Clock::duration pause{};  // of the view
-    void run(SnapshotFiles& files);
   };
   std::string fingerprint() const;
   void save_head(const SnapshotHead& head, StateWriter& out) const;
@@ -145,7 +150,12 @@ class View : public Job, public std::enable_shared_from_this<View> {
   /// False while epochs are on their way to the disk.
   bool ready_for_snapshot();
   void take_snapshot();
+  /// Saves for some milliseconds of what the snapshot has frozen.
+  void save_some();
+  void finish_snapshot(const std::shared_ptr<SnapshotWrite>& write);
+  bool is_saving() const { return snapshot_under_way_ && !snapshot_under_way_->saved; }
   Result<> end_snapshot();
+  void abandon_snapshot();
   bool saves_at_close() const;
   void await_snapshot() const;
   void save_last();

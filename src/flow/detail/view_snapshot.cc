@@ -14,6 +14,9 @@ namespace {
 constexpr size_t kKept = 2;                       // the older one is for when the newer is damaged
 constexpr size_t kStateBytesAtClose = 256 << 20;  // what a clean stop may wait for
 constexpr size_t kBytesOfARow = 64;               // of input, as a guess
+// The view stands still for a slice of the saving at a time, and looks at the clock so often.
+constexpr auto kSlice = std::chrono::milliseconds(5);
+constexpr size_t kSliceBytes = 64 << 10;
 
 }  // namespace
 
@@ -143,57 +146,75 @@ bool View::ready_for_snapshot() {
   return computed_.empty();
 }
 
+View::SnapshotWrite::SnapshotWrite(Background& writer, std::function<void()> wake)
+    : out([this, &writer, wake = std::move(wake)](std::string block) {
+        ++waiting;
+        writer.push([this, wake, block = std::move(block)] {
+          const auto start = Clock::now();
+          file->add(block);
+          took += Clock::now() - start;
+          if (--waiting == 0) wake();
+        });
+      }) {}
+
+/// Freezes the state as it is. What it was is saved a part at a time between later epochs, and what
+/// an epoch changes before it was saved the operators save first: so the file is the state as it
+/// was here.
 void View::take_snapshot() {
   const auto start = Clock::now();
-  auto write = std::make_shared<SnapshotWrite>();
+  auto write = std::make_shared<SnapshotWrite>(*background_, wake_);
   write->head = {last_epoch_, committed_until_, positions()};
+  write->file = snapshot_files_->draft(last_epoch_.number);
   if (!is_sink_) write->rows = rows_.freeze();
   snapshot_under_way_ = write;
-  background_->push([write, files = snapshot_files_, wake = wake_] {
-    write->run(*files);
-    wake();
-  });
-  StateWriter out([&](std::string block) { write->pipe.push(std::move(block)); });
-  save_head(write->head, out);
+  save_head(write->head, write->out);
   for (const auto& source : sources_)
-    if (source.watermark) source.watermark->save(out);
+    if (source.watermark) source.watermark->save(write->out);
   for (const auto& input : inputs_)
-    if (input.upsert) input.upsert->save(out);
-  dataflow_->save(out);
-  out.finish();
-  write->pipe.end();
+    if (input.upsert) input.upsert->freeze();
+  dataflow_->freeze();
   snapshot_at_ = start;
   rows_since_snapshot_ = epochs_since_snapshot_ = 0;
   write->pause = Clock::now() - start;
 }
 
-/// The lane's blocks come first, then the rows, which do not change under it.
-void View::SnapshotWrite::run(SnapshotFiles& files) {
+void View::save_some() {
+  auto& write = *snapshot_under_way_;
   const auto start = Clock::now();
-  std::deque<std::string> blocks;
-  StateWriter out([&](std::string block) { blocks.push_back(std::move(block)); });
-  bool lane_is_done = false;
-  const auto next = [&]() -> std::string {
-    if (!lane_is_done) {
-      if (auto block = pipe.take(); !block.empty()) return block;
-      lane_is_done = true;
-      if (rows) rows(out);
-      out.finish();
-    }
-    if (blocks.empty()) return {};
-    auto block = std::move(blocks.front());
-    blocks.pop_front();
-    return block;
+  const auto save = [&] {
+    for (const auto& input : inputs_)
+      if (input.upsert && !input.upsert->save_some(write.out, kSliceBytes)) return false;
+    return dataflow_->save_some(write.out, kSliceBytes);
   };
-  outcome = files.write(head.epoch.number, kKept, next);
-  took = Clock::now() - start;
-  done = true;
+  while (!write.saved && Clock::now() < start + kSlice) write.saved = save();
+  if (write.saved) {
+    write.out.finish();
+    background_->push([this, write = snapshot_under_way_] { finish_snapshot(write); });
+  }
+  const auto stood = Clock::now() - start;
+  write.saving += stood;
+  write.pause = std::max<Clock::duration>(write.pause, stood);
+}
+
+/// In the background. The lane's blocks came first, then the rows, which do not change under it.
+void View::finish_snapshot(const std::shared_ptr<SnapshotWrite>& write) {
+  const auto start = Clock::now();
+  if (write->rows) {
+    StateWriter out([&](const std::string& block) { write->file->add(block); });
+    write->rows(out);
+    out.finish();
+  }
+  write->outcome = snapshot_files_->publish(*write->file, write->head.epoch.number, kKept);
+  write->took += Clock::now() - start;
+  const auto wake = wake_;  // the view may go when it is done
+  write->done = true;
+  wake();
 }
 
 Result<> View::end_snapshot() {
   if (!snapshot_under_way_ || !snapshot_under_way_->done) return {};
   auto write = std::exchange(snapshot_under_way_, nullptr);
-  snapshot_time_ = write->took;
+  snapshot_time_ = write->took + write->saving;
   if (!*write->outcome) {
     logging::warn("a snapshot cannot be written, going on without it",
                   {{"view", object_.name}, {"reason", write->outcome->error().text}});
@@ -211,11 +232,23 @@ void View::await_snapshot() const {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+/// One that is not saved to its end will not be.
+void View::abandon_snapshot() {
+  if (!is_saving()) return;
+  background_->push([write = snapshot_under_way_] {
+    write->file->abandon();
+    write->done = true;
+  });
+  await_snapshot();
+  snapshot_under_way_ = nullptr;
+}
+
 /// The end of a view that will come back: what is cheap to write spares it the replay.
 void View::save_last() {
   if (!show_durable() || !computed_.empty() || !end_snapshot()) return;
   if (epochs_since_snapshot_ == 0) return;
   take_snapshot();
+  while (is_saving()) save_some();
   await_snapshot();
   if (auto ended = end_snapshot(); !ended)
     logging::warn("a view's inputs cannot be let go",
