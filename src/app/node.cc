@@ -191,10 +191,13 @@ Result<std::unique_ptr<pgwire::Server>> Node::Parts::listen_pg() {
 }
 
 Result<> Node::Parts::listen() {
-  MR_TRY(kafka, kafka::Server::listen(
-                    *runtime, *env, *broker,
-                    {*groups, *transactions, *share_groups, *quotas, *group_configs}, options.kafka,
-                    options.kafka_advertised, {.memory_bytes = options.memory_bytes / kWireShare}));
+  MR_TRY(kafka,
+         kafka::Server::listen(*runtime, *env, *broker,
+                               {*groups, *transactions, *share_groups, *quotas, *group_configs},
+                               options.kafka, options.kafka_advertised,
+                               {.memory_bytes = options.memory_bytes / kWireShare,
+                                .connections_max = options.kafka_connections_max,
+                                .idle = options.kafka_idle}));
   MR_TRY(pg, listen_pg());
   http::Server::Options http_options;
   http_options.health = [] { return Result<>(); };

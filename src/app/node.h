@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,8 @@ struct NodeOptions {
   size_t cores = 1;          // I/O shards, and dataflow lanes
   size_t memory_bytes = 0;
   bool auto_create_topics = true;
+  size_t kafka_connections_max = 10'000;
+  std::chrono::milliseconds kafka_idle = std::chrono::minutes(10);
 };
 
 /// Everything that one node is made of, assembled: reading start() shows what a node is.

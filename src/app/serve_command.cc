@@ -41,6 +41,8 @@ NodeOptions to_node_options(const ServeOptions& given) {
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   options.memory_bytes = given.memory_bytes > 0 ? given.memory_bytes : machine / 2;
   options.auto_create_topics = given.auto_create_topics;
+  options.kafka_connections_max = given.kafka_connections_max;
+  options.kafka_idle = given.kafka_idle;
   return options;
 }
 

@@ -1,5 +1,7 @@
 #include "app/serve_options.h"
 
+#include <limits>
+
 namespace millrace {
 
 using config::Type;
@@ -27,6 +29,20 @@ std::vector<config::Option> ServeOptions::declared() {
        "The address that Kafka clients are told to connect to; by default the one in use"},
       {"auto-create-topics", Type::kBool, "true",
        "Whether a Kafka client that asks for a topic that does not exist makes it"},
+      {"kafka-connections-max",
+       Type::kInteger,
+       "10000",
+       "Connections of Kafka clients at a time; more are closed at once",
+       {},
+       1,
+       1'000'000},
+      {"kafka-idle-ms",
+       Type::kInteger,
+       "600000",
+       "After so long without a request a Kafka client's connection is closed",
+       {},
+       1000,
+       std::numeric_limits<int32_t>::max()},
   };
 }
 
@@ -53,6 +69,8 @@ Result<ServeOptions> ServeOptions::load(const config::Inputs& inputs) {
       c.text("log-format") == "json" ? logging::Format::kJson : logging::Format::kText;
   options.kafka_advertised = c.text("kafka-advertised");
   options.auto_create_topics = c.boolean("auto-create-topics");
+  options.kafka_connections_max = static_cast<size_t>(c.integer("kafka-connections-max"));
+  options.kafka_idle = std::chrono::milliseconds(c.integer("kafka-idle-ms"));
   return options;
 }
 

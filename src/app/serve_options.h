@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "base/config.h"
 #include "base/logging.h"
 
@@ -18,6 +20,8 @@ struct ServeOptions {
   logging::Format log_format = logging::Format::kText;
   std::string kafka_advertised;  // "host:port" that clients are told; empty: the one in use
   bool auto_create_topics = true;
+  size_t kafka_connections_max = 0;
+  std::chrono::milliseconds kafka_idle{};  // after which a silent connection is closed
 
   /// The declarations: flags, help and documentation are made of these.
   static std::vector<config::Option> declared();

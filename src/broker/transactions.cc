@@ -24,6 +24,11 @@ Result<> check_id(std::string_view id) {
   return Error{ErrorCode::kInvalidArgument, "the transactional id is empty"};
 }
 
+Metrics::Counter& ended_counter(Metrics& metrics, const char* outcome) {
+  return metrics.counter("millrace_broker_transactions_total", "Transactions that ended.",
+                         {{"outcome", outcome}});
+}
+
 Error not_added(std::string_view id, ErrorCode code, std::string_view what) {
   return {code, fmt::format("{} was not added to the transaction of '{}'", what, id)};
 }
@@ -37,6 +42,10 @@ TransactionsImpl::TransactionsImpl(io::Runtime& runtime, io::Env& env, Broker& b
       broker_(broker),
       groups_(groups),
       options_(options),
+      committed_(ended_counter(env.metrics(), "commit")),
+      aborted_(ended_counter(env.metrics(), "abort")),
+      timed_out_(env.metrics().counter("millrace_broker_transactions_timed_out_total",
+                                       "Transactions aborted because they took too long.")),
       journal_(Journal::make(env, broker, kTopic)),
       wake_all_(gate_, [this] {
         for (const auto& [id, slot] : slots_) slot->changed.notify_all();

@@ -10,7 +10,9 @@
 namespace millrace::broker {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using State = TransactionState;
 
@@ -257,6 +259,10 @@ TEST_F(TransactionsTest, AbortsWhatIsPastItsTimeout) {
   EXPECT_EQ(describe().state, State::kCompleteAbort);
   EXPECT_THAT(committed(0), IsEmpty());
   EXPECT_TRUE(stable(0));
+  EXPECT_THAT(env_.metrics().render(),
+              AllOf(HasSubstr("millrace_broker_transactions_total{outcome=\"abort\"} 1\n"),
+                    HasSubstr("millrace_broker_transactions_total{outcome=\"commit\"} 0\n"),
+                    HasSubstr("millrace_broker_transactions_timed_out_total 1\n")));
   EXPECT_EQ(produce(who, 0, 1, "late").error().code, ErrorCode::kProducerFenced);
   EXPECT_EQ(end(who, true).error().code, ErrorCode::kProducerFenced);
 }

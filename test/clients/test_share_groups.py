@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import types
+import urllib.request
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -160,6 +161,21 @@ def test_releases_until_the_limit(client, share_node, topic):
     assert client(share_node, "consume", topic, topic, 1, 90, "accept").finish().records == [(2, 1, "c")]
 
 
+@ours
+def test_counts_what_is_given_and_acknowledged(client, share_node, topic):
+    def counted():
+        text = urllib.request.urlopen(f"http://{share_node.http}/metrics").read().decode()
+        names = ("acquired_total", "redelivered_total", 'acknowledged_total{type="release"}')
+        return [next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"millrace_broker_share_{name} ")) for name in names]
+
+    create(share_node, topic)
+    begin_at_start(client, share_node, topic)
+    produce(share_node, topic, ["a", "b"])
+    before = counted()
+    client(share_node, "consume", topic, topic, 10, 90, "release").finish()
+    assert [now - was for now, was in zip(counted(), before)] == [10, 8, 10]
+
+
 def test_rejects(client, share_node, topic):
     create(share_node, topic)
     begin_at_start(client, share_node, topic)
@@ -167,6 +183,21 @@ def test_rejects(client, share_node, topic):
     client(share_node, "consume", topic, topic, 1, 90, "reject").finish()
     produce(share_node, topic, ["good"])
     assert client(share_node, "consume", topic, topic, 1, 90, "accept").finish().records == [(1, 1, "good")]
+
+
+def test_passes_over_what_is_aborted_when_told_to(client, share_node, topic):
+    create(share_node, topic)
+    client(share_node, "group", topic, "share.auto.offset.reset=by_duration:PT1H").finish()
+    client(share_node, "group", topic, "share.isolation.level=read_committed").finish()
+    producer = Producer({"bootstrap.servers": share_node.kafka, "transactional.id": topic})
+    producer.init_transactions(60)
+    for value, end in (("dropped", producer.abort_transaction), ("kept", producer.commit_transaction)):
+        producer.begin_transaction()
+        producer.produce(topic, value)
+        producer.flush(60)
+        end(60)
+    consumed = client(share_node, "consume", topic, topic, 1, 90, "accept").finish()
+    assert [value for _, _, value in consumed.records] == ["kept"]
 
 
 def test_renews_a_lock(client, share_node, topic):

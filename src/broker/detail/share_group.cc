@@ -226,6 +226,7 @@ io::Task<Result<ShareGroup::Queue>> ShareGroup::queue_of(SharePartitionId id) {
 io::Task<void> ShareGroup::acknowledge_parts(std::string member, bool renews,
                                              std::vector<SharePart> parts, Parts& out) {
   const uint64_t number = number_of(member);
+  const auto count = [this](const auto& told) { shared_.counters.acknowledged(told); };
   for (const auto& part : parts) {
     if (part.acknowledgements.empty()) continue;
     auto& answer = out[part.id];
@@ -243,6 +244,7 @@ io::Task<void> ShareGroup::acknowledge_parts(std::string member, bool renews,
     const auto limits = queue->limits();
     auto done = queue->records().acknowledge(number, now(), lock_ms(), renews,
                                              part.acknowledgements, limits);
+    if (done) std::ranges::for_each(part.acknowledgements, count);
     if (done && queue->has_dying()) done = co_await queue->bury();
     if (!done) answer.acknowledge_error = std::move(done).error();
     queue->wake_if_news();

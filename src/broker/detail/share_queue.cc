@@ -18,7 +18,39 @@ constexpr size_t kReadBytesMax = 1u << 20;
 constexpr int kReadsMax = 64;  // of one fetch: what is available may lie far apart
 constexpr size_t kBuriedAtOnce = 1000;
 
+Metrics::Counter& acknowledged_counter(Metrics& metrics, const char* type) {
+  return metrics.counter("millrace_broker_share_acknowledged_total",
+                         "Records that consumers of share groups acknowledged.", {{"type", type}});
+}
+
 }  // namespace
+
+ShareCounters::ShareCounters(Metrics& metrics)
+    : acquired_(metrics.counter("millrace_broker_share_acquired_total",
+                                "Records given to consumers of share groups.")),
+      redelivered_(metrics.counter("millrace_broker_share_redelivered_total",
+                                   "Those of them that had been given before.")),
+      accepted_(acknowledged_counter(metrics, "accept")),
+      released_(acknowledged_counter(metrics, "release")),
+      rejected_(acknowledged_counter(metrics, "reject")) {}
+
+void ShareCounters::acquired(const ShareAcquired& range) {
+  const auto count = static_cast<double>(range.last - range.first + 1);
+  acquired_.add(count);
+  if (range.delivery_count > 1) redelivered_.add(count);
+}
+
+void ShareCounters::acknowledged(const ShareAcknowledgement& told) {
+  using Type = ShareAcknowledgement::Type;
+  const auto count = [&](Type type) {
+    const auto those = std::ranges::count(told.types, static_cast<int8_t>(type));
+    return told.types.size() > 1 ? static_cast<double>(those)
+                                 : static_cast<double>(those * (told.last - told.first + 1));
+  };
+  accepted_.add(count(Type::kAccept));
+  released_.add(count(Type::kRelease));
+  rejected_.add(count(Type::kReject));
+}
 
 ShareQueue::ShareQueue(ShareShared& shared, io::Shard& home, std::string group, SharePartitionId id,
                        Offset start)
@@ -138,6 +170,7 @@ io::Task<Result<>> ShareQueue::acquire(SharePartition::Acquire how, size_t bytes
                                                                    1, read->next_offset - *from)));
     const auto acquired = records_.acquire(how, spans, limits);
     for (const auto& range : acquired) {
+      shared_.counters.acquired(range);
       how.records_max -= range.last - range.first + 1;
       part.acquired.push_back(range);
     }

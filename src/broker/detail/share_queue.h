@@ -14,6 +14,21 @@
 
 namespace millrace::broker::detail {
 
+/// What is counted of all share groups.
+class ShareCounters {
+ public:
+  explicit ShareCounters(Metrics& metrics);
+  void acquired(const ShareAcquired& range);
+  void acknowledged(const ShareAcknowledgement& told);
+
+ private:
+  Metrics::Counter& acquired_;
+  Metrics::Counter& redelivered_;
+  Metrics::Counter& accepted_;
+  Metrics::Counter& released_;
+  Metrics::Counter& rejected_;
+};
+
 /// What all share groups of a node share. Any shard.
 struct ShareShared {
   io::Runtime& runtime;
@@ -22,6 +37,7 @@ struct ShareShared {
   const GroupConfigs& configs;
   std::unique_ptr<Journal> journal;
   std::atomic<int> sessions{0};
+  ShareCounters counters{env.metrics()};
 };
 
 /// A write to the journal.

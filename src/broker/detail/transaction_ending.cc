@@ -152,6 +152,7 @@ io::Task<Result<>> TransactionsImpl::decide(Slot slot, Ending ending) {
     open->resume();
     co_return std::move(written).error();
   }
+  (next.state == TransactionState::kPrepareCommit ? committed_ : aborted_).add();
   open_.erase(open->producer().id);
   slot->open.reset();
   slot->entry = std::move(next);
@@ -259,6 +260,7 @@ io::Task<void> TransactionsImpl::expire_one(Slot slot) {
   if (slot->entry.open()) {
     done = co_await decide(slot, {.fence = true});
     if (done) {
+      timed_out_.add();
       logging::info("a transaction is past its timeout and is aborted",
                     {{"transactional_id", slot->id}, {"timeout_ms", slot->entry.timeout_ms}});
       auto ended =

@@ -154,6 +154,9 @@ class TransactionsImpl final : public Transactions {
   Broker& broker_;
   Groups& groups_;
   const TransactionOptions options_;
+  Metrics::Counter& committed_;
+  Metrics::Counter& aborted_;
+  Metrics::Counter& timed_out_;
   std::unique_ptr<Journal> journal_;
   std::map<std::string, Slot> slots_;
   OpenTransactions open_;                                // any thread
