@@ -11,7 +11,9 @@ namespace millrace::kafka {
 std::span<char> FrameDecoder::space() {
   if (frame_bytes_ > 0) {
     if (frame_have_ == frame_.size()) {
-      const size_t wanted = std::min(frame_bytes_, std::max(2 * frame_have_, 4 * kBufferBytes));
+      const size_t grown = frame_have_ < 4 * kBufferBytes ? 4 * kBufferBytes
+                                                          : std::max(2 * frame_have_, kWholeBytes);
+      const size_t wanted = std::min(frame_bytes_, grown);
       // The library may offer more room than was asked for.
       frame_.resize_and_overwrite(wanted, [wanted](char*, size_t) { return wanted; });
     }

@@ -13,11 +13,15 @@ namespace millrace::kafka {
 /// without I/O: read into space(), say how much with filled(), take frames with next() until there
 /// is none.
 ///
-/// A frame's memory grows with the bytes that arrive, not with the length that it claims. Small
-/// frames are copied out of one shared buffer; larger ones are read into their own string at once.
+/// A frame's memory grows with the bytes that arrive, not with the length that it claims: what a
+/// string of kWholeBytes has beyond them was not touched yet. Small frames are copied out of one
+/// shared buffer; larger ones are read into their own string at once.
 class FrameDecoder {
  public:
   static constexpr size_t kBufferBytes = 16 * 1024;
+  /// A frame up to this size is given its whole string once 64 KiB of it came: a producer's usual
+  /// batch is then copied no more on its way.
+  static constexpr size_t kWholeBytes = 2u << 20;
 
   explicit FrameDecoder(size_t frame_bytes_max) : frame_bytes_max_(frame_bytes_max) {}
 
@@ -27,7 +31,7 @@ class FrameDecoder {
   /// Gives memory back that holds no bytes. Call when nothing is there to be read.
   void shrink();
   /// What it holds.
-  size_t memory_bytes() const { return buffer_.size() + frame_.size(); }
+  size_t memory_bytes() const { return buffer_.size() + frame_have_; }
   /// Whether a frame has begun to come and is not whole.
   bool has_part() const { return frame_bytes_ > 0 || end_ > begin_; }
   /// The next whole frame, without its length. Errors: kProtocol (a negative or too large length);
