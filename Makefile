@@ -1,5 +1,5 @@
 # The two commands are `make demo` and `make test`. Each sets up what it needs, once.
-.PHONY: help setup build demo test test-long bench bench-nexmark lint format asan tsan clean
+.PHONY: help setup build demo test test-long bench bench-nexmark lint format asan tsan fuzz clean
 BUILD := build/release
 
 help: ## this list
@@ -47,5 +47,15 @@ asan tsan: setup ## unit tests under a sanitizer
 	@cmake --build --preset $@
 	@ctest --test-dir build/$@ --output-on-failure
 
+FUZZ_SECONDS ?= 600
+fuzz: setup ## each fuzzer for FUZZ_SECONDS (600), one after the other; what they learn stays in build/corpus
+	@cmake --preset fuzz > /dev/null
+	@cmake --build --preset fuzz
+	@for f in build/fuzz/test/fuzz/*_fuzz; do \
+	  corpus=build/corpus/$$(basename $$f); mkdir -p $$corpus; \
+	  echo "== $$(basename $$f)"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 -artifact_prefix=$$corpus- $$corpus || exit 1; \
+	done
+
 clean: ## forget what was built; keeps build/deps
-	@rm -rf build/release build/debug build/asan build/tsan build/millrace
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/millrace

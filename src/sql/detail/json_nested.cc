@@ -42,8 +42,9 @@ bool JsonValues::name_of(json::field& field, const std::vector<std::string>& nam
   if (expected < names.size()) {
     const std::string& likely = names[expected];
     const char* raw = field.key().raw();
-    const auto extent = static_cast<size_t>(field.value().raw_json_token().data() - raw);
-    if (likely.size() < extent && raw[likely.size()] == '"' &&
+    // Negative behind a document whose brackets do not match (token_of).
+    const std::ptrdiff_t extent = field.value().raw_json_token().data() - raw;
+    if (std::ssize(likely) < extent && raw[likely.size()] == '"' &&
         std::memcmp(raw, likely.data(), likely.size()) == 0 &&
         std::memchr(raw, '\\', likely.size()) == nullptr) {
       *name = likely;
@@ -67,7 +68,7 @@ bool JsonValues::read_struct(const Shape& shape, json::value& value, duckdb::Vec
 
 bool JsonValues::check_list(const Shape& shape, json::value& value) {
   json::array array;
-  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, token_of(value));
   size_t count = 0;
   for (auto element : array) {
     json::value inner;
@@ -81,7 +82,7 @@ bool JsonValues::check_list(const Shape& shape, json::value& value) {
 bool JsonValues::read_list(const Shape& shape, json::value& value, duckdb::Vector& into,
                            size_t row) {
   json::array array;
-  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, token_of(value));
   const size_t offset = ListVector::GetListSize(into);
   size_t count = 0;
   for (auto element : array) {
@@ -100,7 +101,7 @@ bool JsonValues::read_list(const Shape& shape, json::value& value, duckdb::Vecto
 bool JsonValues::read_array(const Shape& shape, json::value& value, duckdb::Vector& into,
                             size_t row) {
   json::array array;
-  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, token_of(value));
   auto& child = duckdb::ArrayVector::GetEntry(into);
   auto& validity = FlatVector::Validity(into);
   if (!validity.AllValid()) validity.SetValid(row);
@@ -119,9 +120,9 @@ bool JsonValues::read_array(const Shape& shape, json::value& value, duckdb::Vect
 
 bool JsonValues::read_map(const Shape& shape, json::value& value, duckdb::Vector& into,
                           size_t row) {
-  if (value.raw_json_token().starts_with('{')) return read_map_object(shape, value, into, row);
+  if (token_of(value).starts_with('{')) return read_map_object(shape, value, into, row);
   json::array array;
-  if (value.get_array().get(array) != SUCCESS) return fail(shape, value.raw_json_token());
+  if (value.get_array().get(array) != SUCCESS) return fail(shape, token_of(value));
   const size_t offset = ListVector::GetListSize(into);
   size_t count = 0;
   for (auto element : array) {

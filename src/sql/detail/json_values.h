@@ -15,9 +15,12 @@ namespace millrace::sql {
 namespace json = simdjson::ondemand;
 
 /// The text of the next value up to what follows it: a scalar whole, of an object or array its
-/// first character.
+/// first character; empty when the document has ended.
 inline std::string_view token_of(json::value& value) {
   std::string_view token = value.raw_json_token();
+  // Brackets that do not match can lead behind the document, where the parser counts the length
+  // modulo 2^32 from a position to one before it.
+  if (token.size() >= size_t{1} << 31) return {};
   while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.remove_suffix(1);
   return token;
 }
@@ -38,8 +41,7 @@ class JsonValues {
   bool skip(json::value& value, int depth = 0);
   /// A JSON null stands next.
   static bool is_null(json::value& value) {
-    const std::string_view token = value.raw_json_token();
-    return !token.empty() && token[0] == 'n';
+    return token_of(value).starts_with('n');
   }
   /// Reads the fields of a struct: `known(number, value)` those that it has, the others are passed
   /// over. Both answer false when a value does not fit.
@@ -47,7 +49,7 @@ class JsonValues {
   bool each_field(const Shape& shape, json::value& value, Known known) {
     json::object object;
     if (value.get_object().get(object) != simdjson::SUCCESS)
-      return fail(shape, value.raw_json_token());
+      return fail(shape, token_of(value));
     size_t position = 0;
     for (auto result : object) {
       json::field field;
