@@ -43,8 +43,8 @@ duckdb() {
   local stamp="$deps/duckdb/.stamp" want
   want=$(grep '^duckdb' tools/deps.lock | sha256sum)
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
-  command -v npm > /dev/null || die "npm is needed to bring DuckDB's library: install node and npm"
-  command -v cargo > /dev/null || die "cargo is needed to bring DuckDB's headers: install Rust's cargo"
+  command -v npm > /dev/null || apt_packages npm
+  command -v cargo > /dev/null || apt_packages cargo
   say "DuckDB: library (npm) and headers (crates)"
   local t="$deps/tmp"; rm -rf "$t" "$deps/duckdb"; mkdir -p "$t/crate/src" "$deps/duckdb/lib"
   local spec; spec=$(pinned duckdb-lib 2)
@@ -81,7 +81,7 @@ node_clients() {
   local folder="$deps/test-js" from=test/clients/suites/js want
   want=$(sha256sum "$from/package-lock.json")
   [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$want" ] && return
-  command -v npm > /dev/null || die "npm is needed to bring the JavaScript client that the tests run: install node and npm"
+  command -v npm > /dev/null || apt_packages npm
   say "JavaScript clients for $from"
   rm -rf "$folder"; mkdir -p "$folder"
   cp "$from/package.json" "$from/package-lock.json" "$folder/"
