@@ -163,5 +163,26 @@ TEST_F(MemoryTest, AClientPastItsQuotaIsToldAndKeptWaiting) {
   EXPECT_GE(std::chrono::steady_clock::now(), until);
 }
 
+TEST_F(MemoryTest, WorkOnARequestCountsAgainstItsQuotaAndWaitingDoesNot) {
+  listen({});
+  auto& shard = runtime_.shard(0);
+  const auto allow = [&](double percent) {
+    return shard.block_on(
+        quotas_->alter({{"client-id", "test"}}, {{"request_percentage", percent}}, false));
+  };
+  ASSERT_TRUE(allow(1));  // a tenth of a second, and what comes back each second
+  FetchRequest fetch;     // records that never come
+  fetch.session_epoch = -1;
+  fetch.min_bytes = 1;
+  fetch.max_wait_ms = 500;
+  auto& topic = fetch.topics.emplace_back();
+  topic.topic_id = broker_.find("t")->object.id;
+  topic.partitions.emplace_back().partition_max_bytes = 1000;
+  Client client(server_->address());
+  EXPECT_EQ(client.ask<FetchResponse>(fetch, 18).throttle_time_ms, 0);
+  ASSERT_TRUE(allow(0.000001));
+  EXPECT_GT(client.ask<MetadataResponse>(MetadataRequest{}, 12).throttle_time_ms, 0);
+}
+
 }  // namespace
 }  // namespace millrace::kafka

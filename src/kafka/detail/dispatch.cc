@@ -75,10 +75,17 @@ Result<Request> decode(Context& context, Reader& in) {
   return request;
 }
 
-template <typename Request, typename Response, io::Task<Response> (*kHandler)(Context&, Request)>
+/// Whether the whole time of a handler is work: it looks things up. The others wait for a disk, for
+/// other members or for records, and that costs nobody a thread.
+enum class Work { kWhole, kPart };
+
+template <typename Request, typename Response, io::Task<Response> (*kHandler)(Context&, Request),
+          Work kWork>
 io::Task<Answer> run_as(Context& context, Reader in) {
   MR_CO_TRY(Request request, decode<Request>(context, in));
+  const auto start = std::chrono::steady_clock::now();
   Response response = co_await kHandler(context, std::move(request));
+  if (kWork == Work::kWhole) context.busy += std::chrono::steady_clock::now() - start;
   throttle(context, response);
   MR_CO_TRY(Encoded bytes, encode(context, std::move(response), context.version()));
   co_return Answer(std::move(bytes));
@@ -92,10 +99,14 @@ struct Signature<io::Task<Res> (*)(Context&, Req)> {
   using Request = Req;
 };
 /// Decodes, handles, encodes.
-template <auto kHandler>
+template <auto kHandler, Work kWork = Work::kPart>
 io::Task<Answer> run(Context& context, Reader in) {
   using S = Signature<decltype(kHandler)>;
-  return run_as<typename S::Request, typename S::Response, kHandler>(context, in);
+  return run_as<typename S::Request, typename S::Response, kHandler, kWork>(context, in);
+}
+template <auto kHandler>
+io::Task<Answer> look(Context& context, Reader in) {
+  return run<kHandler, Work::kWhole>(context, in);
 }
 
 io::Task<Answer> run_produce(Context& context, Reader in) {
@@ -120,18 +131,18 @@ struct Route {
 constexpr Route kRoutes[] = {
     {ApiKey::kProduce, run_produce},
     {ApiKey::kFetch, run<fetch>},
-    {ApiKey::kListOffsets, run<list_offsets>},
-    {ApiKey::kMetadata, run<metadata>},
+    {ApiKey::kListOffsets, look<list_offsets>},
+    {ApiKey::kMetadata, look<metadata>},
     {ApiKey::kOffsetCommit, run<offset_commit>},
-    {ApiKey::kOffsetFetch, run<offset_fetch>},
-    {ApiKey::kFindCoordinator, run<find_coordinator>},
+    {ApiKey::kOffsetFetch, look<offset_fetch>},
+    {ApiKey::kFindCoordinator, look<find_coordinator>},
     {ApiKey::kJoinGroup, run<join_group>},
     {ApiKey::kHeartbeat, run<heartbeat>},
     {ApiKey::kLeaveGroup, run<leave_group>},
     {ApiKey::kSyncGroup, run<sync_group>},
-    {ApiKey::kDescribeGroups, run<describe_groups>},
-    {ApiKey::kListGroups, run<list_groups>},
-    {ApiKey::kApiVersions, run<api_versions>},
+    {ApiKey::kDescribeGroups, look<describe_groups>},
+    {ApiKey::kListGroups, look<list_groups>},
+    {ApiKey::kApiVersions, look<api_versions>},
     {ApiKey::kCreateTopics, run<create_topics>},
     {ApiKey::kDeleteTopics, run<delete_topics>},
     {ApiKey::kDeleteRecords, run<delete_records>},
@@ -142,34 +153,34 @@ constexpr Route kRoutes[] = {
     {ApiKey::kEndTxn, run<end_txn>},
     {ApiKey::kWriteTxnMarkers, run<write_txn_markers>},
     {ApiKey::kTxnOffsetCommit, run<txn_offset_commit>},
-    {ApiKey::kDescribeConfigs, run<describe_configs>},
+    {ApiKey::kDescribeConfigs, look<describe_configs>},
     {ApiKey::kAlterConfigs, run<alter_configs>},
     {ApiKey::kAlterReplicaLogDirs, run<alter_replica_log_dirs>},
-    {ApiKey::kDescribeLogDirs, run<describe_log_dirs>},
+    {ApiKey::kDescribeLogDirs, look<describe_log_dirs>},
     {ApiKey::kCreatePartitions, run<create_partitions>},
     {ApiKey::kDeleteGroups, run<delete_groups>},
     {ApiKey::kElectLeaders, run<elect_leaders>},
     {ApiKey::kIncrementalAlterConfigs, run<incremental_alter_configs>},
     {ApiKey::kAlterPartitionReassignments, run<alter_partition_reassignments>},
-    {ApiKey::kListPartitionReassignments, run<list_partition_reassignments>},
+    {ApiKey::kListPartitionReassignments, look<list_partition_reassignments>},
     {ApiKey::kOffsetDelete, run<offset_delete>},
-    {ApiKey::kDescribeClientQuotas, run<describe_client_quotas>},
+    {ApiKey::kDescribeClientQuotas, look<describe_client_quotas>},
     {ApiKey::kAlterClientQuotas, run<alter_client_quotas>},
-    {ApiKey::kDescribeQuorum, run<describe_quorum>},
+    {ApiKey::kDescribeQuorum, look<describe_quorum>},
     {ApiKey::kUpdateFeatures, run<update_features>},
-    {ApiKey::kDescribeCluster, run<describe_cluster>},
-    {ApiKey::kDescribeProducers, run<describe_producers>},
-    {ApiKey::kDescribeTransactions, run<describe_transactions>},
-    {ApiKey::kListTransactions, run<list_transactions>},
+    {ApiKey::kDescribeCluster, look<describe_cluster>},
+    {ApiKey::kDescribeProducers, look<describe_producers>},
+    {ApiKey::kDescribeTransactions, look<describe_transactions>},
+    {ApiKey::kListTransactions, look<list_transactions>},
     {ApiKey::kConsumerGroupHeartbeat, run<consumer_group_heartbeat>},
-    {ApiKey::kConsumerGroupDescribe, run<consumer_group_describe>},
-    {ApiKey::kListConfigResources, run<list_config_resources>},
-    {ApiKey::kDescribeTopicPartitions, run<describe_topic_partitions>},
+    {ApiKey::kConsumerGroupDescribe, look<consumer_group_describe>},
+    {ApiKey::kListConfigResources, look<list_config_resources>},
+    {ApiKey::kDescribeTopicPartitions, look<describe_topic_partitions>},
     {ApiKey::kShareGroupHeartbeat, run<share_group_heartbeat>},
-    {ApiKey::kShareGroupDescribe, run<share_group_describe>},
+    {ApiKey::kShareGroupDescribe, look<share_group_describe>},
     {ApiKey::kShareFetch, run<share_fetch>},
     {ApiKey::kShareAcknowledge, run<share_acknowledge>},
-    {ApiKey::kDescribeShareGroupOffsets, run<describe_share_group_offsets>},
+    {ApiKey::kDescribeShareGroupOffsets, look<describe_share_group_offsets>},
     {ApiKey::kAlterShareGroupOffsets, run<alter_share_group_offsets>},
     {ApiKey::kDeleteShareGroupOffsets, run<delete_share_group_offsets>},
 };

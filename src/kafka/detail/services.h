@@ -57,7 +57,7 @@ struct Context {
   RequestHeader header;
   size_t request_bytes = 0;
   std::chrono::milliseconds throttle{0};       // how long the client is to be kept waiting
-  std::chrono::steady_clock::duration busy{};  // spent on the request's bytes
+  std::chrono::steady_clock::duration busy{};  // worked on the request, as far as it is known
   std::string_view peer = {};                  // the client's address, with its port
   ConnectionInfo& client;                      // of the connection
 

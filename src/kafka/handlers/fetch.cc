@@ -276,7 +276,9 @@ io::Task<FetchResponse> fetch(Context& context, FetchRequest request) {
                                            std::clamp(request.max_wait_ms, 0, limits.max_wait_ms));
   auto parts = parts_of(opened);
   while (true) {
+    const auto start = Clock::now();
     co_await read_parts(context, parts, terms);
+    context.busy += Clock::now() - start;
     const Total total = trim(parts, terms);
     if (total.bytes >= bytes_min || total.error || total.more || parts.empty() || context.ending ||
         Clock::now() >= deadline) {
