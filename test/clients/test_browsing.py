@@ -107,7 +107,10 @@ def test_dead_letters_are_listed_and_replayed_once(node):
         return json.loads(done.stdout) if done.returncode == 0 else []
     [letter] = wait_until(letters, what="the dead letter")
     assert letter["topic"] == "strict_numbers" and letter["at"] == 1 and letter["value"] == '{"n": "many"}'
-    assert json.loads(node.cli("dead-letter", "replay", "strict_numbers", "--to", "second_chance", "-o", "json").stdout) == \
+    # What is passed over stays to be replayed.
+    other = node.cli("dead-letter", "replay", "strict_numbers", "--to", "second_chance", "--reason", "not valid JSON", "-o", "json")
+    assert json.loads(other.stdout) == []
+    assert json.loads(node.cli("dead-letter", "replay", "strict_numbers", "--to", "second_chance", "--reason", "expected BIGINT", "-o", "json").stdout) == \
         [{"topic": "second_chance", "replayed": 1}]
     assert json.loads(node.cli("dead-letter", "replay", "strict_numbers", "--to", "second_chance", "-o", "json").stdout) == []
     [line] = node.cli("consume", "second_chance", "--from", "beginning", "--exit", "-o", "json").stdout.splitlines()
