@@ -43,5 +43,10 @@ FROM (SELECT DISTINCT id, name, window_start FROM TUMBLE(person, "dateTime", INT
 JOIN (SELECT DISTINCT seller, window_start FROM TUMBLE(auction, "dateTime", INTERVAL '10 seconds')) a
   ON p.id = a.seller AND p.window_start = a.window_start;
 
+-- q11: the sessions of each bidder, who pauses for 10 s
+SELECT bidder, COUNT(*) AS bid_count, epoch_ms(window_start) AS starttime, epoch_ms(window_end) AS endtime
+FROM SESSION((SELECT bidder, "dateTime" FROM bid), "dateTime", INTERVAL '10 seconds', bidder)
+GROUP BY bidder, window_start, window_end;
+
 -- q18: the last bid of each bidder on each auction
 SELECT auction, bidder, MAX("dateTime") AS "dateTime" FROM bid GROUP BY auction, bidder;

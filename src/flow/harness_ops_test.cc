@@ -15,6 +15,7 @@
 #include "flow/detail/plan_translator.h"
 #include "flow/detail/state_stream.h"
 #include "sql/format.h"
+#include "sql/windows.h"
 
 namespace millrace::flow {
 
@@ -41,6 +42,7 @@ Result<sql::PlannedQuery> plan(duckdb::DuckDB& instance, const std::string& quer
     connection.BeginTransaction();
     duckdb::Parser parser(connection.context->GetParserOptions());
     parser.ParseQuery(query);
+    sql::rewrite_windows(*parser.statements[0], sql::WindowsFor::kView);
     planned->planner = std::make_unique<duckdb::Planner>(*connection.context);
     auto& planner = *planned->planner;
     planner.CreatePlan(std::move(parser.statements[0]));
@@ -115,6 +117,7 @@ Oracle::Oracle(const std::vector<std::string>& schema, std::set<std::string> top
   instance_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
   connection_ = std::make_unique<duckdb::Connection>(*instance_);
   planning_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
+  sql::register_window_functions(*planning_);
   duckdb::Connection planning(*planning_);
   for (const auto& statement : schema) {
     run(statement);

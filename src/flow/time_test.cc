@@ -224,5 +224,74 @@ TEST(Time, HoppingWindowsCloseOneByOne) {
                                          {"2024-03-01 10:03:00", "1"}}));
 }
 
+TEST(Time, CumulatingWindowsCloseOneByOne) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(
+      "CREATE TOPIC events (id INTEGER, k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH "
+      "(watermark_idle_timeout = 'never')");
+  node.run(
+      "CREATE MATERIALIZED VIEW v AS SELECT window_end AS w, count(*) AS n FROM CUMULATE(events, "
+      "ts, INTERVAL '1 minute', INTERVAL '3 minutes') GROUP BY window_start, window_end EMIT ON "
+      "WINDOW CLOSE");
+  node.must_produce("events", {event(1, 1, 30), event(2, 1, 70), event(3, 1, 125)});
+  EXPECT_EQ(node.view("v"), (TextRows{{"2024-03-01 10:01:00", "1"}, {"2024-03-01 10:02:00", "2"}}));
+  node.must_produce("events", {event(4, 1, 190)});
+  EXPECT_EQ(node.view("v"), (TextRows{{"2024-03-01 10:01:00", "1"},
+                                      {"2024-03-01 10:02:00", "2"},
+                                      {"2024-03-01 10:03:00", "3"}}));
+}
+
+/// Rows that the operator whose description begins so keeps.
+uint64_t state_rows(TestNode& node, const std::string& view, const std::string& what) {
+  for (const auto& status : node.flows->status())
+    for (const auto& op : status.operators)
+      if (status.name == view && op.description.starts_with(what)) return op.state_rows;
+  ADD_FAILURE() << "no " << what << " in " << view;
+  return 0;
+}
+
+TEST(Time, SessionsCloseOneByOneAndTheirRowsGo) {
+  io::TestEnv env;
+  const TextRows first{{"1", "2024-03-01 10:00:00", "2024-03-01 10:00:50", "2"},
+                       {"2", "2024-03-01 10:00:10", "2024-03-01 10:00:40", "1"}};
+  const auto then = [&] {
+    auto rows = first;
+    rows.push_back({"1", "2024-03-01 10:00:25", "2024-03-01 10:00:55", "1"});
+    rows.push_back({"2", "2024-03-01 10:00:40", "2024-03-01 10:01:50", "4"});
+    std::ranges::sort(rows);
+    return rows;
+  }();
+  {
+    TestNode node(env);
+    node.run(
+        "CREATE TOPIC events (id INTEGER, k INTEGER, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH "
+        "(watermark_idle_timeout = 'never')");
+    node.run(
+        "CREATE MATERIALIZED VIEW v AS SELECT k, window_start AS s, window_end AS e, count(*) AS n "
+        "FROM SESSION(events, ts, INTERVAL '30 seconds', k) GROUP BY k, window_start, window_end "
+        "EMIT ON WINDOW CLOSE");
+    node.must_produce("events", {event(1, 1, 20), event(2, 1, 0), event(3, 2, 10)});
+    EXPECT_EQ(node.view("v"), TextRows());
+    EXPECT_EQ(state_rows(node, "v", "sessions"), 3u);
+    node.must_produce("events", {event(4, 2, 51)});
+    EXPECT_EQ(node.view("v"), first);
+    EXPECT_EQ(state_rows(node, "v", "sessions"), 1u);
+    // The first comes too late for any session; of the next one can be made; two bridge to k 2's.
+    node.must_produce("events", {event(5, 3, 15), event(6, 1, 25), event(7, 2, 40)});
+    EXPECT_EQ(node.view("v"), first);
+    node.must_produce("events", {event(8, 2, 80), event(9, 2, 65)});
+    node.view("v");
+    node.must_produce("events", {event(10, 9, 300)});
+    EXPECT_EQ(node.view("v"), then);
+    EXPECT_EQ(state_rows(node, "v", "sessions"), 1u);
+    const auto status = node.flows->status().at(0);
+    EXPECT_EQ(status.late_rows, 1u);
+  }
+  TestNode node(env);
+  EXPECT_EQ(node.view("v"), then);
+  EXPECT_EQ(state_rows(node, "v", "sessions"), 1u);
+}
+
 }  // namespace
 }  // namespace millrace::flow

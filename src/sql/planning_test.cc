@@ -120,6 +120,20 @@ TEST_F(Planning, RewritesHopToAnUnnestedSeries) {
   EXPECT_THAT(plan.inputs, ElementsAre("o"));
 }
 
+TEST_F(Planning, SaysWhatIsWrongWithAWindowsArguments) {
+  const auto wrong = [&](const std::string& window, size_t position, const std::string& text) {
+    auto result = engine->plan("SELECT * FROM " + window);
+    ASSERT_FALSE(result.has_value()) << window;
+    EXPECT_THAT(result.error().text, HasSubstr(text));
+    EXPECT_EQ(result.error().position, position) << window;
+  };
+  wrong("TUMBLE(o, ok, INTERVAL 1 HOUR)", 24, "the time of TUMBLE must be a TIMESTAMP");
+  wrong("HOP(o, ts, INTERVAL 0 HOUR, INTERVAL 1 HOUR)", 34, "the slide of HOP must be greater");
+  wrong("TUMBLE(o, ts, 60)", 28, "the size of TUMBLE must be an interval, such as INTERVAL");
+  wrong("CUMULATE(o, ts, INTERVAL 7 MINUTE, INTERVAL 1 HOUR)", 39, "must divide its size");
+  wrong("SESSION(o, ts, INTERVAL '-5 minutes', ck)", 38, "the gap of SESSION must be greater");
+}
+
 TEST_F(Planning, OutlivesLaterCatalogChanges) {
   auto plan = planned("SELECT ck, sum(total) AS s FROM o GROUP BY ck");
   ASSERT_TRUE(catalog.drop_now("o").has_value());

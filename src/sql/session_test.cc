@@ -176,6 +176,39 @@ TEST_F(Sessions, JoinsTopicsTablesAndViews) {
               ElementsAre(row({"one", "30"}), row({"two", "5"})));
 }
 
+TEST_F(Sessions, SessionWindowsOfAQueryMergeByKey) {
+  run("CREATE TOPIC e (k INTEGER, ts TIMESTAMP, v INTEGER)");
+  run("INSERT INTO e VALUES (1, '2024-01-01 00:00:00', 1), (1, '2024-01-01 00:10:00', 2), "
+      "(1, '2024-01-01 00:20:01', 3), (2, '2024-01-01 00:05:00', 4), (2, NULL, 5)");
+  run("SET default_null_order = 'nulls_first'");
+  const char* query =
+      "SELECT * FROM SESSION((SELECT * FROM e WHERE v > 0), ts, INTERVAL 10 MINUTE, k) ORDER BY v";
+  const auto rows = run(query).rows;
+  ASSERT_THAT(rows, SizeIs(5));
+  EXPECT_THAT(rows[0], ElementsAre("1", "2024-01-01 00:00:00", "1", "2024-01-01 00:00:00",
+                                   "2024-01-01 00:20:00"));
+  EXPECT_EQ(rows[1][4], "2024-01-01 00:20:00");  // a gap later is not too late
+  EXPECT_EQ(rows[2][3], "2024-01-01 00:20:01");
+  EXPECT_EQ(rows[3][4], "2024-01-01 00:15:00");
+  EXPECT_EQ(rows[4][3], "NULL");
+  // The same through a plain view, and without keys.
+  run("CREATE VIEW s AS SELECT * FROM SESSION(e, ts, INTERVAL 10 MINUTE, k)");
+  EXPECT_EQ(run("SELECT * FROM s ORDER BY v").rows, rows);
+  EXPECT_EQ(run("SELECT count(DISTINCT window_start) FROM SESSION(e, ts, INTERVAL 5 MINUTE)").rows,
+            run("SELECT 2").rows);
+}
+
+TEST_F(Sessions, CumulatingWindowsEndAStepApart) {
+  run("CREATE TOPIC e (ts TIMESTAMP)");
+  run("INSERT INTO e VALUES ('2024-01-01 00:12:00')");
+  EXPECT_EQ(run("SELECT window_start, window_end FROM CUMULATE(e, ts, INTERVAL 10 MINUTE, INTERVAL "
+                "30 MINUTE) ORDER BY 2")
+                .rows,
+            run("SELECT TIMESTAMP '2024-01-01', TIMESTAMP '2024-01-01' + INTERVAL (m) MINUTE FROM "
+                "(VALUES (20), (30)) v(m) ORDER BY 2")
+                .rows);
+}
+
 TEST_F(Sessions, WindowsEqualPlainSql) {
   run("CREATE TOPIC e (ts TIMESTAMP, v INTEGER)");
   run("INSERT INTO e SELECT TIMESTAMP '2024-01-01' + INTERVAL (i * 97) SECOND, i FROM range(200) "

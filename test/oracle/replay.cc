@@ -212,14 +212,14 @@ namespace {
 
 /// One query of a comparison: a view for each way in which the tables are taken.
 struct Compared {
-  std::string query;
+  std::string plain;  // as DuckDB is asked
   std::vector<std::unique_ptr<Oracle::View>> views;
   std::string wrong;  // not empty: it is left alone from then on
 };
 
 void check_answer(Compared& compared, Rows& rows) {
   try {
-    const auto answer = rows.answer(compared.query);
+    const auto answer = rows.answer(compared.plain);
     for (size_t i = 0; i < compared.views.size() && compared.wrong.empty(); ++i) {
       const auto differs = difference(answer, compared.views[i]->rows);
       if (differs.empty()) continue;
@@ -240,7 +240,7 @@ std::vector<Wrong> compare(Rows& rows, const std::vector<std::string>& queries,
     auto& compared = all.emplace_back(Compared{expand_windows(query), {}, {}});
     for (const auto& topics : replay.ways) {
       oracle.set_topics(topics);
-      auto view = oracle.translate(compared.query);
+      auto view = oracle.translate(query);
       if (!view) compared.wrong = "refused: " + view.error().text;
       if (view) compared.views.push_back(std::move(*view));
     }

@@ -6,6 +6,7 @@
 #include <duckdb/planner/expression/bound_window_expression.hpp>
 #include <duckdb/planner/expression_iterator.hpp>
 
+#include "flow/detail/plan_time.h"
 #include "flow/detail/plan_translator.h"
 
 namespace millrace::flow {
@@ -92,6 +93,7 @@ duckdb::BoundWindowExpression* lone_row_number(duckdb::LogicalOperator& op) {
 /// Functions that share a PARTITION BY are one operator; the next has its columns as input.
 Result<PlanTranslator::Stream> PlanTranslator::translate_window(duckdb::LogicalWindow& op) {
   MR_TRY(Stream stream, translate(*op.children[0]));
+  if (session_bound(*op.expressions[0])) return translate_session(op, std::move(stream));
   for (auto& expression : op.expressions)
     MR_TRY(resolve_window(expression->Cast<duckdb::BoundWindowExpression>(), stream.scope));
   std::vector<bool> done(op.expressions.size());

@@ -21,7 +21,7 @@
 #include "sql/detail/storage.h"
 #include "sql/detail/tree.h"
 #include "sql/detail/system_tables.h"
-#include "sql/detail/windows.h"
+#include "sql/windows.h"
 
 namespace millrace::sql {
 namespace {
@@ -236,7 +236,7 @@ Result<Change::Kind> kind_of(duckdb::InsertStatement& insert, const catalog::Obj
 void adapt(duckdb::SQLStatement& statement, const SessionFacts& facts,
            const std::vector<duckdb::LogicalType>& parameter_types) {
   keep_inside(statement);
-  rewrite_windows(statement);
+  rewrite_windows(statement, WindowsFor::kQuery);
   rewrite_system_tables(statement);
   Adapter(facts, parameter_types).statement(statement);
 }

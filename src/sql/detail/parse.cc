@@ -7,7 +7,6 @@
 #include "sql/detail/errors.h"
 #include "sql/detail/system_tables.h"
 #include "sql/detail/tree.h"
-#include "sql/detail/windows.h"
 
 namespace millrace::sql {
 namespace {
@@ -37,7 +36,8 @@ class ParameterRefuser : public TreeRewriter {
 
 }  // namespace
 
-duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query) {
+duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query,
+                                                         WindowsFor whom) {
   duckdb::Parser parser;
   parser.ParseQuery(query);
   if (parser.statements.size() != 1 ||
@@ -46,7 +46,7 @@ duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& quer
   }
   auto select = duckdb::unique_ptr_cast<duckdb::SQLStatement, duckdb::SelectStatement>(
       std::move(parser.statements[0]));
-  rewrite_windows(*select);
+  rewrite_windows(*select, whom);
   rewrite_system_tables(*select);
   return select;
 }

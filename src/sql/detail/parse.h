@@ -5,10 +5,14 @@
 #include <set>
 #include <string>
 
+#include "sql/windows.h"
+
 namespace millrace::sql {
 
-/// Parses `query`, which must be one SELECT, and rewrites its windows. Throws as DuckDB does.
-duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query);
+/// Parses `query`, which must be one SELECT, and rewrites its windows for `whom`. Throws as DuckDB
+/// does.
+duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query,
+                                                         WindowsFor whom = WindowsFor::kView);
 
 /// Refuses parameters in a view's query: it is asked without values for them. Throws CarriedError.
 void refuse_parameters(duckdb::SelectStatement& statement);

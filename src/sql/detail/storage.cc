@@ -19,6 +19,7 @@
 #include "sql/detail/schema_entry.h"
 #include "sql/detail/system_tables.h"
 #include "sql/format.h"
+#include "sql/windows.h"
 
 namespace millrace::sql {
 namespace {
@@ -121,7 +122,8 @@ duckdb::CatalogEntry* EntrySet::find(const std::string& name) {
 std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& object, bool full) {
   if (object.kind == catalog::Kind::kView) {
     duckdb::CreateViewInfo info(schema_, object.name);
-    info.query = parse_select(object.query);
+    const bool planning = static_cast<DuckCatalog&>(catalog_).planning();
+    info.query = parse_select(object.query, planning ? WindowsFor::kView : WindowsFor::kQuery);
     info.sql = object.sql;
     return std::make_unique<duckdb::ViewCatalogEntry>(catalog_, schema_, info);
   }
@@ -310,6 +312,7 @@ std::shared_ptr<duckdb::DuckDB> open_instance(Core& core, const InstanceOptions&
   duckdb::StorageExtension::Register(config, kDatabaseName, std::move(extension));
   auto instance = std::make_shared<duckdb::DuckDB>(kDatabaseName, &config);
   register_system_tables(*instance, core, options.planning);
+  register_window_functions(*instance);
   duckdb::Connection connection(*instance);
   // A view's rows must not depend on where the node runs.
   std::string settings = "SET GLOBAL TimeZone = 'UTC';";
