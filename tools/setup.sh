@@ -44,7 +44,7 @@ duckdb() {
   want=$(grep '^duckdb' tools/deps.lock | sha256sum)
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
   command -v npm > /dev/null || apt_packages npm
-  command -v cargo > /dev/null || apt_packages cargo
+  command -v cargo > /dev/null || apt_packages cargo-web  # of the two in Debian the one that can reach the registry
   say "DuckDB: library (npm) and headers (crates)"
   local t="$deps/tmp"; rm -rf "$t" "$deps/duckdb"; mkdir -p "$t/crate/src" "$deps/duckdb/lib"
   local spec; spec=$(pinned duckdb-lib 2)
