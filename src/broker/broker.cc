@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "broker/detail/broker_impl.h"
+#include "catalog/replacement.h"
 
 namespace millrace::broker {
 
@@ -53,6 +54,7 @@ BrokerImpl::BrokerImpl(io::Runtime& runtime, io::Env& env, catalog::Catalog& cat
 io::Task<Result<>> BrokerImpl::start() {
   MR_CO_TRY(env_.files().make_folder(options_.path));
   MR_CO_TRY(producer_ids_, ProducerIds::open(env_.files(), options_.path + "/producer_ids"));
+  MR_CO_TRY(co_await end_replacements());
   Partitions all;
   const auto snapshot = catalog_.snapshot();
   for (const auto* object : snapshot->list()) {
@@ -103,7 +105,8 @@ io::Task<Result<>> BrokerImpl::drop_in_turn(std::string name) {
   auto closed = co_await close_all(topic->partitions, std::move(why));
   if (!closed) logging::warn("dropped log did not close", {{"reason", closed.error().text}});
   TopicCounters::remove(env_.metrics(), exact);
-  MR_CO_TRY(auto paths, set_aside(exact, 0, static_cast<int32_t>(topic->partitions.size())));
+  MR_CO_TRY(auto paths, set_aside(catalog::log_name(topic->object), 0,
+                                  static_cast<int32_t>(topic->partitions.size())));
   remove_folders(std::move(paths));
   co_return Result<>{};
 }
@@ -184,7 +187,7 @@ io::Task<void> BrokerImpl::each_on(io::Shard& shard, std::vector<PartitionImpl*>
 
 io::Task<Result<>> BrokerImpl::open_all(Partitions partitions) {
   return each(std::move(partitions), [this](PartitionImpl& partition) {
-    return partition.open(folder(partition.topic(), partition.index()));
+    return partition.open(folder(partition.log_name(), partition.index()));
   });
 }
 
@@ -193,8 +196,8 @@ io::Task<Result<>> BrokerImpl::close_all(Partitions partitions, Error why) {
               [why = std::move(why)](PartitionImpl& partition) { return partition.close(why); });
 }
 
-std::string BrokerImpl::folder(std::string_view topic, int32_t partition) const {
-  return fmt::format("{}/{}-{}", options_.path, topic, partition);
+std::string BrokerImpl::folder(std::string_view log, int32_t partition) const {
+  return fmt::format("{}/{}-{}", options_.path, log, partition);
 }
 
 io::Task<void> BrokerImpl::keep_retention(io::Shard& shard, io::Gate& gate) {

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "broker/broker_test_util.h"
+#include "catalog/replacement.h"
 
 namespace millrace::broker {
 namespace {
@@ -101,6 +102,77 @@ TEST_F(BrokerTest, BeginsAChangelogAnewWhenItsViewIsReplaced) {
   ASSERT_TRUE(append(*(*replaced)->partitions[0], batch({"new"})));
   reopen();
   EXPECT_THAT(values(*broker_->find("v")->partitions[0]), ElementsAre("new"));
+}
+
+/// Of partitions.
+std::vector<std::string> folders(io::FileSystem& files) {
+  auto names = files.list("/data/log").value();
+  std::erase_if(names,
+                [](const auto& name) { return !name.ends_with("-0") || name == "__catalog-0"; });
+  return names;
+}
+
+/// A view's replacement, which has a changelog of its own, and what the view is with that.
+struct Replacement {
+  explicit Replacement(catalog::Object view) : taken(std::move(view)) {
+    taken.query = "SELECT 2 AS a";
+    beside = taken;
+    beside.id = Uuid::random();
+    beside.name = std::string(catalog::kChangelogPrefix) + beside.id.to_string();
+    beside.internal = true;
+    beside.options[catalog::kReplacesOption] = taken.name;
+    taken.options[catalog::kChangelogOption] = beside.name;
+  }
+  catalog::Object taken, beside;
+};
+
+TEST_F(BrokerTest, AViewGoesOnWithTheChangelogOfItsReplacement) {
+  ASSERT_TRUE(create(changelog("v")));
+  std::string last;
+  for (const std::string now : {"first", "second"}) {
+    const auto before = broker_->find("v");
+    ASSERT_TRUE(append(*before->partitions[0], batch({"old"})));
+    const Replacement next(changelog("v"));
+    auto beside = create(next.beside);
+    ASSERT_TRUE(beside) << beside.error().text;
+    const auto log = (*beside)->partitions[0];
+    ASSERT_TRUE(append(*log, batch({now})));
+    auto taken = create(next.taken, true);
+    ASSERT_TRUE(taken) << taken.error().text;
+    EXPECT_EQ((*taken)->object.id, before->object.id);
+    EXPECT_EQ((*taken)->partitions[0], log);
+    EXPECT_EQ(log->topic(), "v");
+    EXPECT_TRUE(before->partitions[0]->closed());
+    ASSERT_TRUE(append(*log, batch({"goes on"})));
+    EXPECT_EQ(broker_->list().size(), 1u);
+    reopen();
+    EXPECT_EQ(broker_->list().size(), 1u);
+    EXPECT_THAT(values(*broker_->find("v")->partitions[0]), ElementsAre(now, "goes on"));
+    last = next.beside.name;
+  }
+  reopen();
+  EXPECT_THAT(folders(env_.files()), ElementsAre(last + "-0"));
+  ASSERT_TRUE(drop("v"));
+  reopen();
+  EXPECT_THAT(folders(env_.files()), IsEmpty());
+}
+
+TEST_F(BrokerTest, ACrashAmidAReplacementLeavesTheNewView) {
+  ASSERT_TRUE(create(changelog("v")));
+  ASSERT_TRUE(append(*broker_->find("v")->partitions[0], batch({"old"})));
+  const Replacement next(changelog("v"));
+  auto beside = create(next.beside);
+  ASSERT_TRUE(beside);
+  ASSERT_TRUE(append(*(*beside)->partitions[0], batch({"new"})));
+  beside = Error{};
+  // The record in the catalog is all that has become of it.
+  ASSERT_TRUE(shard().block_on(catalog_->put(next.taken, true)));
+  reopen();
+  EXPECT_THAT(values(*broker_->find("v")->partitions[0]), ElementsAre("new"));
+  EXPECT_EQ(broker_->list().size(), 1u);
+  EXPECT_EQ(catalog_->snapshot()->list().size(), 1u);
+  reopen();
+  EXPECT_THAT(folders(env_.files()), ElementsAre(next.beside.name + "-0"));
 }
 
 TEST_F(BrokerTest, ForgetsWhatIsDropped) {

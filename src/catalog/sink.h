@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "catalog/catalog.h"
+#include "catalog/replacement.h"
 
 namespace millrace::catalog {
 
@@ -36,6 +37,7 @@ inline std::string_view shown_kind(const Object& object) {
   return is_sink(object) ? "sink" : name_of(object.kind);
 }
 inline std::string shown_name(const Object& object) {
+  if (is_replacement(object)) return object.options.at(kReplacesOption);
   return is_sink(object) ? sink_topic(object) : object.name;
 }
 

@@ -3,20 +3,12 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <filesystem>
-#include <map>
-#include <mutex>
 
-#include "base/io/gate.h"
 #include "base/logging.h"
+#include "catalog/replacement.h"
 #include "catalog/sink.h"
-#include "flow/detail/dead_letters.h"
-#include "flow/detail/lanes.h"
-#include "flow/detail/sink.h"
-#include "flow/detail/source_registry.h"
+#include "flow/detail/flows_impl.h"
 #include "flow/detail/subscription.h"
-#include "flow/detail/view.h"
-#include "flow/detail/view_relation.h"
 #include "sql/view_options.h"
 
 namespace millrace::flow {
@@ -25,19 +17,18 @@ namespace {
 
 // How soon a view sees that an input has more partitions.
 constexpr auto kRefresh = std::chrono::seconds(1);
+// How often is looked whether a replacement has caught up.
+constexpr auto kReplaceLook = std::chrono::milliseconds(100);
 
-/// The views that run, for metrics at the time of a scrape and for subscriptions; outlives the
-/// flows.
-struct RunningViews {
-  std::shared_ptr<View> find(const std::string& name) {
-    std::lock_guard lock(mutex);
-    const auto found = views.find(name);
-    return found == views.end() ? nullptr : found->second.lock();
-  }
+/// A topic's watermark_idle_timeout.
+int64_t idle_timeout_us(const catalog::Object& topic) {
+  const auto text = broker::effective_options(topic)["watermark.idle.timeout.ms"];
+  int64_t ms = -1;
+  std::from_chars(text.data(), text.data() + text.size(), ms);
+  return ms < 0 ? Watermark::kNever : ms * 1000;
+}
 
-  std::mutex mutex;
-  std::map<std::string, std::weak_ptr<View>> views;
-};
+}  // namespace
 
 /// Does something again and again on a lane.
 class Periodic : public Job {
@@ -54,92 +45,36 @@ class Periodic : public Job {
   const std::function<void()> work_;
 };
 
-/// A topic's watermark_idle_timeout.
-int64_t idle_timeout_us(const catalog::Object& topic) {
-  const auto text = broker::effective_options(topic)["watermark.idle.timeout.ms"];
-  int64_t ms = -1;
-  std::from_chars(text.data(), text.data() + text.size(), ms);
-  return ms < 0 ? Watermark::kNever : ms * 1000;
+FlowsImpl::FlowsImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
+                     sql::Engine& engine, Options options)
+    : runtime_(runtime),
+      env_(env),
+      broker_(broker),
+      engine_(engine),
+      options_(options),
+      sources_(env, broker, engine),
+      lanes_(std::make_shared<Lanes>(options.lanes)),
+      dead_letters_(std::make_shared<DeadLetters>(env, broker, sources_, lanes_)),
+      refresh_(std::make_shared<Periodic>(kRefresh, [this] { refresh(); })),
+      replace_(std::make_shared<Periodic>(kReplaceLook, [this] { look_at_replacements(); })) {
+  for (size_t i = 0; i < runtime.shard_count(); ++i) gates_.push_back(std::make_unique<io::Gate>());
+  report_lag();
+  lanes_->wake(dead_letters_);
+  lanes_->wake(refresh_);
+  lanes_->wake(replace_);
 }
 
-class FlowsImpl : public Flows {
- public:
-  FlowsImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker, sql::Engine& engine,
-            Options options)
-      : runtime_(runtime),
-        env_(env),
-        broker_(broker),
-        engine_(engine),
-        options_(options),
-        sources_(env, broker, engine),
-        lanes_(std::make_shared<Lanes>(options.lanes)),
-        dead_letters_(std::make_shared<DeadLetters>(env, broker, sources_, lanes_)),
-        refresh_(std::make_shared<Periodic>(kRefresh, [this] { refresh(); })) {
-    for (size_t i = 0; i < runtime.shard_count(); ++i)
-      gates_.push_back(std::make_unique<io::Gate>());
-    report_lag();
-    lanes_->wake(dead_letters_);
-    lanes_->wake(refresh_);
+View::Positions ends_of(const View& view) {
+  View::Positions ends;
+  for (const auto& source : view.sources()) {
+    auto& marks = ends.emplace_back();
+    for (const auto& partition : source.source->topic().partitions)
+      marks.push_back(partition->last_stable_offset());
   }
-  ~FlowsImpl() override { stop(); }
+  return ends;
+}
 
-  Result<> check(const catalog::Object& view) override;
-  Result<> add(const catalog::Object& view) override;
-  Result<> remove(const std::string& name) override;
-  Result<std::string> describe(const std::string& name) override;
-  std::vector<ViewStatus> status() override;
-  std::shared_ptr<sql::Relation> find(const std::string& name) override;
-  Result<std::unique_ptr<sql::Subscription>> subscribe(const std::string& name,
-                                                       sql::SubscribeOptions options) override;
-  Result<> wait_caught_up(const std::string& name, std::chrono::milliseconds limit) override;
-  void stop() override;
-
- private:
-  struct Entry {
-    std::shared_ptr<View> view;
-    std::shared_ptr<ViewRelation> relation;
-  };
-
-  Result<std::unique_ptr<Dataflow>> plan(const catalog::Object& view);
-  Result<View::Parts> assemble(const catalog::Object& object);
-  Result<> connect(View::Parts& parts);
-  Result<> wait_caught_up(const std::string& name, Clock::time_point deadline);
-  std::shared_ptr<View> view(const std::string& name);
-  void listen(const std::shared_ptr<View>& view);
-  void let_go(const std::shared_ptr<View>& view, bool release_holds);
-  /// What writes a sink's topic, beside the view of its query.
-  Result<> start_sink(const catalog::Object& object,
-                      const std::shared_ptr<broker::Partition>& changelog);
-  void stop_sink(const std::string& name, bool release_holds);
-  void report_lag();
-  Result<> start(const catalog::Object& object);
-  std::optional<Entry> take(const std::string& name);
-  /// Starts views anew whose inputs are not what they were: they recover with what is there now.
-  void refresh();
-  bool is_stale(const View& view) const;
-
-  io::Runtime& runtime_;
-  io::Env& env_;
-  broker::Broker& broker_;
-  sql::Engine& engine_;
-  const Options options_;
-  SourceRegistry sources_;
-  std::vector<std::unique_ptr<io::Gate>> gates_;  // one a shard
-  std::shared_ptr<Lanes> lanes_;
-  std::shared_ptr<Background> background_ = std::make_shared<Background>();  // writes snapshots
-  std::shared_ptr<DeadLetters> dead_letters_;
-  std::shared_ptr<Periodic> refresh_;
-  std::shared_ptr<RunningViews> running_ = std::make_shared<RunningViews>();
-
-  std::mutex changing_;  // one view is added or removed at a time
-  std::mutex mutex_;
-  std::map<std::string, Entry> views_;
-  std::map<std::string, std::shared_ptr<Sink>> sinks_;  // by the name of their view
-  std::map<std::string, Error> not_started_;
-  bool stopped_ = false;
-};
-
-Error undefined(const std::string& name) {
+Error no_such_view(const std::string& name) {
   return Error{ErrorCode::kUndefinedObject, fmt::format("there is no materialized view {}", name)};
 }
 
@@ -191,9 +126,13 @@ Result<> FlowsImpl::check(const catalog::Object& view) {
 Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
   View::Parts parts;
   parts.object = object;
+  if (catalog::is_replacement(object)) {
+    parts.object.name = catalog::shown_name(object);
+    parts.object.internal = false;
+  }
   MR_TRY(parts.dataflow, plan(object));
   const auto topic = broker_.find(object.name);
-  if (!topic || topic->partitions.empty()) return undefined(object.name);
+  if (!topic || topic->partitions.empty()) return no_such_view(object.name);
   parts.changelog = topic->partitions[0];
   MR_TRY(parts.writer, ChangelogWriter::make(parts.dataflow->names(), parts.dataflow->types()));
   const auto on_error = object.options.find("on_error");
@@ -204,9 +143,8 @@ Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
     parts.late =
         std::make_unique<ViewLetters>(broker_, object, parts.changelog, ViewLetters::Kind::kLate);
   MR_TRY(connect(parts));
-  const auto data = std::filesystem::path(broker_.options().path).parent_path();
-  parts.snapshots = std::make_unique<SnapshotFiles>(
-      env_, parts.changelog->shard(), (data / "views" / object.id.to_string()).string());
+  parts.snapshots =
+      std::make_unique<SnapshotFiles>(env_, parts.changelog->shard(), snapshot_folder(object));
   parts.background = background_;
   return parts;
 }
@@ -292,10 +230,7 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
     std::lock_guard lock(mutex_);
     views_[object.name] = {view, std::make_shared<ViewRelation>(view, object)};
   }
-  {
-    std::lock_guard lock(running_->mutex);
-    running_->views[object.name] = view;
-  }
+  if (!catalog::is_replacement(object)) running_->set(object.name, view);
   listen(view);
   wake();
   lanes_->wake(dead_letters_);  // its topics may be new
@@ -307,7 +242,7 @@ void FlowsImpl::listen(const std::shared_ptr<View>& view) {
   const std::weak_ptr<Lanes> lanes = lanes_;
   for (const auto& source : view->sources())
     for (const auto& partition : source.source->topic().partitions)
-      partition->on_advance("view " + view->object().name, [job, lanes] {
+      partition->on_advance(view->who(), [job, lanes] {
         const auto alive = job.lock();
         const auto running = lanes.lock();
         if (alive && running) running->wake(alive);
@@ -349,7 +284,7 @@ void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
   stop_sink(view->object().name, release_holds);
   lanes_->remove(view);
   view->close(!release_holds);
-  const std::string who = "view " + view->object().name;
+  const std::string who = view->who();
   for (const auto& source : view->sources())
     for (const auto& partition : source.source->topic().partitions) {
       partition->on_advance(who, nullptr);
@@ -377,15 +312,14 @@ std::optional<FlowsImpl::Entry> FlowsImpl::take(const std::string& name) {
 
 Result<> FlowsImpl::remove(const std::string& name) {
   std::lock_guard changing(changing_);
-  // A view that is not there never ran, or failed to start.
-  if (const auto entry = take(name)) {
-    let_go(entry->view, true);
-    entry->view->forget();
-  }
+  const auto topic = broker_.find(name);
+  if (const auto entry = take(name)) let_go(entry->view, true);
+  if (topic) forget(topic->object);  // it may have failed to start, and run before that
   return {};
 }
 
 bool FlowsImpl::is_stale(const View& view) const {
+  if (view.starts_again()) return true;
   return std::ranges::any_of(view.sources(), [&](const auto& source) {
     const auto now = broker_.find(source.source->object().name);
     return now && !is_same(*now, source.source->topic());
@@ -395,44 +329,51 @@ bool FlowsImpl::is_stale(const View& view) const {
 void FlowsImpl::refresh() {
   std::unique_lock changing(changing_, std::try_to_lock);
   if (!changing) return;
-  std::vector<std::shared_ptr<View>> stale;
+  std::vector<Entry> stale;
   {
     std::lock_guard lock(mutex_);
     if (stopped_) return;
     for (const auto& [name, entry] : views_)
-      if (is_stale(*entry.view)) stale.push_back(entry.view);
+      if (is_stale(*entry.view)) stale.push_back(entry);
   }
-  for (const auto& view : stale) {
-    auto object = view->object();
+  for (const auto& [view, relation] : stale) {
+    auto object = relation->object();
     object.options.erase("paused");
     if (view->paused()) object.options["paused"] = "true";
-    logging::info("an input has changed, the view is computed again", {{"view", object.name}});
+    logging::info("the view is computed again",
+                  {{"view", object.name},
+                   {"reason", view->starts_again() ? "a snapshot" : "an input has changed"}});
     let_go(view, false);  // its rows can still be read, until the new view is there
-    auto started = start(object);
-    if (started) continue;
-    take(object.name);
-    std::lock_guard lock(mutex_);
-    not_started_.emplace(object.name, started.error());
-    logging::error("cannot start a view again",
-                   {{"view", object.name}, {"reason", started.error().text}});
+    start_again(object);
   }
 }
 
-std::shared_ptr<View> FlowsImpl::view(const std::string& name) {
+void FlowsImpl::start_again(const catalog::Object& object) {
+  auto started = start(object);
+  if (started) return;
+  take(object.name);
   std::lock_guard lock(mutex_);
-  const auto found = views_.find(name);
-  return found == views_.end() ? nullptr : found->second.view;
+  not_started_.emplace(object.name, started.error());
+  logging::error("cannot start a view again",
+                 {{"view", object.name}, {"reason", started.error().text}});
 }
 
-std::shared_ptr<sql::Relation> FlowsImpl::find(const std::string& name) {
+FlowsImpl::Entry FlowsImpl::entry(const std::string& name) {
   std::lock_guard lock(mutex_);
   const auto found = views_.find(name);
-  return found == views_.end() ? nullptr : found->second.relation;
+  return found == views_.end() ? Entry() : found->second;
+}
+
+std::shared_ptr<View> FlowsImpl::view(const std::string& name) { return entry(name).view; }
+
+std::shared_ptr<sql::Relation> FlowsImpl::find(const std::string& name) {
+  return entry(name).relation;
 }
 
 std::vector<ViewStatus> FlowsImpl::status() {
   std::vector<std::pair<std::shared_ptr<View>, std::shared_ptr<Sink>>> running;
   std::vector<ViewStatus> all;
+  std::map<std::string, ViewStatus> replacements;  // by the view that they replace
   {
     std::lock_guard lock(mutex_);
     for (const auto& [name, entry] : views_) {
@@ -442,7 +383,9 @@ std::vector<ViewStatus> FlowsImpl::status() {
     for (const auto& [name, why] : not_started_) {
       const auto topic = broker_.find(name);
       if (!topic) continue;  // its creation failed
-      auto& failed = all.emplace_back();
+      auto& failed = catalog::is_replacement(topic->object)
+                         ? replacements[catalog::shown_name(topic->object)]
+                         : all.emplace_back();
       failed.name = catalog::shown_name(topic->object);
       failed.kind = catalog::shown_kind(topic->object);
       failed.state = "failed";
@@ -451,11 +394,23 @@ std::vector<ViewStatus> FlowsImpl::status() {
     }
   }
   for (const auto& [view, sink] : running) {
+    if (catalog::is_replacement(view->object()) && !view->in_place()) {
+      replacements[view->object().name] = view->status();
+      continue;
+    }
     auto& status = all.emplace_back(view->status());
     const auto stopped = sink ? sink->error() : std::nullopt;
     if (!stopped) continue;
     status.state = "failed";
     status.error = stopped->text;
+  }
+  for (auto& status : all) {
+    const auto next = replacements.find(status.name);
+    if (next == replacements.end()) continue;
+    status.state = "replacing";
+    status.progress = next->second.progress;
+    status.lag = next->second.lag;
+    if (!next->second.error.empty()) status.error = "its replacement: " + next->second.error;
   }
   std::ranges::sort(all, {}, &ViewStatus::name);
   return all;
@@ -466,7 +421,7 @@ Result<std::unique_ptr<sql::Subscription>> FlowsImpl::subscribe(const std::strin
   SubscriptionSource source;
   source.topic = broker_.find(name);
   const auto relation = find(name);
-  if (!relation || !source.topic || source.topic->partitions.empty()) return undefined(name);
+  if (!relation || !source.topic || source.topic->partitions.empty()) return no_such_view(name);
   if (catalog::is_sink(relation->object()))
     return Error{ErrorCode::kNotSupported,
                  fmt::format("{} keeps no rows: subscribe to the sink's topic", name)};
@@ -477,7 +432,7 @@ Result<std::unique_ptr<sql::Subscription>> FlowsImpl::subscribe(const std::strin
 
 Result<std::string> FlowsImpl::describe(const std::string& name) {
   const auto found = view(name);
-  if (!found) return undefined(name);
+  if (!found) return no_such_view(name);
   return found->describe();
 }
 
@@ -487,17 +442,13 @@ Result<> FlowsImpl::wait_caught_up(const std::string& name, std::chrono::millise
 
 Result<> FlowsImpl::wait_caught_up(const std::string& name, Clock::time_point deadline) {
   const auto found = view(name);
-  if (!found) return undefined(name);
-  std::vector<std::vector<Offset>> targets;
+  if (!found) return no_such_view(name);
   for (const auto& source : found->sources()) {
     const auto& object = source.source->object();
     if (object.kind == catalog::Kind::kMaterializedView)
       MR_TRY(wait_caught_up(object.name, deadline));
-    auto& marks = targets.emplace_back();
-    for (const auto& partition : source.source->topic().partitions)
-      marks.push_back(partition->last_stable_offset());
   }
-  return found->wait_shown(targets, deadline);
+  return found->wait_shown(ends_of(*found), deadline);
 }
 
 void FlowsImpl::report_lag() {
@@ -520,16 +471,18 @@ void FlowsImpl::stop() {
   {
     std::lock_guard lock(mutex_);
     if (std::exchange(stopped_, true)) return;
+  }
+  replacing_.stop();
+  lanes_->stop();
+  {
+    std::lock_guard lock(mutex_);
     views = views_;
   }
-  lanes_->stop();
   for (const auto& [name, entry] : views) let_go(entry.view, false);
   background_->stop();
   dead_letters_->stop();
   for (size_t i = 0; i < gates_.size(); ++i) runtime_.shard(i).block_on(gates_[i]->close());
 }
-
-}  // namespace
 
 std::unique_ptr<Flows> Flows::make(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
                                    sql::Engine& engine, Options options) {

@@ -255,6 +255,7 @@ TEST(Subscription, EndsWhenItsViewIsDroppedReplacedOrStops) {
     Holder holder;
     holder.read(*subscription);
     node.run(end);
+    node.await_replacement("v");
     const auto next = subscription->next();
     ASSERT_FALSE(next) << end;
     EXPECT_EQ(next.error().code, ErrorCode::kUndefinedObject) << end;

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "catalog/replacement.h"
 #include "sql/detail/fakes.h"
 #include "sql/view_options.h"
 
@@ -264,10 +265,48 @@ TEST_F(Ddl, ReplacesAViewOnlyWhenNothingReadsIt) {
     run("CREATE OR REPLACE " + kind + " w AS SELECT k, v FROM e");
     EXPECT_EQ(object("w").version, 1u);
     run("DROP MATERIALIZED VIEW m");
-    run("CREATE OR REPLACE " + kind + " w AS SELECT v FROM e");
+    if (kind != "VIEW") continue;
+    run("CREATE OR REPLACE VIEW w AS SELECT v FROM e");
     EXPECT_EQ(object("w").query, "SELECT v FROM e");
-    run("DROP " + kind + " w");
+    run("DROP VIEW w");
   }
+}
+
+/// The query of what is made beside the view, which stays as it is.
+std::string replacement(const catalog::Snapshot& snapshot) {
+  const auto* next = catalog::replacement_of(snapshot, "w");
+  return next ? next->query : "none";
+}
+
+TEST_F(Ddl, ReplacesAMaterializedViewByOneBesideIt) {
+  run("CREATE TOPIC e (k INTEGER, v INTEGER)");
+  run("CREATE MATERIALIZED VIEW w AS SELECT k, v FROM e");
+  const auto now = [&] { return replacement(*catalog.snapshot()); };
+  EXPECT_THAT(run("APPLY DRY RUN CREATE MATERIALIZED VIEW w AS SELECT v FROM e").rows,
+              ElementsAre(row({"would replace", "materialized view", "w"})));
+  EXPECT_EQ(now(), "none");
+  const std::string other = "APPLY CREATE MATERIALIZED VIEW w AS SELECT v FROM e";
+  EXPECT_THAT(run(other).rows, ElementsAre(row({"replaced", "materialized view", "w"})));
+  EXPECT_THAT(run(other).rows, ElementsAre(row({"unchanged", "materialized view", "w"})));
+  EXPECT_EQ(now(), "SELECT v FROM e");
+  EXPECT_EQ(object("w").query, "SELECT k, v FROM e");
+  EXPECT_THAT(run("SHOW VIEWS").rows, SizeIs(1));
+  const auto read = error_of("CREATE MATERIALIZED VIEW m AS SELECT k FROM w");
+  EXPECT_EQ(read.code, ErrorCode::kDependentObjects);
+  EXPECT_THAT(read.text, HasSubstr("\"w\" is being replaced"));
+  EXPECT_THAT(error_of("ALTER MATERIALIZED VIEW w PAUSE").text, HasSubstr("cannot be paused now"));
+  EXPECT_THAT(error_of("DROP TOPIC e").text, HasSubstr("w reads it"));
+  run("CREATE OR REPLACE MATERIALIZED VIEW w AS SELECT v + 1 AS v FROM e");
+  EXPECT_EQ(now(), "SELECT v + 1 AS v FROM e");
+  run("CREATE OR REPLACE MATERIALIZED VIEW w AS SELECT k, v FROM e");
+  EXPECT_EQ(now(), "none");
+  run(other);
+  host.refuse = Error{ErrorCode::kNotSupported, "no"};
+  EXPECT_EQ(error_of("CREATE OR REPLACE MATERIALIZED VIEW w AS SELECT k FROM e").text, "no");
+  EXPECT_EQ(now(), "SELECT v FROM e");
+  run("DROP MATERIALIZED VIEW w");
+  EXPECT_EQ(now(), "none");
+  EXPECT_THAT(run("SHOW ALL").rows, SizeIs(1));
 }
 
 TEST_F(Ddl, RefusesToReplaceATableByOneThatWouldLoseRows) {

@@ -25,8 +25,8 @@ Result<std::shared_ptr<Relation>> Core::relation(const catalog::Object& object) 
                              catalog::name_of(object.kind), object.name)};
   }
   const auto& served = relation->object();
-  if (served.id != object.id || served.version != object.version) {
-    // Its columns may be others than those that the statement was bound to.
+  if (served.id != object.id || served.columns != object.columns) {
+    // They may be others than those that the statement was bound to.
     return Error{ErrorCode::kUndefinedObject,
                  fmt::format("{} \"{}\" was replaced meanwhile; try again",
                              catalog::name_of(object.kind), object.name)};

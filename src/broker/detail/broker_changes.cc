@@ -5,6 +5,7 @@
 
 #include "base/logging.h"
 #include "broker/detail/broker_impl.h"
+#include "catalog/replacement.h"
 
 namespace millrace::broker::detail {
 
@@ -69,7 +70,10 @@ io::Task<Result<BrokerImpl::Ref>> BrokerImpl::create_in_turn(catalog::Object obj
   }
   if (!change.old) co_return co_await create_new(std::move(change));
   if (change.object.kind == catalog::Kind::kMaterializedView) {
-    co_return co_await replace_anew(std::move(change));
+    const auto log = catalog::log_name(change.object);
+    auto replacement = log == change.object.name ? nullptr : topics_->find(log);
+    if (!replacement) co_return co_await replace_anew(std::move(change));
+    co_return co_await take_over(std::move(change), std::move(replacement));
   }
   co_return co_await replace_kept(std::move(change));
 }
@@ -113,7 +117,7 @@ Result<BrokerImpl::Change> BrokerImpl::check(catalog::Object object, bool replac
 
 io::Task<Result<BrokerImpl::Ref>> BrokerImpl::create_new(Change change) {
   // A node that was killed in a drop leaves folders whose records are not this topic's.
-  MR_CO_TRY(auto stale, set_aside(change.object.name, 0, change.object.partitions));
+  MR_CO_TRY(auto stale, set_aside(catalog::log_name(change.object), 0, change.object.partitions));
   remove_folders(std::move(stale));
   MR_CO_TRY(auto stored, co_await catalog_.put(std::move(change.object), false));
   MR_CO_TRY(auto rules, PartitionRules::make(stored));  // checks look at its id and version
@@ -163,8 +167,11 @@ io::Task<Result<BrokerImpl::Ref>> BrokerImpl::replace_anew(Change change) {
   const std::string name = change.object.name;
   auto why = Error{ErrorCode::kUnknownPartition, fmt::format("\"{}\" was replaced", name)};
   MR_CO_TRY(co_await close_all(change.old->partitions, std::move(why)));
-  MR_CO_TRY(auto aside, set_aside(name, 0, change.object.partitions));
-  remove_folders(std::move(aside));
+  for (const auto& log :
+       {catalog::log_name(change.old->object), catalog::log_name(change.object)}) {
+    MR_CO_TRY(auto aside, set_aside(log, 0, change.object.partitions));
+    remove_folders(std::move(aside));
+  }
   auto stored = co_await catalog_.put(std::move(change.object), true);
   // When the catalog refuses, the old definition is served again, from its beginning.
   auto object = stored ? *stored : change.old->object;
@@ -177,11 +184,48 @@ io::Task<Result<BrokerImpl::Ref>> BrokerImpl::replace_anew(Change change) {
   co_return topic;
 }
 
-Result<std::vector<std::string>> BrokerImpl::set_aside(std::string_view topic, int32_t from,
+/// The view goes on with the changelog of its replacement, as it stands.
+io::Task<Result<BrokerImpl::Ref>> BrokerImpl::take_over(Change change, Ref replacement) {
+  // From this record on the old log is nobody's; a crash in the middle leaves the replacement's
+  // object and the old log's folder, which the next start removes.
+  MR_CO_TRY(auto stored, co_await catalog_.put(std::move(change.object), true));
+  MR_CO_TRY(auto rules, PartitionRules::make(stored));
+  for (const auto& partition : replacement->partitions) {
+    co_await static_cast<PartitionImpl&>(*partition).apply(rules);
+  }
+  topics_->erase(replacement->object.name);
+  auto topic = publish(std::move(stored), replacement->partitions);
+  auto why =
+      Error{ErrorCode::kUnknownPartition, fmt::format("\"{}\" was replaced", topic->object.name)};
+  auto closed = co_await close_all(change.old->partitions, std::move(why));
+  auto aside = set_aside(catalog::log_name(change.old->object), 0,
+                         static_cast<int32_t>(change.old->partitions.size()));
+  if (aside) remove_folders(std::move(*aside));
+  auto dropped = co_await catalog_.drop(replacement->object.name);
+  if (!closed || !aside || !dropped) {
+    logging::warn("what a view was before is not all gone", {{"view", topic->object.name}});
+  }
+  co_return topic;
+}
+
+io::Task<Result<>> BrokerImpl::end_replacements() {
+  const auto snapshot = catalog_.snapshot();
+  for (const auto* object : snapshot->list()) {
+    const auto log = catalog::log_name(*object);
+    if (log == object->name) continue;
+    // A crash came between: the old log and the replacement's object are left.
+    MR_CO_TRY(auto stale, set_aside(object->name, 0, object->partitions));
+    remove_folders(std::move(stale));
+    if (snapshot->find(log)) MR_CO_TRY(co_await catalog_.drop(log));
+  }
+  co_return Result<>{};
+}
+
+Result<std::vector<std::string>> BrokerImpl::set_aside(std::string_view log, int32_t from,
                                                        int32_t to) {
   std::vector<std::string> aside;
   for (int32_t p = from; p < to; ++p) {
-    const std::string path = folder(topic, p);
+    const std::string path = folder(log, p);
     if (!env_.files().exists(path)) continue;
     // A topic's name may fill what a file name can hold, so it is not part of this one.
     std::string moved = fmt::format("{}/{:016x}{}", options_.path, env_.random(), kAside);
@@ -212,13 +256,17 @@ Result<> BrokerImpl::tidy() {
   std::set<std::string> known;
   for (const auto& topic : topics_->list()) {
     for (const auto& partition : topic->partitions) {
-      known.insert(fmt::format("{}-{}", topic->object.name, partition->index()));
+      known.insert(fmt::format("{}-{}", catalog::log_name(topic->object), partition->index()));
     }
   }
   std::vector<std::string> aside;
   for (const auto& name : names) {
     if (name.ends_with(kAside)) aside.push_back(options_.path + "/" + name);
     if (!is_partition_folder(name) || is_reserved(name) || known.contains(name)) continue;
+    if (name.starts_with(catalog::kChangelogPrefix)) {  // of a view that was replaced in a crash
+      aside.push_back(options_.path + "/" + name);
+      continue;
+    }
     logging::warn("folder is no topic's; left alone", {{"path", options_.path + "/" + name}});
   }
   remove_folders(std::move(aside));

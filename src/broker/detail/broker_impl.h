@@ -48,6 +48,9 @@ class BrokerImpl final : public Broker {
   io::Task<Result<Ref>> create_new(Change change);
   io::Task<Result<Ref>> replace_kept(Change change);
   io::Task<Result<Ref>> replace_anew(Change change);
+  io::Task<Result<Ref>> take_over(Change change, Ref replacement);
+  /// Drops what has taken over another one's place already.
+  io::Task<Result<>> end_replacements();
   io::Task<Result<>> drop_here(std::string name);
   io::Task<Result<>> drop_in_turn(std::string name);
   io::Task<Result<int64_t>> next_producer_id_here();
@@ -66,9 +69,10 @@ class BrokerImpl final : public Broker {
   io::Task<Result<>> open_all(Partitions partitions);
   io::Task<Result<>> close_all(Partitions partitions, Error why);
 
-  std::string folder(std::string_view topic, int32_t partition) const;
-  /// Renames the folders of the topic that exist, so that they are nobody's; gives their new paths.
-  Result<std::vector<std::string>> set_aside(std::string_view topic, int32_t from, int32_t to);
+  /// `log`: see catalog::log_name().
+  std::string folder(std::string_view log, int32_t partition) const;
+  /// Renames the folders of the log that exist, so that they are nobody's; gives their new paths.
+  Result<std::vector<std::string>> set_aside(std::string_view log, int32_t from, int32_t to);
   /// In the background.
   void remove_folders(std::vector<std::string> paths);
   io::Task<void> remove_folders_here(std::vector<std::string> paths);

@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "catalog/replacement.h"
+
 namespace millrace::broker::detail {
 
 namespace {
@@ -56,7 +58,8 @@ PartitionImpl::PartitionImpl(std::shared_ptr<PartitionShared> shared, io::Shard&
                              std::shared_ptr<const PartitionRules> rules, int32_t index)
     : shared_(std::move(shared)),
       shard_(shard),
-      topic_(rules->object.name),
+      topic_(catalog::as_stated(rules->object).name),
+      log_name_(catalog::log_name(rules->object)),
       index_(index),
       counters_(shared_->env.metrics(), topic_),
       check_records_(rules->check_records),

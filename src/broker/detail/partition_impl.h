@@ -64,6 +64,9 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<>> compact(const io::Gate& until);
   io::Task<void> apply(std::shared_ptr<const PartitionRules> rules);
 
+  /// What its folder is named after; its topic's name, but of a changelog that replaced another.
+  const std::string& log_name() const { return log_name_; }
+
   const std::string& topic() const override { return topic_; }
   int32_t index() const override { return index_; }
   io::Shard& shard() override { return shard_; }
@@ -133,6 +136,7 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   const std::shared_ptr<PartitionShared> shared_;
   io::Shard& shard_;
   const std::string topic_;
+  const std::string log_name_;
   const int32_t index_;
   const TopicCounters counters_;
 

@@ -128,8 +128,7 @@ void View::start_at(const Positions& from) {
 Result<> View::hold(const Positions& from) {
   for (size_t s = 0; s < sources_.size(); ++s)
     for (const auto& log : sources_[s].source->topic().partitions)
-      MR_TRY(log->shard().block_on(
-          log->hold("view " + object_.name, std::max<Offset>(from[s][log->index()], 0))));
+      MR_TRY(log->shard().block_on(log->hold(who(), std::max<Offset>(from[s][log->index()], 0))));
   return {};
 }
 

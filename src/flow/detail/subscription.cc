@@ -7,6 +7,7 @@
 #include <deque>
 #include <mutex>
 
+#include "catalog/replacement.h"
 #include "flow/detail/changelog_reader.h"
 #include "sql/format.h"
 
@@ -25,8 +26,7 @@ struct Waker {
   std::function<void()> wake;
 };
 
-/// Where a reader stands: in which log, named by its object and how often that was replaced, and
-/// the offset after an epoch.
+/// Where a reader stands: in which changelog, and the offset after an epoch.
 struct Token {
   std::string log;
   Offset at = 0;
@@ -93,8 +93,7 @@ class ViewSubscription : public sql::Subscription {
         options_(std::move(options)),
         log_(source_.topic->partitions.at(0)),
         name_(source_.topic->object.name),
-        log_name_(fmt::format("{}.{}", source_.topic->object.id.to_string(),
-                              source_.topic->object.version)) {}
+        log_name_(catalog::changelog_id(source_.topic->object)) {}
   ~ViewSubscription() override { on_changes(nullptr); }
 
   Result<> open();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/io/memory_files.h"
@@ -115,6 +116,20 @@ class TestNode : public sql::Host {
     auto waited = flows->wait_caught_up(name, std::chrono::seconds(60));
     if (!waited) ADD_FAILURE() << name << ": " << waited.error().text;
     return run("SELECT * FROM " + name);
+  }
+
+  /// What millrace.views shows of a view; a state of "gone" when there is none.
+  ViewStatus status(const std::string& name) {
+    for (auto& status : flows->status())
+      if (status.name == name) return status;
+    ViewStatus none;
+    none.state = "gone";
+    return none;
+  }
+  /// Until OR REPLACE has put the new view in the place of the old.
+  void await_replacement(const std::string& name) {
+    while (status(name).state == "replacing")
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 
   /// Appends one batch and waits for the disk.

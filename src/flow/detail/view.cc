@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/logging.h"
+#include "catalog/replacement.h"
 #include "catalog/sink.h"
 #include "flow/detail/late_rows.h"
 #include "flow/detail/view_instruments.h"
@@ -44,7 +45,8 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       rows_(dataflow_->types(), dataflow_->append_only()),
       allowed_lateness_us_(
           std::chrono::microseconds(sql::ViewOptions::of(object_).allowed_lateness).count()),
-      instruments_(std::make_unique<Instruments>(env.metrics(), object_.name)) {
+      instruments_(std::make_unique<Instruments>(
+          env.metrics(), object_.name + (catalog::is_replacement(object_) ? " (next)" : ""))) {
   shown_ = positions();
 }
 
@@ -63,6 +65,10 @@ void View::close(bool to_stay) {
   std::lock_guard lock(mutex_);
   closed_ = true;
   changed_.notify_all();
+}
+
+std::string View::who() const {
+  return fmt::format("view {} {}", object_.name, catalog::changelog_id(object_));
 }
 
 std::string View::describe() const { return dataflow_->describe(); }
@@ -100,10 +106,12 @@ void View::fail(Error error) {
 }
 
 Result<std::optional<Clock::time_point>> View::advance() {
+  if (rename_metrics_.exchange(false))
+    instruments_ = std::make_unique<Instruments>(env_.metrics(), object_.name);
   MR_TRY(show_durable());
   if (!recovered_) {
     MR_TRY(restored_ ? replay_some() : restore());
-    return std::optional(Clock::now());
+    return starts_again_ ? std::nullopt : std::optional(Clock::now());
   }
   MR_TRY(end_snapshot());
   if (snapshot_due(Clock::now())) {
@@ -526,6 +534,11 @@ Result<> View::wait_shown(const Positions& targets, Clock::time_point deadline) 
   if (recovered_ && reached()) return {};
   return Error{ErrorCode::kCancelled,
                fmt::format("view {} has not caught up in time", object_.name)};
+}
+
+bool View::is_live() const {
+  const auto now = status();
+  return now.state == "live" && now.epoch > 0;
 }
 
 ViewStatus View::status() const {

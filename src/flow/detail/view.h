@@ -62,6 +62,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
     std::shared_ptr<Background> background;  // which writes them
     std::unique_ptr<ViewLetters> late;       // none: late = 'drop'
   };
+  using Positions = std::vector<std::vector<Offset>>;  // by source and partition
   View(io::Env& env, const Flows::Options& options, Parts parts);
   ~View() override;
 
@@ -76,7 +77,14 @@ class View : public Job, public std::enable_shared_from_this<View> {
 
   std::optional<Clock::time_point> run() override;
 
+  /// As the catalog had it when the view was started; a replacement has the name of what it
+  /// replaces.
   const catalog::Object& object() const { return object_; }
+  /// Tells it from every other view, where it holds its inputs and listens to them.
+  std::string who() const;
+  /// A replacement is the view of its name from now on.
+  void take_place() { in_place_ = rename_metrics_ = true; }
+  bool in_place() const { return in_place_; }
   const std::vector<ViewSource>& sources() const { return sources_; }
   std::string describe() const;
   const ViewRows& rows() const { return rows_; }
@@ -85,8 +93,11 @@ class View : public Job, public std::enable_shared_from_this<View> {
   /// kCancelled at the deadline.
   Result<> wait_recovered(Clock::time_point deadline) const;
   /// Until what `targets` names (offsets by source and partition) has been taken in and is shown.
-  Result<> wait_shown(const std::vector<std::vector<Offset>>& targets,
-                      Clock::time_point deadline) const;
+  Result<> wait_shown(const Positions& targets, Clock::time_point deadline) const;
+  /// It computes what comes, not what has come before.
+  bool is_live() const;
+  /// Its state was no good: a view that is started in its place does without it.
+  bool starts_again() const { return starts_again_; }
   /// A paused view takes in nothing, and shows what it has.
   void set_paused(bool paused) { paused_ = paused; }
   bool paused() const { return paused_; }
@@ -95,8 +106,6 @@ class View : public Job, public std::enable_shared_from_this<View> {
   ViewStatus status() const;
 
  private:
-  using Positions = std::vector<std::vector<Offset>>;  // by source and partition
-
   /// An epoch that was computed and is not shown yet.
   struct Computed {
     Positions positions;  // after it, by source
@@ -233,6 +242,9 @@ class View : public Job, public std::enable_shared_from_this<View> {
   const int64_t allowed_lateness_us_;
 
   std::atomic<bool> paused_ = false;
+  std::atomic<bool> in_place_ = false;
+  std::atomic<bool> rename_metrics_ = false;
+  std::atomic<bool> starts_again_ = false;
   int64_t origin_ = 0;  // sum of the positions where it began
   // Of the lane that runs it.
   Epoch last_epoch_;

@@ -102,8 +102,14 @@ Result<> View::restore() {
   while (!snapshots_.empty()) {
     const auto& head = snapshots_.front();
     const auto whole = snapshot_files_->verify(head.epoch.number);
-    if (whole) return restore_from(head);
-    give_up_snapshot(head.epoch.number, whole.error());
+    auto restored = whole ? restore_from(head) : Result<>(whole.error());
+    if (restored) return restored;
+    if (restored.error().code == ErrorCode::kIo && whole) return restored;
+    give_up_snapshot(head.epoch.number, restored.error());
+    if (whole) {  // the operators hold part of it
+      starts_again_ = true;
+      return {};
+    }
     snapshots_.pop_front();
   }
   return start_at_first_commit();
@@ -256,6 +262,10 @@ void View::save_last() {
 }
 
 bool View::saves_at_close() const {
+  {
+    std::lock_guard lock(mutex_);
+    if (error_) return false;  // the state may hold an epoch that is not in the changelog
+  }
   return options_.snapshot_interval && recovered_ && !stepping_ && epochs_since_snapshot_ > 0 &&
          dataflow_->can_save() && state_bytes() <= kStateBytesAtClose;
 }

@@ -64,21 +64,16 @@ Result<> check_named(const std::string& query) {
   });
 }
 
-std::string names_of(const std::vector<const Object*>& objects) {
-  std::vector<std::string> names;
-  for (const auto* object : objects) names.push_back(catalog::shown_name(*object));
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
 Error dependents_error(const Object& object, const std::vector<const Object*>& dependents,
                        std::string_view what) {
-  return Error{
-      ErrorCode::kDependentObjects,
-      fmt::format("{} \"{}\" cannot be {}: {} read{} it", catalog::name_of(object.kind),
-                  object.name, what, names_of(dependents), dependents.size() == 1 ? "s" : ""),
-      std::nullopt,
-      fmt::format("Drop {} first{}.", names_of(dependents),
-                  what == "dropped" ? ", or say CASCADE" : "")};
+  std::set<std::string> names;  // a view and its replacement have the same
+  for (const auto* dependent : dependents) names.insert(catalog::shown_name(*dependent));
+  return Error{ErrorCode::kDependentObjects,
+               fmt::format("{} \"{}\" cannot be {}: {} read{} it", catalog::name_of(object.kind),
+                           object.name, what, fmt::join(names, ", "), names.size() == 1 ? "s" : ""),
+               std::nullopt,
+               fmt::format("Drop {} first{}.", fmt::join(names, ", "),
+                           what == "dropped" ? ", or say CASCADE" : "")};
 }
 
 bool keeps_columns(const Object& old, const Object& next) {
@@ -155,6 +150,26 @@ std::map<std::string, std::string> topic_options_of(const Object& sink) {
 
 bool has_log(const Object& object) { return object.kind != Kind::kView; }
 
+Error being_replaced(std::string_view view, std::string_view what) {
+  return Error{
+      ErrorCode::kDependentObjects,
+      fmt::format("materialized view \"{}\" is being replaced: it cannot be {} now", view, what),
+      std::nullopt,
+      fmt::format("Wait until millrace.views shows it as live, or end it by DROP or by "
+                  "CREATE OR REPLACE with the query that it has: SHOW CREATE {}.",
+                  quoted(std::string(view)))};
+}
+
+/// A view under a name of its own that will take the place of `view`, which is there already.
+Object replacement_for(const Object& view) {
+  auto next = view;
+  next.id = Uuid::random();
+  next.name = std::string(catalog::kChangelogPrefix) + next.id.to_string();
+  next.internal = true;
+  next.options[catalog::kReplacesOption] = view.name;
+  return next;
+}
+
 }  // namespace
 
 Result<> Definitions::check_watermark(const CreateObject& create, const std::string& sql) {
@@ -195,6 +210,10 @@ Result<> Definitions::complete_view(Object& view, const CreateObject& create,
                  fmt::format("view \"{}\" cannot read itself", view.name), create.query_begin};
   }
   view.depends_on = std::move(checked.depends_on);
+  const auto snapshot = core_.catalog.snapshot();
+  for (const auto& name : view.depends_on) {
+    if (catalog::replacement_of(*snapshot, name)) return being_replaced(name, "read by a new view");
+  }
   MR_TRY(check_names(checked.names));
   if (view.kind == Kind::kView) return {};
   MR_TRY(check_named(query));
@@ -307,6 +326,21 @@ Result<> Definitions::store(const Object& object, const Object* old, bool dry_ru
   return serve(*stored, old);
 }
 
+Result<> Definitions::cancel(const Object& replacement) {
+  auto dropped = drop_one(replacement);
+  // It may have taken its place this moment.
+  if (!dropped && dropped.error().code != ErrorCode::kUndefinedObject) return dropped;
+  return {};
+}
+
+/// The view that is there goes on until the new one has caught up: flow puts that in its place.
+Result<> Definitions::replace_beside(const Object& object, const Object* underway) {
+  MR_TRY(core_.host.load()->check_view(object));
+  if (underway) MR_TRY(cancel(*underway));
+  MR_TRY(auto stored, put(replacement_for(object), false, false));
+  return serve(stored, nullptr);
+}
+
 Result<Definitions::Outcome> Definitions::create(const CreateObject& create, const std::string& sql,
                                                  bool dry_run) {
   std::lock_guard lock(mutex_);
@@ -332,10 +366,11 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
     if (dry_run && unknown) return old ? Outcome::kReplaced : Outcome::kCreated;
     MR_TRY(std::move(completed));
   }
-  if (old) {
-    auto was = *old;
-    was.options.erase("paused");
-    if (was.same_definition(object)) return Outcome::kUnchanged;
+  const auto* next = old ? catalog::replacement_of(*snapshot, old->name) : nullptr;
+  if (next && catalog::as_stated(*next).same_definition(object)) return Outcome::kUnchanged;
+  if (old && catalog::as_stated(*old).same_definition(object)) {
+    if (next && !dry_run) MR_TRY(cancel(*next));
+    return Outcome::kUnchanged;
   }
   if (old && catalog::is_sink(object)) {
     return Error{ErrorCode::kNotSupported,
@@ -345,7 +380,11 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
   }
   if (old) MR_TRY(check_replacement(*snapshot, *old, object));
   if (catalog::is_sink(object)) MR_TRY(check_sink(*snapshot, object));
-  MR_TRY(store(object, old, dry_run));
+  if (old && old->kind == Kind::kMaterializedView && core_.host.load() && !dry_run) {
+    MR_TRY(replace_beside(object, next));
+  } else {
+    MR_TRY(store(object, old, dry_run));
+  }
   return old ? Outcome::kReplaced : Outcome::kCreated;
 }
 
@@ -393,6 +432,10 @@ Result<> Definitions::drop_tree(const std::string& name) {
 
 Result<> Definitions::drop_one(const Object& object) {
   auto* host = core_.host.load();
+  if (const auto now = core_.catalog.snapshot();
+      const auto* next = catalog::replacement_of(*now, object.name)) {
+    MR_TRY(cancel(*next));
+  }
   if (host && has_log(object)) MR_TRY(host->dropping(object));
   auto removed = remove(object);
   if (!removed && host && has_log(object)) {
@@ -415,6 +458,9 @@ Result<> Definitions::pause(const PauseView& pause) {
         ErrorCode::kUndefinedObject,
         fmt::format("there is no {} of that name", pause.sink ? "sink" : "materialized view"),
         pause.name_begin};
+  }
+  if (catalog::replacement_of(*snapshot, object->name)) {
+    return being_replaced(object->name, pause.paused ? "paused" : "resumed");
   }
   auto next = *object;
   next.options.erase("paused");

@@ -31,6 +31,8 @@ class Definitions {
                              const catalog::Object& next);
   Result<> store(const catalog::Object& object, const catalog::Object* old, bool dry_run);
   Result<> serve(const catalog::Object& object, const catalog::Object* old);
+  Result<> replace_beside(const catalog::Object& object, const catalog::Object* underway);
+  Result<> cancel(const catalog::Object& replacement);
   Result<> drop_one(const catalog::Object& object);
   Result<> drop_tree(const std::string& name);
   Result<catalog::Object> put(const catalog::Object& object, bool replace, bool validate_only);

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "catalog/catalog.h"
+
+namespace millrace::catalog {
+
+// CREATE OR REPLACE MATERIALIZED VIEW makes the new view beside the old one: an internal view named
+// `__changelog_<its id>`, with a changelog of its own, which says in kReplacesOption whose
+// replacement it is. When it has caught up, the old one's object gets its definition, and says in
+// kChangelogOption whose changelog it goes on with; that record in the catalog is the moment of the
+// change. The replacement's object goes then.
+
+inline constexpr std::string_view kChangelogPrefix = "__changelog_";
+inline constexpr const char* kReplacesOption = "replaces";
+inline constexpr const char* kChangelogOption = "changelog";
+
+inline bool is_replacement(const Object& object) {
+  return object.options.contains(kReplacesOption);
+}
+/// The one that is on its way to the place of `view`; null: none is.
+inline const Object* replacement_of(const Snapshot& snapshot, std::string_view view) {
+  const auto all = snapshot.list();
+  const auto found = std::ranges::find_if(all, [&](const Object* object) {
+    return is_replacement(*object) && object->options.at(kReplacesOption) == view;
+  });
+  return found == all.end() ? nullptr : *found;
+}
+/// What the folders of its log are named after.
+inline std::string log_name(const Object& object) {
+  const auto found = object.options.find(kChangelogOption);
+  return found == object.options.end() ? object.name : found->second;
+}
+/// Tells a view's changelog from every other, those that a view of this name had before included.
+inline std::string changelog_id(const Object& object) {
+  const auto name = log_name(object);
+  return name.starts_with(kChangelogPrefix) ? name.substr(kChangelogPrefix.size())
+                                            : object.id.to_string();
+}
+/// What a statement has said: without what the node adds to it.
+inline Object as_stated(Object object) {
+  if (is_replacement(object)) {
+    object.name = object.options.at(kReplacesOption);
+    object.internal = false;
+  }
+  for (const char* added : {kReplacesOption, kChangelogOption, "paused"})
+    object.options.erase(added);
+  return object;
+}
+
+}  // namespace millrace::catalog
