@@ -155,5 +155,46 @@ TEST_P(FailedRowsCrash, EachHasOneLetter) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, FailedRowsCrash, ::testing::Range<uint64_t>(1, 6));
 
+/// How many letters there are of the row {"id":3}.
+size_t letters_of_3(TestNode& node) {
+  size_t count = 0;
+  for (const auto& [row, reason] : letters(node, "v")) count += row.starts_with(R"({"id":3,)");
+  return count;
+}
+
+TEST(FailedRows, AViewsLettersAreToldFromThoseOfItsNameBefore) {
+  io::TestEnv env;
+  const std::string view = "MATERIALIZED VIEW v AS SELECT id, text::INTEGER AS n FROM events";
+  {
+    TestNode node(env);
+    node.run("CREATE TOPIC events (id INTEGER, text VARCHAR)");
+    node.run("CREATE " + view);
+    for (int at = 0; at < 30; at += 10) {
+      produce(node, at, at + 10);
+      node.view("v");
+    }
+    EXPECT_EQ(letters_of_3(node), 1u);
+    node.run("CREATE OR REPLACE " + view + " WHERE id < 100");
+    node.await_replacement("v");
+    EXPECT_EQ(letters_of_3(node), 2u);  // what computes the rows anew finds them anew
+  }
+  {
+    TestNode node(env);
+    node.view("v");
+    EXPECT_EQ(letters_of_3(node), 2u);
+    // As of a view that was dropped: its changelog was shorter.
+    log::BatchBuilder letter;
+    const std::string place = Uuid::random().to_string() + ".1.0";
+    letter.add(env.now_ms(), std::nullopt, "{}", {{"place", place}});
+    const auto log = node.broker->find("v.dead_letter")->partitions[0];
+    ASSERT_TRUE(log->shard().block_on(log->append(letter.finish(), log::Ack::kDurable)));
+  }
+  TestNode node(env);
+  produce(node, 30, 40);
+  node.view("v");
+  EXPECT_EQ(letters_of_3(node), 2u);
+  EXPECT_EQ(letters(node, "v").size(), 2u * 6 + 1 + 2);
+}
+
 }  // namespace
 }  // namespace millrace::flow

@@ -96,7 +96,8 @@ def test_events_go_on_after_the_last_one(node, sql, view):
     again.kill()
     # A view that was replaced has other tokens: the subscription begins anew, and says so.
     sql(f"CREATE OR REPLACE MATERIALIZED VIEW {name} AS SELECT shop, count(*) AS n FROM {name}_t WHERE true GROUP BY shop")
-    wait_until(lambda: sql(f"SELECT sum(n) FROM {name}") == [(120,)])
+    wait_until(lambda: sql("SELECT state FROM millrace.views WHERE name = %s", name) == [("live",)])
+    assert sql(f"SELECT sum(n) FROM {name}") == [(120,)]
     anew = curl(node, f"view={name}&token={held.token}")
     read(held, anew, 120)
     assert held.rows == by_shop(120) and held.resets == 1

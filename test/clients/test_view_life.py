@@ -100,3 +100,27 @@ def test_backfill_beside_a_live_producer_has_no_gap_and_no_double(node, sql):
     assert sql("SELECT state, progress FROM millrace.views WHERE name = 'fed'") == [("live", 100)]
     bad = sum(1 for i in range(20000, 40000) if i % 3 == 0)
     wait_until(lambda: sql("SELECT count(*)::INTEGER FROM \"feed.dead_letter\"") == [(bad,)])
+
+
+def test_a_view_is_replaced_through_kill_while_records_come(own_node):
+    node = own_node
+    old, new = ("SELECT n % 10 AS k, count(*)::INTEGER AS c FROM rain GROUP BY ALL", "SELECT n % 13 AS k, count(*)::INTEGER AS c FROM rain GROUP BY ALL")
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC rain (n INTEGER) WITH (partitions = 2)")
+        produce(node, "rain", [{"n": i} for i in range(130000)])
+        sql.execute(f"CREATE MATERIALIZED VIEW wet AS {old}")
+        wait_until(lambda: sql.execute("SELECT sum(c)::INTEGER FROM wet").fetchall() == [(130000,)])
+        sql.execute(f"CREATE OR REPLACE MATERIALIZED VIEW wet AS {new}")
+    node.kill()
+    node.start()
+    with connect(node) as sql:
+        whole = ([(k, 13000) for k in range(10)], [(k, 10000) for k in range(13)])
+        replaced = lambda: sql.execute("SELECT state FROM millrace.views").fetchall() == [("live",)]
+        for wait in (True, False):
+            assert sorted(sql.execute("SELECT k, c FROM wet").fetchall()) in whole
+            if wait:
+                wait_until(replaced)
+        produce(node, "rain", [{"n": i} for i in range(1300)])
+        wait_until(lambda: sorted(sql.execute("SELECT k, c FROM wet").fetchall()) == [(k, 10100) for k in range(13)])
+        assert sql.execute("SHOW CREATE wet").fetchall() == [(f"CREATE MATERIALIZED VIEW wet AS\n{new}",)]
+        assert sql.execute("SELECT name FROM millrace.topics ORDER BY 1").fetchall() == [("rain",), ("wet",)]

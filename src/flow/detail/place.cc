@@ -9,7 +9,11 @@ namespace millrace::flow {
 
 namespace {
 
-std::optional<Place> read_place(std::string_view text) {
+std::optional<Place> read_place(std::string_view text, std::string_view owner) {
+  if (!owner.empty()) {
+    if (!text.starts_with(owner) || text.substr(owner.size(), 1) != ".") return std::nullopt;
+    text.remove_prefix(owner.size() + 1);
+  }
   Place place;
   const char* end = text.data() + text.size();
   const auto [dot, bad] = std::from_chars(text.data(), end, place.at);
@@ -24,21 +28,27 @@ Result<log::ReadResult> read_log(broker::Partition& partition, Offset from, size
   return partition.shard().block_on(partition.read(from, bytes));
 }
 
-std::string place_text(const Place& place) { return fmt::format("{}.{}", place.at, place.index); }
+std::string place_text(std::string_view owner, const Place& place) {
+  return fmt::format("{}{}{}.{}", owner, owner.empty() ? "" : ".", place.at, place.index);
+}
 
-Result<std::optional<Place>> last_place(broker::Partition& partition) {
+Result<std::optional<Place>> last_place(broker::Partition& partition, std::string_view owner,
+                                        TimestampMs since) {
   std::optional<Place> last;
   for (Offset end = partition.high_watermark(); end > partition.start_offset() && !last;) {
     MR_TRY(const auto read, read_log(partition, end - 1, 1));
     Offset first = end - 1;
+    bool is_old = false;
     MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
       if (record.offset >= end) return;
       first = std::min(first, record.offset);
+      is_old = record.timestamp < since;
       for (const auto& header : record.headers) {
         if (header.key != kPlaceHeader) continue;
-        if (const auto place = read_place(header.value.value_or(""))) last = place;
+        if (const auto place = read_place(header.value.value_or(""), owner)) last = place;
       }
     }));
+    if (is_old) break;
     end = first;
   }
   return last;

@@ -18,8 +18,10 @@ struct Place {
   size_t index = 0;  // which of what the epoch gives
 };
 inline constexpr std::string_view kPlaceHeader = "place";
-std::string place_text(const Place& place);
-/// That of the last record which has one; none when no record does.
-Result<std::optional<Place>> last_place(broker::Partition& partition);
+/// `owner`: the changelog's id, where several write to one topic; else empty.
+std::string place_text(std::string_view owner, const Place& place);
+/// That of the last record of the owner's; none when there is none, or none from `since` on.
+Result<std::optional<Place>> last_place(broker::Partition& partition, std::string_view owner,
+                                        TimestampMs since);
 
 }  // namespace millrace::flow

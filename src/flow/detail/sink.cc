@@ -89,7 +89,7 @@ std::optional<Clock::time_point> Sink::run() {
 Result<> Sink::recover() {
   const Offset start = topic_->start_offset();
   const Offset end = topic_->high_watermark();
-  MR_TRY(const auto last, last_place(*topic_));
+  MR_TRY(const auto last, last_place(*topic_, {}, 0));
   if (!last && end > 0)
     return Error{ErrorCode::kOffsetOutOfRange,
                  fmt::format("the records that it wrote to {} are deleted, so that nothing says "
@@ -146,7 +146,7 @@ Result<> Sink::end_epoch(TimestampMs clock, std::string& out) {
   rows_.clear();
   log::BatchBuilder batch;
   for (size_t i = written_; i < records.size(); ++i) {
-    const auto place = place_text({epoch_at_, i});
+    const auto place = place_text({}, {epoch_at_, i});
     batch.add(clock, records[i].key, records[i].value, {{kPlaceHeader, place}});
     if (batch.bytes() >= kBatchBytes) out += batch.finish();
   }

@@ -24,6 +24,7 @@ ViewLetters::ViewLetters(broker::Broker& broker, const catalog::Object& view,
       kind_(kind),
       view_(catalog::shown_name(view)),
       topic_(kind == Kind::kLate ? view_ + ".late" : broker::dead_letter_topic(view_)),
+      changelog_id_(catalog::changelog_id(view)),
       changelog_(std::move(changelog)) {}
 
 Result<> ViewLetters::prepare() {
@@ -49,14 +50,15 @@ Result<> ViewLetters::prepare() {
 Result<> ViewLetters::recover() {
   if (!broker_.find(topic_)) return {};  // it was made before the first commit that needed it
   MR_TRY(prepare());
-  MR_TRY(const auto last, last_place(*letters_));
+  Offset at = changelog_->start_offset();
+  TimestampMs begun = 0;  // letters that are older are of a view that had this name before
+  MR_TRY(const auto start, read_log(*changelog_, at, 1));
+  MR_TRY(log::for_each_record(start.batches, false, [&](const log::RecordView& record) {
+    if (record.offset == at) begun = record.timestamp;
+  }));
+  MR_TRY(const auto last, last_place(*letters_, changelog_id_, begun));
   last_ = last.value_or(Place{});
-  Offset at = std::max(last_.at, changelog_->start_offset());
-  if (last_.at >= changelog_->high_watermark()) {
-    // The letters are those of a view that had this name before.
-    last_ = {};
-    at = changelog_->start_offset();
-  }
+  at = std::max(last_.at, at);
   while (at < changelog_->high_watermark()) {
     MR_TRY(const auto read, read_log(*changelog_, at, kReadBytes));
     Result<> outcome;
@@ -86,7 +88,7 @@ Result<> ViewLetters::write(Offset commit, TimestampMs clock,
   log::BatchBuilder batch;
   for (; next < failed.size(); ++next) {
     const auto& row = failed[next];
-    const auto place = place_text({commit, next});
+    const auto place = place_text(changelog_id_, {commit, next});
     const auto weight = std::to_string(row.weight);
     std::vector<log::Header> headers = {{kind_ == Kind::kLate ? "watermark" : "reason", row.reason},
                                         {"view", view_},
