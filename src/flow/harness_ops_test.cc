@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <deque>
 #include <duckdb/catalog/catalog_entry/table_catalog_entry.hpp>
 #include <duckdb/main/client_context.hpp>
 #include <duckdb/optimizer/optimizer.hpp>
@@ -164,14 +163,20 @@ Result<std::unique_ptr<Dataflow>> Oracle::make_flow(const View& view) {
   return flow::translate(std::move(planned), finder);
 }
 
-Result<> Oracle::reload_twin(View& view) {
+void Oracle::freeze(View& view, uint64_t epoch) {
   view.twin.reset();
-  if (!view.flow->can_save()) return {};
-  std::deque<std::string> blocks;
-  StateWriter out([&](std::string block) { blocks.push_back(std::move(block)); });
+  if (!view.flow->can_save()) return;
+  view.saving = std::make_unique<Saving>();
   view.flow->freeze();
-  while (!view.flow->save_some(out, 100)) continue;
-  out.finish();
+  for (uint64_t parts = epoch * 7919 % 8 * 5; parts > 0; --parts)
+    view.flow->save_some(view.saving->out, 100);
+}
+
+Result<> Oracle::reload_twin(View& view) {
+  const auto saving = std::exchange(view.saving, nullptr);
+  while (!view.flow->save_some(saving->out, 100)) continue;
+  saving->out.finish();
+  auto& blocks = saving->blocks;
   MR_TRY(view.twin, make_flow(view));
   StateReader in([&]() -> Result<std::string> {
     if (blocks.empty()) return std::string();
@@ -256,13 +261,14 @@ Result<> Oracle::step(View& view, uint64_t epoch) {
   }
   DeltaStream out;
   MR_TRY(view.flow->step({epoch, 0}, inputs, out));
+  if (view.saving) MR_TRY(reload_twin(view));
   if (view.twin) {
     DeltaStream again;
     MR_TRY(view.twin->step({epoch, 0}, inputs, again));
     EXPECT_EQ(exact_text(out), exact_text(again)) << view.query << ": not the same after a load";
     EXPECT_EQ(view.flow->late_rows(), view.twin->late_rows()) << view.query;
   }
-  if (epoch % 3 == 0) MR_TRY(reload_twin(view));
+  if (epoch % 3 == 0) freeze(view, epoch);
   view.frontiers = out.frontiers;
   view.changes = out.row_count();
   for (const auto& error : out.errors) view.set_aside.push_back(error.reason);

@@ -48,7 +48,9 @@ class Aggregate : public Operator {
         table_(lay_out_states()),
         result_codec_(plain(result_types_), RowCodec::Use::kRow),
         builder_({&key_codec_, &result_codec_}),
-        late_(column_names({&groups_, &arguments_})) {}
+        late_(column_names({&groups_, &arguments_})) {
+    for (auto& column : columns_) column->set_table(table_);
+  }
 
   ~Aggregate() override {
     for (Group* group : table_)
@@ -67,7 +69,7 @@ class Aggregate : public Operator {
     touched_.clear();
     out.frontiers = frontiers_.map(inputs[0]->frontiers);
     advance(out.frontiers);
-    for (auto& column : columns_) column->compact(table_);
+    for (auto& column : columns_) column->compact();
     return {};
   }
 
@@ -85,6 +87,8 @@ class Aggregate : public Operator {
     return std::ranges::all_of(columns_, [](const auto& column) { return column->can_save(); });
   }
   void save(StateWriter& out) const override;
+  void freeze() override;
+  bool save_some(StateWriter& out, size_t bytes) override;
   Result<> load(StateReader& in) override;
 
   std::string describe() const override {
@@ -114,6 +118,10 @@ class Aggregate : public Operator {
     }
     return bytes;
   }
+
+  /// Those that are frozen are saved.
+  void before_change(std::span<Group* const> groups);
+  void save_groups(std::span<Group* const> groups, StateWriter& out) const;
 
   Group* find_group(std::string_view key, uint64_t hash) {
     const auto [group, fresh] = table_.find_or_add(key, hash);
@@ -151,9 +159,10 @@ class Aggregate : public Operator {
       const size_t known = table_.size();
       Group* group = find_group(encoded_[i], hash_bytes(encoded_[i]));
       if (times && table_.size() > known) index_by_time(*group, (*times)[i]);
-      group->rows += weights[i];
       members_.push_back(group);
     }
+    before_change(members_);
+    for (size_t i = 0; i < weights.size(); ++i) members_[i]->rows += weights[i];
     for (auto& column : columns_) column->update(arguments, weights, members_);
     return {};
   }
@@ -237,8 +246,10 @@ class Aggregate : public Operator {
   void advance(const std::vector<Frontier>& frontiers) {
     if (closing_.advance(frontiers)) index_all_by_time();
     const auto end = by_time_.lower_bound(closing_.below_us());
-    for (auto at = by_time_.begin(); at != end; ++at)
+    for (auto at = by_time_.begin(); at != end; ++at) {
+      before_change(at->second);
       for (Group* group : at->second) remove(*group);
+    }
     by_time_.erase(by_time_.begin(), end);
   }
 
@@ -282,35 +293,63 @@ class Aggregate : public Operator {
 };
 
 void Aggregate::save(StateWriter& out) const {
-  out.begin("groups", 1);
+  out.begin("groups", 2);
   late_.save(out);
   closing_.save(out);
-  std::vector<Group*> groups;
-  const auto put = [&] {
-    out.number(static_cast<uint64_t>(groups.size()));
-    for (Group* group : groups) {
-      out.bytes({table_.key_of(*group), group->key_bytes});
-      out.number(group->rows);
-      out.number(!is_new(*group));
-      out.bytes(table_.emitted(*group));
-    }
-    for (const auto& column : columns_) column->save(groups, out);
-    groups.clear();
+}
+
+void Aggregate::freeze() {
+  Operator::freeze();
+  table_.frozen().freeze();
+  for (auto& column : columns_) column->freeze();
+}
+
+bool Aggregate::save_some(StateWriter& out, size_t bytes) {
+  if (!Operator::save_some(out, bytes)) return false;
+  const auto put = [this](std::span<void* const> pieces, StateWriter& to) {
+    std::vector<Group*> groups;
+    for (void* piece : pieces) groups.push_back(static_cast<Group*>(piece));
+    save_groups(groups, to);
   };
-  for (Group* group : table_) {
-    groups.push_back(group);
-    if (groups.size() == STANDARD_VECTOR_SIZE) put();
+  if (!table_.frozen().save_some(out, bytes, put)) return false;
+  return std::ranges::all_of(columns_, [&](auto& column) { return column->save_some(out, bytes); });
+}
+
+void Aggregate::before_change(std::span<Group* const> groups) {
+  std::vector<Group*> early;
+  StateWriter* out = nullptr;
+  const auto flush = [&] {
+    if (!early.empty()) save_groups(early, *out);
+    early.clear();
+  };
+  for (Group* group : groups) {
+    StateWriter* to = table_.frozen().thaw(group);
+    if (!to) continue;
+    out = to;
+    early.push_back(group);
+    if (early.size() == STANDARD_VECTOR_SIZE) flush();
   }
-  if (!groups.empty()) put();
-  put();  // none: the end
+  flush();
+}
+
+void Aggregate::save_groups(std::span<Group* const> groups, StateWriter& out) const {
+  out.number(FrozenSlab::kPiece);
+  out.number(static_cast<uint64_t>(groups.size()));
+  for (Group* group : groups) {
+    out.bytes(table_.key(*group));
+    out.number(group->rows);
+    out.number(!is_new(*group));
+    out.bytes(table_.emitted(*group));
+  }
+  for (const auto& column : columns_) column->save(groups, out);
 }
 
 Result<> Aggregate::load(StateReader& in) {
-  in.begin("groups", 1);
+  in.begin("groups", 2);
   late_.load(in);
   closing_.load(in);
   std::vector<Group*> groups;
-  do {
+  while (in.number<uint8_t>() == FrozenSlab::kPiece) {
     groups.clear();
     for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
       const std::string key(in.bytes());
@@ -323,9 +362,11 @@ Result<> Aggregate::load(StateReader& in) {
       groups.push_back(group);
     }
     touched_.clear();
-    if (in.ok())
-      for (auto& kept : columns_) kept->load(groups, in);
-  } while (!groups.empty() && in.ok());
+    if (!in.ok()) return in.result();
+    for (auto& column : columns_) column->load(groups, in);
+  }
+  for (auto& column : columns_)
+    if (in.ok()) column->load_rest(in);
   if (closing_.column()) index_all_by_time();
   return in.result();
 }

@@ -50,6 +50,16 @@ AggregateColumn::AggregateColumn(AggregateFunction function, Layout layout)
 
 AggregateColumn::~AggregateColumn() = default;
 
+void AggregateColumn::set_table(GroupTable& table) {
+  table_ = &table;
+  if (!kept_) return;
+  kept_->name_keys([&table](const Arrangement::Key& key) {
+    Group* group;
+    std::memcpy(&group, key.view().data(), sizeof(group));
+    return table.key(*group);
+  });
+}
+
 size_t AggregateColumn::state_bytes() const {
   if (way_ == Way::kStates) return function_.state_bytes();
   if (way_ == Way::kStatesAndRows) return function_.state_bytes() + 16;
@@ -325,7 +335,7 @@ void AggregateColumn::forget(Group& group) {
   kept_->remove(*key);
 }
 
-void AggregateColumn::compact(const GroupTable& groups) {
+void AggregateColumn::compact() {
   if (!has_states()) return;
   const size_t held = arena_->AllocationSize();
   if (held < kArenaBytesMin || held < 2 * arena_bytes_kept_) return;
@@ -333,7 +343,7 @@ void AggregateColumn::compact(const GroupTable& groups) {
   const size_t bytes = function_.state_bytes();
   duckdb::Vector from(duckdb::LogicalType::POINTER), to(duckdb::LogicalType::POINTER);
   scratch_states_.resize(bytes);
-  for (Group* group : groups) {
+  for (Group* group : *table_) {
     function_.init(scratch_states_.data());
     pointers(from)[0] = reinterpret_cast<duckdb::data_ptr_t>(state(*group));
     pointers(to)[0] = reinterpret_cast<duckdb::data_ptr_t>(scratch_states_.data());

@@ -41,6 +41,8 @@ class AggregateColumn {
   /// Bytes that it needs in each group, a multiple of 16; set_offset says where.
   size_t state_bytes() const;
   void set_offset(size_t offset) { offset_ = offset; }
+  /// What its groups stand in. Before all that follows.
+  void set_table(GroupTable& table);
 
   void init(Group& group) const;
   /// Row i of `arguments` comes `weights[i]` times into `*groups[i]`.
@@ -49,8 +51,8 @@ class AggregateColumn {
   /// No more updates in this epoch.
   void settle();
   /// After the last finalize() of an epoch: moves what live states have allocated to fresh memory,
-  /// when most of it belongs to states that are gone. `groups`: all.
-  void compact(const GroupTable& groups);
+  /// when most of it belongs to states that are gone.
+  void compact();
   /// The groups' results, to rows [0, groups.size()) of `out`.
   void finalize(std::span<Group* const> groups, duckdb::Vector& out);
   /// The group goes.
@@ -60,10 +62,15 @@ class AggregateColumn {
   /// Whether its states can be written down exactly; may become false when states begin to own
   /// memory.
   bool can_save() const { return saving() != Saving::kNot; }
-  /// What it keeps of these groups, at most STANDARD_VECTOR_SIZE.
+  /// As Operator's, of what it keeps beside the groups.
+  void freeze();
+  bool save_some(StateWriter& out, size_t bytes);
+  /// What it keeps in these groups, at most STANDARD_VECTOR_SIZE, for a state that is frozen.
   void save(std::span<Group* const> groups, StateWriter& out);
   /// Into groups that were just made.
   void load(std::span<Group* const> groups, StateReader& in);
+  /// The rest, when all groups are there.
+  void load_rest(StateReader& in);
   std::string describe() const;
 
  private:
@@ -107,6 +114,8 @@ class AggregateColumn {
 
   AggregateFunction function_;
   Layout layout_;
+  GroupTable* table_ = nullptr;
+  Saving frozen_saving_ = Saving::kNot;  // of what is frozen, or was loaded
   std::optional<InvertibleAggregate> invertible_;
   Way way_;
   size_t offset_ = 0;

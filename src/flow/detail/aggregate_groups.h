@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "flow/detail/slab.h"
+#include "flow/detail/frozen_slab.h"
 
 namespace millrace::flow {
 
@@ -29,10 +29,14 @@ class GroupTable {
   /// `state_bytes`: of each group, a multiple of 16.
   explicit GroupTable(size_t state_bytes) : state_bytes_(state_bytes) {}
 
+  /// Null: there is none.
+  Group* find(std::string_view key, uint64_t hash) const {
+    const auto found = groups_.find(Probe{key, hash, state_bytes_});
+    return found == groups_.end() ? nullptr : *found;
+  }
   /// The group, and whether it is new: then its states are raw memory.
   std::pair<Group*, bool> find_or_add(std::string_view key, uint64_t hash) {
-    const auto found = groups_.find(Probe{key, hash, state_bytes_});
-    if (found != groups_.end()) return {*found, false};
+    if (Group* found = find(key, hash)) return {found, false};
     void* memory = slab_.allocate(Group::kHeader + state_bytes_ + key.size());
     Group* group = std::construct_at(static_cast<Group*>(memory));
     group->hash = hash;
@@ -47,23 +51,27 @@ class GroupTable {
     slab_.release(&group, Group::kHeader + state_bytes_ + group.key_bytes);
   }
   char* key_of(Group& group) const { return group.states + state_bytes_; }
+  std::string_view key(Group& group) const { return {key_of(group), group.key_bytes}; }
 
   /// Keeps a copy of `row` as what is emitted; frees the one before.
   void set_emitted(Group& group, std::string_view row) {
-    if (group.emitted) slab_.release(group.emitted, group.emitted_bytes);
+    if (group.emitted) row_slab_.release(group.emitted, group.emitted_bytes);
     group.emitted = nullptr;
     group.emitted_bytes = static_cast<uint32_t>(row.size());
     if (row.empty()) return;
-    group.emitted = static_cast<char*>(slab_.allocate(row.size()));
+    group.emitted = static_cast<char*>(row_slab_.allocate(row.size()));
     std::memcpy(group.emitted, row.data(), row.size());
   }
   std::string_view emitted(const Group& group) const {
     return {group.emitted, group.emitted ? group.emitted_bytes : 0};
   }
 
+  /// The groups as they stand: who changes one saves it first, if this says so.
+  FrozenSlab& frozen() { return frozen_; }
   size_t size() const { return groups_.size(); }
   size_t memory_bytes() const {
-    return slab_.memory_bytes() + groups_.bucket_count() * (sizeof(void*) + 1);
+    return slab_.memory_bytes() + row_slab_.memory_bytes() +
+           groups_.bucket_count() * (sizeof(void*) + 1);
   }
   auto begin() const { return groups_.begin(); }
   auto end() const { return groups_.end(); }
@@ -91,7 +99,9 @@ class GroupTable {
   };
 
   size_t state_bytes_;
-  Slab slab_;
+  Slab row_slab_;  // of what is emitted
+  Slab slab_;      // of groups
+  FrozenSlab frozen_{slab_};
   boost::unordered_flat_set<Group*, Hash, Equal> groups_;
 };
 

@@ -60,26 +60,38 @@ AggregateColumn::Saving AggregateColumn::saving() const {
   return Saving::kNot;
 }
 
+void AggregateColumn::freeze() {
+  frozen_saving_ = saving();
+  if (kept_) kept_->freeze();
+}
+
+bool AggregateColumn::save_some(StateWriter& out, size_t bytes) {
+  return !kept_ || kept_->save_some(out, bytes);
+}
+
 void AggregateColumn::save(std::span<Group* const> groups, StateWriter& out) {
-  const auto how = saving();
+  const auto how = frozen_saving_;
   out.number(static_cast<uint8_t>(how));
   if (how == Saving::kBytes)
     for (Group* group : groups) out.raw(state(*group), state_bytes());
   if (how == Saving::kResult || how == Saving::kList) save_results(groups, out);
-  if (kept_)
-    for (Group* const& group : groups)
-      Arrangement::save_rows(kept_->find(key_of(group), group->hash), out);
 }
 
 void AggregateColumn::load(std::span<Group* const> groups, StateReader& in) {
-  const auto how = static_cast<Saving>(in.number<uint8_t>());
+  const auto how = frozen_saving_ = static_cast<Saving>(in.number<uint8_t>());
   if (how == Saving::kBytes)
     for (Group* group : groups) in.raw(state(*group), state_bytes());
   if (how == Saving::kResult || how == Saving::kList) load_results(groups, in);
-  if (kept_)
-    for (Group* const& group : groups) kept_->load_rows(key_of(group), group->hash, in);
-  if (how != Saving::kNothing || way_ != Way::kStatesAndRows) return;
-  spoilt_.assign(groups.begin(), groups.end());
+}
+
+void AggregateColumn::load_rest(StateReader& in) {
+  if (!kept_) return;
+  kept_->load(in, [&](std::string_view name) -> Arrangement::Key* {
+    Group* const group = table_->find(name, hash_bytes(name));
+    return group ? &kept_->find_or_add(key_of(group), group->hash) : nullptr;
+  });
+  if (frozen_saving_ != Saving::kNothing || way_ != Way::kStatesAndRows) return;
+  spoilt_.assign(table_->begin(), table_->end());
   rebuild_spoilt();
 }
 

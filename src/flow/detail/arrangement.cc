@@ -2,9 +2,10 @@
 
 #include <duckdb.hpp>
 
+#include <algorithm>
 #include <duckdb/common/types/hash.hpp>
-
-#include "flow/detail/state_stream.h"
+#include <utility>
+#include <vector>
 
 namespace millrace::flow {
 
@@ -17,7 +18,7 @@ Arrangement::Key* Arrangement::find(std::string_view key, uint64_t hash) {
 
 Arrangement::Key& Arrangement::find_or_add(std::string_view key, uint64_t hash) {
   if (Key* found = find(key, hash)) return *found;
-  Key* added = std::construct_at(static_cast<Key*>(slab_.allocate(sizeof(Key) + key.size())));
+  Key* added = std::construct_at(static_cast<Key*>(key_slab_.allocate(sizeof(Key) + key.size())));
   added->hash = hash;
   added->size = static_cast<uint32_t>(key.size());
   std::memcpy(added->bytes(), key.data(), key.size());
@@ -26,17 +27,22 @@ Arrangement::Key& Arrangement::find_or_add(std::string_view key, uint64_t hash) 
 }
 
 Arrangement::Added Arrangement::add(Key& key, std::string_view row, int64_t weight) {
-  key.weight += weight;
   if (append_only_) return {append(key, row, weight, 0), true};
-  const uint64_t hash = hash_bytes(row) ^ (key.hash * 0x9e3779b97f4a7c15ull);
+  const uint64_t hash = hash_of(key, row);
   const auto found = index_.find(Probe{row, hash, &key});
   if (found == index_.end()) {
     Row& added = append(key, row, weight, hash);
     index_.insert(&added);
     return {added, true};
   }
+  before_change(**found);
   (*found)->weight += weight;
+  key.weight += weight;
   return {**found, false};
+}
+
+uint64_t Arrangement::hash_of(const Key& key, std::string_view row) const {
+  return hash_bytes(row) ^ (key.hash * 0x9e3779b97f4a7c15ull);
 }
 
 Arrangement::Row& Arrangement::append(Key& key, std::string_view row, int64_t weight,
@@ -44,8 +50,11 @@ Arrangement::Row& Arrangement::append(Key& key, std::string_view row, int64_t we
   Row* added = std::construct_at(static_cast<Row*>(slab_.allocate(sizeof(Row) + row.size())));
   added->key = &key;
   added->weight = weight;
-  added->hash = hash;
+  added->number = next_number_++;
+  added->hash = static_cast<uint32_t>(hash);
+  MR_CHECK(row.size() < uint32_t{1} << 29);
   added->size = static_cast<uint32_t>(row.size());
+  key.weight += weight;
   std::memcpy(added->bytes(), row.data(), row.size());
   added->previous = key.last;
   (key.last ? key.last->next : key.first) = added;
@@ -55,6 +64,7 @@ Arrangement::Row& Arrangement::append(Key& key, std::string_view row, int64_t we
 }
 
 void Arrangement::remove(Row& row) {
+  before_change(row);
   Key& key = *row.key;
   key.weight -= row.weight;
   (row.previous ? row.previous->next : key.first) = row.next;
@@ -66,55 +76,97 @@ void Arrangement::remove(Row& row) {
 
 void Arrangement::remove(Key& key) {
   keys_.erase(&key);
-  slab_.release(&key, sizeof(Key) + key.size);
+  key_slab_.release(&key, sizeof(Key) + key.size);
 }
 
 size_t Arrangement::memory_bytes() const {
-  return slab_.memory_bytes() +
+  return slab_.memory_bytes() + key_slab_.memory_bytes() +
          (keys_.bucket_count() + index_.bucket_count()) * (sizeof(void*) + 1);
 }
 
-void Arrangement::save(StateWriter& out) const {
-  out.begin("rows", 1);
-  out.number(static_cast<uint64_t>(keys_.size()));
-  for (const Key* key : keys_) {
-    out.bytes(key->view());
-    save_rows(key, out);
+namespace {
+
+// Of a row that is saved: what stands there.
+constexpr uint8_t kHasKey = 2, kHasMarks = 4;
+
+}  // namespace
+
+void Arrangement::freeze() {
+  frozen_.freeze();
+  began_ = false;
+}
+
+bool Arrangement::save_some(StateWriter& out, size_t bytes) {
+  if (!std::exchange(began_, true)) out.begin("rows", 2);
+  const Key* last = nullptr;
+  return frozen_.save_some(out, bytes, [&](std::span<void* const> rows, StateWriter& to) {
+    for (const void* piece : rows) {
+      const auto& row = *static_cast<const Row*>(piece);
+      save(row, last, to);
+      last = row.key;
+    }
+  });
+}
+
+void Arrangement::save(const Row& row, const Key* last, StateWriter& out) const {
+  const bool has_marks = row.matches != 0 || row.emitted != 0 || row.mark != 0;
+  uint8_t what = FrozenSlab::kPiece;
+  if (row.key != last) what |= kHasKey;
+  if (has_marks) what |= kHasMarks;
+  out.number(what);
+  if (row.key != last) out.bytes(name_of_ ? name_of_(*row.key) : row.key->view());
+  out.number(row.number);
+  out.number(row.weight);
+  if (has_marks) {
+    out.number(row.matches);
+    out.number(row.emitted);
+    out.number(static_cast<uint8_t>(row.mark));
   }
+  out.bytes(row.view());
 }
 
 void Arrangement::load(StateReader& in) {
-  in.begin("rows", 1);
-  std::string key;
-  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-    key = in.bytes();
-    load_rows(key, hash_bytes(key), in);
-  }
+  load(in, [this](std::string_view key) { return &find_or_add(key, hash_bytes(key)); });
 }
 
-void Arrangement::save_rows(const Key* key, StateWriter& out) {
-  uint64_t count = 0;
-  for (const Row* row = key ? key->first : nullptr; row; row = row->next) ++count;
-  out.number(count);
-  for (const Row* row = key ? key->first : nullptr; row; row = row->next) {
-    out.bytes(row->view());
-    out.number(row->weight);
-    out.number(row->matches);
-    out.number(row->emitted);
-    out.number(row->mark);
+void Arrangement::load(StateReader& in, const std::function<Key*(std::string_view)>& key_of) {
+  in.begin("rows", 2);
+  Key* key = nullptr;
+  uint64_t next_number = 0;
+  for (auto what = in.number<uint8_t>(); what != FrozenSlab::kEnd; what = in.number<uint8_t>()) {
+    if (what & kHasKey) key = key_of(in.bytes());
+    if (!key) return in.fail("a row is there without its key");
+    const auto number = in.number<uint64_t>();
+    const auto weight = in.number<int64_t>();
+    const bool has_marks = what & kHasMarks;
+    const auto matches = has_marks ? in.number<int64_t>() : 0;
+    const auto emitted = has_marks ? in.number<int64_t>() : 0;
+    const auto mark = has_marks ? in.number<uint8_t>() : uint8_t{0};
+    const auto bytes = in.bytes();
+    key->mixed_up |= key->last && key->last->number > number;
+    Row& row = append(*key, bytes, weight, append_only_ ? 0 : hash_of(*key, bytes));
+    if (!append_only_) index_.insert(&row);
+    row.number = number;
+    row.matches = matches;
+    row.emitted = emitted;
+    row.mark = mark;
+    next_number = std::max(next_number, number + 1);
   }
+  for (Key* one : keys_)
+    if (std::exchange(one->mixed_up, false)) put_in_order(*one);
+  next_number_ = next_number;
 }
 
-void Arrangement::load_rows(std::string_view key, uint64_t hash, StateReader& in) {
-  Key* owner = nullptr;
-  std::string row;
-  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-    row = in.bytes();
-    if (!owner) owner = &find_or_add(key, hash);
-    Row& added = add(*owner, row, in.number<int64_t>()).row;
-    added.matches = in.number<int64_t>();
-    added.emitted = in.number<int64_t>();
-    added.mark = in.number<uint8_t>();
+void Arrangement::put_in_order(Key& key) {
+  std::vector<Row*> rows;
+  for (Row* row = key.first; row; row = row->next) rows.push_back(row);
+  std::ranges::sort(rows, {}, [](const Row* row) { return row->number; });
+  key.first = key.last = nullptr;
+  for (Row* row : rows) {
+    row->previous = key.last;
+    row->next = nullptr;
+    (key.last ? key.last->next : key.first) = row;
+    key.last = row;
   }
 }
 

@@ -5,8 +5,8 @@
 
 #include "flow/detail/arrangement.h"
 #include "flow/detail/delta_builder.h"
+#include "flow/detail/frozen_slab.h"
 #include "flow/detail/operators.h"
-#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
@@ -19,14 +19,18 @@ std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>
   return {types.begin(), types.end()};
 }
 
+struct AsofKey;
+
 /// A row of one side; the sort key of its value and its bytes stand behind it in memory.
 struct AsofRow : bi::set_base_hook<bi::optimize_size<true>, bi::link_mode<bi::normal_link>> {
   int64_t weight = 0;
   int64_t emitted = 0;       // left: copies in the output; right: whether it stood before the epoch
   AsofRow* match = nullptr;  // left: the right row that stands beside it in the output
-  uint32_t value_bytes = 0;
+  AsofKey* key = nullptr;
+  uint32_t value_bytes : 30 = 0;
+  uint32_t is_left : 1 = false;
+  uint32_t touched : 1 = false;
   uint32_t row_bytes = 0;
-  bool touched = false;
 
   char* bytes() { return reinterpret_cast<char*>(this + 1); }
   const char* row() const { return reinterpret_cast<const char*>(this + 1) + value_bytes; }
@@ -98,25 +102,34 @@ class AsofJoin : public Operator {
   }
 
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override {
-    out.begin("asof", 1);
-    out.number(static_cast<uint64_t>(keys_.size()));
-    for (const auto& [key, sides] : keys_) {
-      out.bytes(key);
-      save(sides->left, out);
-      save(sides->right, out);
-    }
+  void freeze() override {
+    Operator::freeze();
+    frozen_.freeze();
+  }
+  void save(StateWriter& out) const override { out.begin("asof", 2); }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    return Operator::save_some(out, bytes) &&
+           frozen_.save_some(out, bytes, [](std::span<void* const> rows, StateWriter& to) {
+             for (const void* row : rows) save(*static_cast<const AsofRow*>(row), to);
+           });
   }
   Result<> load(StateReader& in) override {
-    in.begin("asof", 1);
-    for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+    in.begin("asof", 2);
+    std::string value;
+    while (in.number<uint8_t>() == FrozenSlab::kPiece) {
+      const bool is_left = in.number<bool>();
       auto& key = find_or_add(in.bytes());
-      load(key.left, in);
-      load(key.right, in);
-      for (auto& row : key.right) row.emitted = 1;
-      for (auto& row : key.left) {
+      const auto weight = in.number<int64_t>();
+      value = in.bytes();
+      auto& row = make_row(key, is_left, value, in.bytes());
+      row.weight = weight;
+      (is_left ? key.left : key.right).insert(row);
+    }
+    for (auto& [name, key] : keys_) {
+      for (auto& row : key->right) row.emitted = 1;
+      for (auto& row : key->left) {
         row.emitted = row.weight;
-        row.match = match_of(row, key);
+        row.match = match_of(row, *key);
       }
     }
     return in.result();
@@ -192,7 +205,10 @@ class AsofJoin : public Operator {
     AsofTree::insert_commit_data place;
     auto [row, fresh] =
         tree.insert_check(AsofLess::Probe{value, encoded_rows_[i]}, AsofLess{}, place);
-    if (fresh) row = tree.insert_commit(make_row(value, encoded_rows_[i]), place);
+    if (fresh)
+      row = tree.insert_commit(make_row(key, is_left, value, encoded_rows_[i]), place);
+    else if (auto* out = frozen_.thaw(&*row))
+      save(*row, *out);
     row->weight += weight;
     touch(*row, key, is_left ? touched_left_ : touched_right_);
   }
@@ -287,27 +303,21 @@ class AsofJoin : public Operator {
     touched_right_.clear();
   }
 
-  static void save(const AsofTree& rows, StateWriter& out) {
-    out.number(static_cast<uint64_t>(rows.size()));
-    for (const auto& row : rows) {
-      out.bytes(row.value());
-      out.bytes(row.view());
-      out.number(row.weight);
-    }
-  }
-  void load(AsofTree& rows, StateReader& in) {
-    std::string value;
-    for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-      value = in.bytes();
-      auto& row = make_row(value, in.bytes());
-      row.weight = in.number<int64_t>();
-      rows.insert(row);
-    }
+  static void save(const AsofRow& row, StateWriter& out) {
+    out.number(FrozenSlab::kPiece);
+    out.number(static_cast<bool>(row.is_left));
+    out.bytes(row.key->key);
+    out.number(row.weight);
+    out.bytes(row.value());
+    out.bytes(row.view());
   }
 
-  AsofRow& make_row(std::string_view value, std::string_view row) {
+  AsofRow& make_row(AsofKey& key, bool is_left, std::string_view value, std::string_view row) {
     auto* made = std::construct_at(
         static_cast<AsofRow*>(slab_.allocate(sizeof(AsofRow) + value.size() + row.size())));
+    made->key = &key;
+    made->is_left = is_left;
+    MR_CHECK(value.size() < uint32_t{1} << 30);
     made->value_bytes = static_cast<uint32_t>(value.size());
     made->row_bytes = static_cast<uint32_t>(row.size());
     std::memcpy(made->bytes(), value.data(), value.size());
@@ -326,6 +336,7 @@ class AsofJoin : public Operator {
   Side left_, right_;
   DeltaBuilder builder_;
   Slab slab_;
+  FrozenSlab frozen_{slab_};
   size_t rows_ = 0;
   boost::unordered_flat_map<std::string_view, std::unique_ptr<AsofKey>> keys_;  // by their `key`
 

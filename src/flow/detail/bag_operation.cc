@@ -43,12 +43,9 @@ class BagOperation : public Operator {
   size_t state_rows() const override { return rows_.rows(); }
   size_t state_bytes() const override { return rows_.memory_bytes(); }
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override {
-    out.begin("bag", 1);
-    rows_.save(out);
-  }
+  void freeze() override { rows_.freeze(); }
+  bool save_some(StateWriter& out, size_t bytes) override { return rows_.save_some(out, bytes); }
   Result<> load(StateReader& in) override {
-    in.begin("bag", 1);
     rows_.load(in);
     return in.result();
   }

@@ -40,26 +40,46 @@ class EmitOnClose : public Operator {
   // Before a column is known to be bounded all chunks are kept as they came: that is not saved.
   bool can_save() const override { return unplaced_.empty(); }
   void save(StateWriter& out) const override {
-    out.begin("emit on window close", 1);
+    out.begin("emit on window close", 2);
     closing_.save(out);
     late_.save(out);
-    out.number(static_cast<uint64_t>(held_.size()));
-    for (const auto& [row, weight] : held_) {
-      out.number(row.first);
-      out.bytes(row.second);
-      out.number(weight);
+  }
+  void freeze() override {
+    Operator::freeze();
+    saving_ = true;
+    saved_until_.reset();
+    before_.clear();
+  }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    if (!Operator::save_some(out, bytes)) return false;
+    if (!saving_) return true;
+    const auto until = out.written() + bytes;
+    auto at = saved_until_ ? held_.upper_bound(*saved_until_) : held_.begin();
+    for (; at != held_.end(); ++at) {
+      if (out.written() >= until) return false;
+      const auto was = before_.find(at->first);
+      save_row(at->first, was == before_.end() ? at->second : was->second, out);
+      if (was != before_.end()) before_.erase(was);
+      saved_until_ = at->first;
     }
+    for (; !before_.empty(); before_.erase(before_.begin())) {  // what is not held any more
+      if (out.written() >= until) return false;
+      save_row(before_.begin()->first, before_.begin()->second, out);
+    }
+    out.number(false);
+    saving_ = false;
+    return true;
   }
   Result<> load(StateReader& in) override {
-    in.begin("emit on window close", 1);
+    in.begin("emit on window close", 2);
     closing_.load(in);
     late_.load(in);
-    const auto count = in.number<uint64_t>();
-    for (uint64_t i = 0; i < count && in.ok(); ++i) {
+    while (in.number<bool>()) {
       const auto time = in.number<int64_t>();
+      const auto weight = in.number<int64_t>();
       std::string row(in.bytes());
       bytes_ += kRowBytes + row.size();
-      held_[{time, std::move(row)}] = in.number<int64_t>();
+      held_[{time, std::move(row)}] = weight;
     }
     return in.result();
   }
@@ -87,6 +107,7 @@ class EmitOnClose : public Operator {
         continue;
       }
       const auto [at, fresh] = held_.try_emplace({*time, std::string(encoded_[i])}, 0);
+      before_change(*at);
       if (fresh) bytes_ += kRowBytes + at->first.second.size();
       at->second += delta.weights[i];
       if (at->second == 0) remove(at);
@@ -96,7 +117,21 @@ class EmitOnClose : public Operator {
 
   using Held = std::map<std::pair<int64_t, std::string>, int64_t>;
 
+  /// A weight of 0: the row was not there.
+  static void save_row(const Held::key_type& key, int64_t weight, StateWriter& out) {
+    if (weight == 0) return;
+    out.number(true);
+    out.number(key.first);
+    out.number(weight);
+    out.bytes(key.second);
+  }
+  void before_change(const Held::value_type& row) {
+    if (saving_ && (!saved_until_ || *saved_until_ < row.first))
+      before_.try_emplace(row.first, row.second);
+  }
+
   Held::iterator remove(Held::iterator at) {
+    before_change(*at);
     bytes_ -= kRowBytes + at->first.second.size();
     return held_.erase(at);
   }
@@ -117,6 +152,11 @@ class EmitOnClose : public Operator {
   std::vector<std::shared_ptr<const Delta>> unplaced_;  // before a column is known to be bounded
   Held held_;                                           // by time and row: weight
   size_t bytes_ = 0;
+
+  // Of what is frozen and not saved to its end: how far it is, and what has changed behind that.
+  bool saving_ = false;
+  std::optional<Held::key_type> saved_until_;
+  Held before_;
 };
 
 }  // namespace

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <deque>
+#include <span>
 #include <string>
 
 #include "flow/detail/slab.h"
@@ -24,7 +27,8 @@ class FrozenSlab {
   }
   /// Where the piece is to be saved now, before it changes; null: it need not be.
   StateWriter* thaw(void* piece) { return slab_.thaw(piece) ? &early_ : nullptr; }
-  /// Saves about `bytes` more, with put(piece, out); true when all is saved, and from then on.
+  /// Saves about `bytes` more, with put(pieces, out), a span of some; true when all is saved, and
+  /// from then on.
   template <typename F>
   bool save_some(StateWriter& out, size_t bytes, F&& put) {
     if (saved_) return true;
@@ -34,17 +38,24 @@ class FrozenSlab {
       if (!early_blocks_.empty()) {
         out.raw(early_blocks_.front().data(), early_blocks_.front().size());
         early_blocks_.pop_front();
-      } else if (void* piece = slab_.thaw_next()) {
-        put(piece, out);
-      } else {
+        continue;
+      }
+      std::array<void*, kBatchMax> pieces;
+      const size_t batch = std::min(kBatchMax, 1 + bytes / 64);
+      size_t count = 0;
+      while (count < batch && (pieces[count] = slab_.thaw_next())) ++count;
+      if (count == 0) {
         out.number(kEnd);
         return saved_ = true;
       }
+      put(std::span<void* const>(pieces.data(), count), out);
     }
     return false;
   }
 
  private:
+  static constexpr size_t kBatchMax = 64;
+
   Slab& slab_;
   std::deque<std::string> early_blocks_;
   StateWriter early_{[this](std::string block) { early_blocks_.push_back(std::move(block)); }};

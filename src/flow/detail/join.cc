@@ -28,8 +28,10 @@ struct Side {
         append_only(is_append_only),
         types(types) {}
 
+  /// Before the row is changed.
   void touch(Arrangement::Row& row) {
     if (row.touched) return;
+    rows.before_change(row);
     row.touched = true;
     touched.push_back(&row);
   }
@@ -109,22 +111,29 @@ class Join : public Operator {
 
   bool can_save() const override { return true; }
   void save(StateWriter& out) const override {
-    out.begin("join", 1);
-    left_.rows.save(out);
-    right_.rows.save(out);
+    out.begin("join", 2);
     out.number(right_rows_);
     out.number(right_nulls_);
     out.number(marks_state_.first);
     out.number(marks_state_.second);
   }
+  void freeze() override {
+    Operator::freeze();
+    left_.rows.freeze();
+    right_.rows.freeze();
+  }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    return Operator::save_some(out, bytes) && left_.rows.save_some(out, bytes) &&
+           right_.rows.save_some(out, bytes);
+  }
   Result<> load(StateReader& in) override {
-    in.begin("join", 1);
-    left_.rows.load(in);
-    right_.rows.load(in);
+    in.begin("join", 2);
     right_rows_ = in.number<int64_t>();
     right_nulls_ = in.number<int64_t>();
     marks_state_.first = in.number<bool>();
     marks_state_.second = in.number<bool>();
+    left_.rows.load(in);
+    right_.rows.load(in);
     return in.result();
   }
 
@@ -302,8 +311,8 @@ class Join : public Operator {
         if (pairs.fresh[i]) pairs.mine[i]->matches += pairs.others[i]->weight;
     if (!other.tracked) return;
     for (const uint32_t i : passing) {
-      pairs.others[i]->matches += pairs.weights[i];
       other.touch(*pairs.others[i]);
+      pairs.others[i]->matches += pairs.weights[i];
     }
   }
 

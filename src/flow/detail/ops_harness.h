@@ -3,6 +3,7 @@
 #include <duckdb.hpp>
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -11,8 +12,15 @@
 
 #include "base/result.h"
 #include "flow/detail/dataflow.h"
+#include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
+
+/// A state that is frozen, and what is saved of it so far.
+struct Saving {
+  std::deque<std::string> blocks;
+  StateWriter out{[this](std::string block) { blocks.push_back(std::move(block)); }};
+};
 
 /// For tests: a DuckDB that holds the inputs as plain tables and answers every query afresh, and
 /// dataflows of the same queries that are fed the changes.
@@ -27,6 +35,7 @@ class Oracle {
     std::set<std::string> topics;  // the tables that it takes for topics
     std::unique_ptr<Dataflow> flow;
     std::unique_ptr<Dataflow> twin;       // loaded from what `flow` saved; must answer as it does
+    std::unique_ptr<Saving> saving;       // of the state after the last epoch
     std::map<std::string, int64_t> rows;  // what has come out, added up
     size_t changes = 0;                   // rows of the last epoch's output
     std::vector<Frontier> frontiers;      // of the last epoch's output
@@ -50,7 +59,7 @@ class Oracle {
   void advance(const std::string& table, const std::string& column, const std::string& timestamp);
 
   /// Gives the epoch's changes to the view, and to a twin that is loaded anew from its saved state
-  /// every third epoch.
+  /// every third epoch: some of it saved then, the rest when the next epoch has been stepped.
   Result<> step(View& view, uint64_t epoch);
   /// Begins the next epoch.
   void next_epoch();
@@ -66,6 +75,7 @@ class Oracle {
   };
   void change(Table& table, const std::string& ids, int64_t weight);
   Result<std::unique_ptr<Dataflow>> make_flow(const View& view);
+  void freeze(View& view, uint64_t epoch);
   Result<> reload_twin(View& view);
 
   std::unique_ptr<duckdb::DuckDB> instance_;

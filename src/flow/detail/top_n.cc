@@ -2,7 +2,6 @@
 
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/operators.h"
-#include "flow/detail/state_stream.h"
 #include "flow/detail/top_n_state.h"
 
 namespace millrace::flow {
@@ -39,13 +38,13 @@ class TopN : public Operator {
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
     for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(chunk, out));
-    for (auto& [row, partition] : touched_rows_) {
+    for (auto* row : touched_rows_) {
       if (row->weight < 0)
         return Error{ErrorCode::kInternal, "more copies of a row are retracted than there were"};
-      if (row->weight == 0) partition->erase(*row);
+      if (row->weight == 0) row->partition->erase(*row);
     }
     for (auto* partition : touched_) place(*partition);
-    for (auto& [row, partition] : touched_rows_) settle(*row, *partition, out);
+    for (auto* row : touched_rows_) settle(*row, *row->partition, out);
     if (numbered_)
       for (auto* partition : touched_) number(*partition, out);
     builder_.flush(out);
@@ -57,38 +56,20 @@ class TopN : public Operator {
   size_t state_bytes() const override { return state_.memory_bytes(); }
 
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override {
-    out.begin("top", 1);
-    out.number(static_cast<uint64_t>(state_.size()));
-    for (const auto* partition : state_) {
-      out.bytes(partition->key());
-      out.number(static_cast<uint64_t>(partition->rows.size()));
-      for (const auto& row : partition->rows) {
-        out.bytes(row.key());
-        out.bytes(row.view());
-        out.number(row.weight);
-        out.number(row.emitted);
-        out.number(row.emitted_from);
-      }
-    }
+  void save(StateWriter& out) const override { out.begin("top", 2); }
+  void freeze() override {
+    Operator::freeze();
+    state_.freeze();
+  }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    return Operator::save_some(out, bytes) && state_.save_some(out, bytes);
   }
   Result<> load(StateReader& in) override {
-    in.begin("top", 1);
-    std::string key, row;
-    for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-      key = in.bytes();
-      auto& partition = state_.find_or_add(key, hash_bytes(key));
-      for (auto rows = in.number<uint64_t>(); rows > 0 && in.ok(); --rows) {
-        key = in.bytes();
-        row = in.bytes();
-        auto& loaded = state_.make_row(key, row);
-        partition.rows.insert(loaded);
-        partition.add(loaded, in.number<int64_t>());
-        loaded.emitted = in.number<int64_t>();
-        loaded.emitted_from = in.number<int64_t>();
-      }
-      partition.move(partition.from, offset_, [](RankedRow&) {});
-      partition.move(partition.until, end(partition), [](RankedRow&) {});
+    in.begin("top", 2);
+    state_.load(in);
+    for (auto* partition : state_) {
+      partition->move(partition->from, offset_, [](RankedRow&) {});
+      partition->move(partition->until, end(*partition), [](RankedRow&) {});
     }
     return in.result();
   }
@@ -151,9 +132,11 @@ class TopN : public Operator {
         continue;
       RankedPartition::Tree::insert_commit_data place;
       auto [found, fresh] = partition.rows.insert_check(probe, less, place);
-      if (fresh) found = partition.rows.insert_commit(state_.make_row(probe.key, probe.row), place);
+      if (fresh)
+        found =
+            partition.rows.insert_commit(state_.make_row(partition, probe.key, probe.row), place);
+      touch(*found);
       partition.add(*found, delta.weights[i]);
-      touch(*found, partition);
       if (partition.touched) continue;
       partition.touched = true;
       touched_.push_back(&partition);
@@ -161,14 +144,16 @@ class TopN : public Operator {
     return {};
   }
 
-  void touch(RankedRow& row, RankedPartition& partition) {
+  /// Before the row is changed.
+  void touch(RankedRow& row) {
     if (row.touched) return;
+    state_.before_change(row);
     row.touched = true;
-    touched_rows_.emplace_back(&row, &partition);
+    touched_rows_.push_back(&row);
   }
 
   void place(RankedPartition& partition) {
-    const auto visit = [&](RankedRow& row) { touch(row, partition); };
+    const auto visit = [&](RankedRow& row) { touch(row); };
     partition.move(partition.from, offset_, visit);
     partition.move(partition.until, end(partition), visit);
   }
@@ -202,6 +187,7 @@ class TopN : public Operator {
       for (int64_t i = from; i < from + count; ++i)
         builder_.add({row.row(), numbers_[static_cast<size_t>(i)].data()}, weight, out);
     };
+    state_.before_change(row);
     put(row.emitted_from, row.emitted, -1);
     put(now.from, now.count, 1);
     row.emitted = now.count;
@@ -209,7 +195,7 @@ class TopN : public Operator {
   }
 
   void clean() {
-    for (auto& [row, partition] : touched_rows_) {
+    for (auto* row : touched_rows_) {
       row->touched = false;
       if (row->weight == 0) state_.free_row(*row);
     }
@@ -228,6 +214,7 @@ class TopN : public Operator {
     while (!partition.rows.empty()) {
       auto& row = *partition.rows.rbegin();
       if (partition.weight - row.weight < last) return;
+      state_.before_change(row);
       partition.weight -= row.weight;
       row.weight = 0;
       partition.erase(row);
@@ -249,7 +236,7 @@ class TopN : public Operator {
 
   EncodedRows keys_, rows_;
   std::vector<RankedPartition*> touched_;
-  std::vector<std::pair<RankedRow*, RankedPartition*>> touched_rows_;
+  std::vector<RankedRow*> touched_rows_;
 };
 
 }  // namespace

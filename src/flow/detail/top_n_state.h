@@ -9,9 +9,11 @@
 #include <string_view>
 
 #include "flow/detail/arrangement.h"
-#include "flow/detail/slab.h"
+#include "flow/detail/frozen_slab.h"
 
 namespace millrace::flow {
+
+class RankedPartition;
 
 /// A row of a top-n; its sort key and its bytes stand behind it in memory.
 struct RankedRow
@@ -20,9 +22,10 @@ struct RankedRow
   int64_t weight = 0;
   int64_t emitted = 0;       // copies in the output
   int64_t emitted_from = 0;  // where they are numbered: the first copy's number, from 0
-  uint32_t key_bytes = 0;
+  RankedPartition* partition = nullptr;
+  uint32_t key_bytes : 31 = 0;
+  uint32_t touched : 1 = false;
   uint32_t row_bytes = 0;
-  bool touched = false;
 
   char* bytes() { return reinterpret_cast<char*>(this + 1); }
   const char* row() const { return reinterpret_cast<const char*>(this + 1) + key_bytes; }
@@ -133,8 +136,8 @@ class RankedPartitions {
   RankedPartition& find_or_add(std::string_view key, uint64_t hash) {
     const auto found = partitions_.find(Probe{key, hash});
     if (found != partitions_.end()) return **found;
-    auto* added = std::construct_at(
-        static_cast<RankedPartition*>(slab_.allocate(sizeof(RankedPartition) + key.size())));
+    auto* added = std::construct_at(static_cast<RankedPartition*>(
+        partition_slab_.allocate(sizeof(RankedPartition) + key.size())));
     added->hash = hash;
     added->key_bytes = static_cast<uint32_t>(key.size());
     std::memcpy(added->bytes(), key.data(), key.size());
@@ -145,18 +148,46 @@ class RankedPartitions {
     partitions_.erase(&partition);
     const size_t bytes = sizeof(RankedPartition) + partition.key_bytes;
     std::destroy_at(&partition);
-    slab_.release(&partition, bytes);
+    partition_slab_.release(&partition, bytes);
   }
   /// A new row, not in the partition yet.
-  RankedRow& make_row(std::string_view key, std::string_view row) {
+  RankedRow& make_row(RankedPartition& partition, std::string_view key, std::string_view row) {
     auto* made = std::construct_at(
         static_cast<RankedRow*>(slab_.allocate(sizeof(RankedRow) + key.size() + row.size())));
+    made->partition = &partition;
+    MR_CHECK(key.size() < uint32_t{1} << 31);
     made->key_bytes = static_cast<uint32_t>(key.size());
     made->row_bytes = static_cast<uint32_t>(row.size());
     if (!key.empty()) std::memcpy(made->bytes(), key.data(), key.size());
     std::memcpy(made->bytes() + key.size(), row.data(), row.size());
     ++rows_;
     return *made;
+  }
+  /// To be called before anything of the row is changed, `touched` apart.
+  void before_change(RankedRow& row) {
+    if (auto* out = frozen_.thaw(&row)) save(row, *out);
+  }
+  /// As Operator's, of all rows.
+  void freeze() { frozen_.freeze(); }
+  bool save_some(StateWriter& out, size_t bytes) {
+    return frozen_.save_some(out, bytes, [](std::span<void* const> rows, StateWriter& to) {
+      for (const void* row : rows) save(*static_cast<const RankedRow*>(row), to);
+    });
+  }
+  void load(StateReader& in) {
+    std::string partition_key, key;
+    while (in.number<uint8_t>() == FrozenSlab::kPiece) {
+      partition_key = in.bytes();
+      key = in.bytes();
+      const auto weight = in.number<int64_t>();
+      const auto emitted = in.number<int64_t>(), emitted_from = in.number<int64_t>();
+      auto& partition = find_or_add(partition_key, hash_bytes(partition_key));
+      auto& row = make_row(partition, key, in.bytes());
+      partition.rows.insert(row);
+      partition.add(row, weight);
+      row.emitted = emitted;
+      row.emitted_from = emitted_from;
+    }
   }
   void free_row(RankedRow& row) {
     --rows_;
@@ -167,7 +198,8 @@ class RankedPartitions {
   size_t size() const { return partitions_.size(); }
   size_t rows() const { return rows_; }
   size_t memory_bytes() const {
-    return slab_.memory_bytes() + partitions_.bucket_count() * (sizeof(void*) + 1);
+    return slab_.memory_bytes() + partition_slab_.memory_bytes() +
+           partitions_.bucket_count() * (sizeof(void*) + 1);
   }
 
  private:
@@ -190,7 +222,18 @@ class RankedPartitions {
     bool operator()(const RankedPartition* q, const Probe& p) const { return (*this)(p, q); }
   };
 
-  Slab slab_;
+  static void save(const RankedRow& row, StateWriter& out) {
+    out.number(FrozenSlab::kPiece);
+    out.bytes(row.partition->key());
+    out.bytes(row.key());
+    out.number(row.weight);
+    out.number(row.emitted);
+    out.number(row.emitted_from);
+    out.bytes(row.view());
+  }
+
+  Slab partition_slab_, slab_;  // of rows
+  FrozenSlab frozen_{slab_};
   boost::unordered_flat_set<RankedPartition*, Hash, Equal> partitions_;
   size_t rows_ = 0;
 };

@@ -152,8 +152,9 @@ void UpsertInput::freeze() {
 
 bool UpsertInput::save_some(StateWriter& out, size_t bytes) {
   if (!std::exchange(began_, true)) out.begin("table", 2);
-  return frozen_.save_some(
-      out, bytes, [](void* piece, StateWriter& to) { save(*static_cast<const Row*>(piece), to); });
+  return frozen_.save_some(out, bytes, [](std::span<void* const> rows, StateWriter& to) {
+    for (const void* row : rows) save(*static_cast<const Row*>(row), to);
+  });
 }
 
 void UpsertInput::save(const Row& row, StateWriter& out) {

@@ -174,12 +174,9 @@ class Window : public Operator {
   size_t state_bytes() const override { return rows_.memory_bytes(); }
 
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override {
-    out.begin("window", 1);
-    rows_.save(out);
-  }
+  void freeze() override { rows_.freeze(); }
+  bool save_some(StateWriter& out, size_t bytes) override { return rows_.save_some(out, bytes); }
   Result<> load(StateReader& in) override {
-    in.begin("window", 1);
     rows_.load(in);
     return in.result();
   }
@@ -242,6 +239,7 @@ class Window : public Operator {
     std::vector<std::pair<std::string_view, int64_t>> rows;
     for (auto* row = key.first; row; row = row->next) {
       rows.emplace_back(std::string_view{input_of(*row), input_bytes(*row)}, row->weight);
+      rows_.before_change(*row);
       row->emitted = row->weight;
       key.weight -= row->weight;
       row->weight = 0;
