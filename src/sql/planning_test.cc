@@ -3,6 +3,7 @@
 #include <duckdb/planner/operator/logical_get.hpp>
 #include <functional>
 
+#include "sql/clock_conditions.h"
 #include "sql/detail/fakes.h"
 
 namespace millrace::sql::testing {
@@ -166,12 +167,43 @@ TEST_F(Planning, HasNoRowIds) {
   EXPECT_EQ(result.error().code, ErrorCode::kUndefinedColumn);
 }
 
-TEST_F(Planning, RefusesWhatMovesWithTheClock) {
-  for (std::string moving : {"now()", "current_timestamp", "current_date", "today()"}) {
-    auto result = engine->plan("SELECT ok FROM o WHERE ts > CAST(" + moving + " AS TIMESTAMP)");
-    ASSERT_FALSE(result) << moving;
-    EXPECT_EQ(result.error().code, ErrorCode::kNotSupported) << moving;
-    EXPECT_THAT(result.error().text, HasSubstr("moves with time"));
+TEST_F(Planning, MarksConditionsThatMoveWithTheClock) {
+  for (std::string condition :
+       {"ts > now()", "current_timestamp - INTERVAL 1 HOUR < ts", "d >= current_date - 7",
+        "d = today()", "ts BETWEEN now() - INTERVAL 1 DAY AND now()", "now() BETWEEN ts AND d",
+        "ts > date_trunc('hour', now())", "ts > localtimestamp",
+        "ck > 1 AND (total < 2 OR ok = 3) AND ts <= now()"}) {
+    const auto plan = planned("SELECT ok FROM o WHERE " + condition);
+    ASSERT_TRUE(plan.plan) << condition;
+    EXPECT_THAT(plan.plan->ToString(), HasSubstr(std::string(kClockCondition))) << condition;
+  }
+  // Pushed to the table that it is about, also where an outer join is an inner one by it.
+  const auto joined =
+      planned("SELECT o.ok FROM l LEFT JOIN o ON l.ok = o.ok WHERE o.ts > now() - INTERVAL 1 HOUR");
+  EXPECT_THAT(joined.plan->ToString(), HasSubstr("INNER"));
+  EXPECT_EQ(joined.plan->children[0]->type, duckdb::LogicalOperatorType::LOGICAL_COMPARISON_JOIN);
+  const auto grouped = planned("SELECT ck FROM o GROUP BY ck HAVING max(ts) > now()");
+  EXPECT_THAT(grouped.plan->ToString(), HasSubstr(std::string(kClockCondition)));
+}
+
+TEST_F(Planning, RefusesTheClockElsewhere) {
+  const std::pair<const char*, const char*> refused[] = {
+      {"SELECT now() AS n, ok FROM o", "outside of WHERE"},
+      {"SELECT ok FROM o WHERE ts > now() OR ok = 1", "in such a condition"},
+      {"SELECT ok FROM o WHERE ts <> now()", "in this comparison"},
+      {"SELECT ok FROM o WHERE now() > TIMESTAMP '2024-01-01'", "no time of the row"},
+      {"SELECT ok FROM o WHERE ts > now() - INTERVAL 1 MONTH", "inside this expression"},
+      {"SELECT ok FROM o WHERE now() - ts < INTERVAL 1 HOUR", "no time of the row"},
+      {"SELECT ok FROM o WHERE CAST(ts AS TIME) > localtime", "inside this expression"},
+      {"SELECT age(ts) AS a FROM o", "outside of WHERE"},
+      {"SELECT sum(CASE WHEN ts > now() THEN 1 END) AS s FROM o", "outside of WHERE"}};
+  for (const auto& [query, why] : refused) {
+    auto result = engine->plan(query);
+    ASSERT_FALSE(result) << query;
+    EXPECT_EQ(result.error().code, ErrorCode::kNotSupported) << query;
+    EXPECT_THAT(result.error().text, HasSubstr("moves with time")) << query;
+    EXPECT_THAT(result.error().text, HasSubstr(why)) << query;
+    EXPECT_THAT(result.error().hint, HasSubstr("ts > now() - INTERVAL '1 hour'")) << query;
   }
 }
 

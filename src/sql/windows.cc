@@ -258,8 +258,9 @@ std::optional<duckdb::Value> constant_of(duckdb::ClientContext& context,
   return duckdb::ExpressionExecutor::EvaluateScalar(context, argument);
 }
 
+/// Without the months, whose length differs.
 int64_t fixed_us(const duckdb::interval_t& interval) {
-  return interval.micros + interval.days * duckdb::Interval::MICROS_PER_DAY;
+  return duckdb::Interval::GetMicro({0, interval.days, interval.micros});
 }
 
 bool is_positive(const duckdb::interval_t& i) {

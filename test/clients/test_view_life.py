@@ -124,3 +124,18 @@ def test_a_view_is_replaced_through_kill_while_records_come(own_node):
         wait_until(lambda: sorted(sql.execute("SELECT k, c FROM wet").fetchall()) == [(k, 10100) for k in range(13)])
         assert sql.execute("SHOW CREATE wet").fetchall() == [(f"CREATE MATERIALIZED VIEW wet AS\n{new}",)]
         assert sql.execute("SELECT name FROM millrace.topics ORDER BY 1").fetchall() == [("rain",), ("wet",)]
+
+
+def test_rows_leave_a_view_as_time_passes(node, sql):
+    sql("CREATE TOPIC pings (id INTEGER, seen_at TIMESTAMP)")
+    sql("CREATE MATERIALIZED VIEW alive AS SELECT id FROM pings WHERE seen_at BETWEEN now() - INTERVAL '1 second' AND now() + INTERVAL '1 hour'")
+    sql("INSERT INTO pings VALUES (1, now()::TIMESTAMP - INTERVAL '1 hour')")
+
+    def seen():
+        # Again: on a slow machine a row may be gone before anyone has looked.
+        sql("INSERT INTO pings VALUES (2, now()::TIMESTAMP)")
+        return sql("SELECT DISTINCT id FROM alive") == [(2,)]
+
+    wait_until(seen)
+    wait_until(lambda: sql("SELECT * FROM alive") == [])
+    assert sql("SELECT state, error FROM millrace.views WHERE name = 'alive'") == [("live", None)]

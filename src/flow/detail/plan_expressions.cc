@@ -8,6 +8,8 @@
 #include <duckdb/planner/expression/bound_reference_expression.hpp>
 #include <duckdb/planner/expression_iterator.hpp>
 
+#include "sql/clock_conditions.h"
+
 namespace millrace::flow {
 
 namespace {
@@ -30,6 +32,9 @@ Result<> resolve_column(duckdb::unique_ptr<duckdb::Expression>& expression, cons
 }
 
 Result<> check_function(const duckdb::BoundFunctionExpression& function) {
+  if (function.function.name == sql::kClockCondition)
+    return not_supported("a condition on now() that a join or CASE decides by",
+                         function.query_location);
   const auto stability = function.function.GetStability();
   if (stability == duckdb::FunctionStability::CONSISTENT) return {};
   if (function.function.name == "error") return {};  // volatile only so that it is not folded away

@@ -10,6 +10,7 @@
 #include <duckdb/planner/expression/bound_unnest_expression.hpp>
 #include <duckdb/planner/table_filter.hpp>
 
+#include "flow/detail/plan_time.h"
 #include "sql/format.h"
 
 namespace millrace::flow {
@@ -333,6 +334,12 @@ Result<PlanTranslator::Stream> PlanTranslator::scan_filters(duckdb::LogicalGet& 
 
 Result<PlanTranslator::Stream> PlanTranslator::translate_filter(duckdb::LogicalFilter& filter) {
   const auto* above = std::exchange(above_filter_, nullptr);
+  if (auto moving = take_clock_conditions(filter.expressions); !moving.empty()) {
+    above_filter_ = filter.expressions.empty() ? nullptr : above;
+    auto rest = filter.expressions.empty() ? translate(*filter.children[0]) : translate(filter);
+    if (!rest) return rest;
+    return filter_by_clock(std::move(moving), std::move(*rest));
+  }
   MR_TRY(auto numbered, translate_numbered(filter, above));
   if (numbered) return std::move(*numbered);
   MR_TRY(Stream stream, translate(*filter.children[0]));

@@ -87,10 +87,11 @@ class PlanTranslator {
                                            const Scope& scope);
   Stream put_top_n(TopNSpec spec, const Stream& input);
 
-  // In plan_windows.cc; sessions in plan_time.cc.
+  // In plan_windows.cc; sessions and the clock in plan_time.cc.
   Result<Stream> translate_window(duckdb::LogicalWindow& op);
   Result<std::optional<Stream>> translate_numbered(duckdb::LogicalFilter& filter,
                                                    const duckdb::LogicalProjection* above);
+  Result<Stream> filter_by_clock(Expressions conditions, Stream stream);
   Result<Stream> translate_session(duckdb::LogicalWindow& op, Stream stream);
 
   // In plan_joins.cc.

@@ -4,13 +4,11 @@
 #include <duckdb/optimizer/optimizer.hpp>
 #include <duckdb/parser/parser.hpp>
 #include <duckdb/planner/binder.hpp>
-#include <duckdb/planner/expression/bound_function_expression.hpp>
-#include <duckdb/planner/expression_iterator.hpp>
-#include <duckdb/planner/logical_operator_visitor.hpp>
 #include <duckdb/planner/operator/logical_get.hpp>
 #include <duckdb/planner/planner.hpp>
 #include <set>
 
+#include "sql/clock_conditions.h"
 #include "sql/detail/errors.h"
 #include "sql/detail/parse.h"
 #include "sql/detail/scan.h"
@@ -52,33 +50,6 @@ void settle_scans(duckdb::LogicalOperator& op, std::set<std::string>& inputs) {
   }
 }
 
-/// Refuses what holds for one query only, such as now(): the optimizer makes a constant of it,
-/// which would stand still in a view.
-Result<> refuse_moving_functions(duckdb::LogicalOperator& op) {
-  const duckdb::BoundFunctionExpression* moving = nullptr;
-  auto look = [&](duckdb::Expression& expression) {
-    if (expression.GetExpressionClass() != duckdb::ExpressionClass::BOUND_FUNCTION) return;
-    auto& function = expression.Cast<duckdb::BoundFunctionExpression>();
-    using Stability = duckdb::FunctionStability;
-    if (function.function.GetStability() == Stability::CONSISTENT_WITHIN_QUERY) moving = &function;
-  };
-  duckdb::LogicalOperatorVisitor::EnumerateExpressions(
-      op, [&](duckdb::unique_ptr<duckdb::Expression>* expression) {
-        duckdb::ExpressionIterator::EnumerateExpression(*expression, look);
-      });
-  if (moving) {
-    Error error{ErrorCode::kNotSupported,
-                moving->function.name +
-                    "(), whose value moves with time, cannot be kept up to date in a "
-                    "materialized view"};
-    error.hint = "compare with a column of the input instead, or ask the view with such a filter";
-    if (moving->query_location.IsValid()) error.position = moving->query_location.GetIndex();
-    return error;
-  }
-  for (auto& child : op.children) MR_TRY(refuse_moving_functions(*child));
-  return {};
-}
-
 Error not_supported(const duckdb::ErrorData& data) {
   auto error = to_error(data);
   using Type = duckdb::ExceptionType;
@@ -118,7 +89,7 @@ Result<PlannedQuery> ViewPlanner::plan(const std::string& query) {
     PlannedQuery result;
     result.names.assign(planner.names.begin(), planner.names.end());
     result.types.assign(planner.types.begin(), planner.types.end());
-    MR_TRY(refuse_moving_functions(*planner.plan));
+    MR_TRY(mark_clock_conditions(context, *planner.plan));
     duckdb::Optimizer optimizer(*planner.binder, context);
     result.plan = optimizer.Optimize(std::move(planner.plan));
     std::set<std::string> inputs;
