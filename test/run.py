@@ -3,6 +3,7 @@
 
 Prints a line a part while it runs, and at the end `N passed, N failed`; the exit code is 0 when nothing failed.
 """
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -17,7 +18,6 @@ BUILD = ROOT / "build" / "release"
 def run(name, command, count, **environment):
     """Runs one part; `count` finds (passed, failed) in its output."""
     began = time.monotonic()
-    print(f"== {name}", flush=True)
     try:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                               env=os.environ | environment, timeout=20 * 60)
@@ -27,14 +27,9 @@ def run(name, command, count, **environment):
     passed, failed = count(done.stdout)
     if done.returncode != 0 and failed == 0:
         failed = 1  # it died, or a runner counted nothing
-    print(done.stdout if failed else "\n".join(done.stdout.splitlines()[-3:]))
-    print(f"   {name}: {passed} passed, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
-    return passed, failed
-
-
-def count_gtest(text):
-    passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) test", text)))
-    failed = sum(map(int, re.findall(r"\[  FAILED  \] (\d+) test", text)))
+    if failed:
+        print(done.stdout)
+    print(f"{name}: {passed} passed, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
     return passed, failed
 
 
@@ -57,12 +52,27 @@ def java_environment():
     return {"KAFKA_LIBS": str(libs / "kafka"), "PGJDBC_JAR": str(next((libs / "pgjdbc").glob("postgresql-*.jar")))}
 
 
+# Those that take longest begin first.
+LONG = ("test_suite_java.py", "test_suite_librdkafka.py", "test_suite_connect.py", "test_transactions.py", "test_oracle.py")
+
+
+def run_clients():
+    """The files of test/clients, two at a time: they mostly wait, for a Java machine to start or a lease to end."""
+    environment = java_environment()
+    files = sorted((ROOT / "test" / "clients").glob("test_*.py"), key=lambda f: (f.name not in LONG, f.name))
+
+    def one(file):
+        return run(file.name, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)], count_pytest, **environment)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, files))
+
+
 def main():
     parts = [
         run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2", "--timeout", "300"], count_ctest),
         run("house rules", [sys.executable, "-m", "pytest", "-q", "test/house_rules_test.py"], count_pytest),
-        run("real clients", [sys.executable, "-m", "pytest", "-q", "-x", "test/clients"] if "-x" in sys.argv else
-            [sys.executable, "-m", "pytest", "-q", "test/clients"], count_pytest, **java_environment()),
+        *run_clients(),
     ]
     passed, failed = map(sum, zip(*parts))
     print(f"{passed} passed, {failed} failed")
