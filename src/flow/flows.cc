@@ -7,6 +7,7 @@
 #include "base/logging.h"
 #include "catalog/replacement.h"
 #include "catalog/sink.h"
+#include "flow/detail/closes_check.h"
 #include "flow/detail/flows_impl.h"
 #include "flow/detail/subscription.h"
 #include "sql/view_options.h"
@@ -84,30 +85,6 @@ Result<std::unique_ptr<Dataflow>> FlowsImpl::plan(const catalog::Object& view) {
   return translate(std::move(query), on_close ? Emit::kOnWindowClose : Emit::kChanges);
 }
 
-/// Refuses EMIT ON WINDOW CLOSE when no watermark reaches a column of the result. Steps the
-/// dataflow, which is of no use afterwards.
-Result<> check_closes(Dataflow& dataflow, int64_t clock_us) {
-  std::vector<DeltaStream> inputs;
-  for (const auto& input : dataflow.inputs()) {
-    auto& stream = inputs.emplace_back();
-    if (!input.object.watermark) continue;
-    const auto& columns = input.object.columns;
-    for (size_t i = 0; i < input.columns.size(); ++i)
-      if (input.columns[i] < columns.size() &&
-          columns[input.columns[i]].name == input.object.watermark->column)
-        stream.frontiers.push_back({i, clock_us});
-  }
-  DeltaStream out;
-  MR_TRY(dataflow.step({1, clock_us}, inputs, out));
-  if (!out.frontiers.empty()) return {};
-  return Error{ErrorCode::kNotSupported,
-               "EMIT ON WINDOW CLOSE: no watermark bounds a column of the result, so that no row "
-               "would ever come out",
-               std::nullopt,
-               "Give out the time that windows close by (window_start or window_end, over a topic "
-               "with WATERMARK FOR that time), or use EMIT CHANGES."};
-}
-
 Result<> FlowsImpl::check(const catalog::Object& view) {
   MR_TRY(auto dataflow, plan(view));
   MR_TRY(ChangelogWriter::make(dataflow->names(), dataflow->types()));
@@ -165,7 +142,9 @@ Result<> FlowsImpl::connect(View::Parts& parts) {
     input.source = at->second;
     input.columns = wanted.columns;
     if (source.is_table()) {
-      MR_TRY(input.upsert, UpsertInput::make(wanted.object, wanted.columns));
+      const auto gives =
+          wanted.append_only ? UpsertInput::Gives::kVersions : UpsertInput::Gives::kChanges;
+      MR_TRY(input.upsert, UpsertInput::make(wanted.object, wanted.columns, gives));
       input.columns = input.upsert->columns();
     } else if (source.source->watermark_column()) {
       const auto found = std::ranges::find(input.columns, *source.source->watermark_column());

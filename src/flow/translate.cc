@@ -139,7 +139,9 @@ class PlannedDataflow : public Dataflow {
   std::string name_of(size_t node) const {
     const auto& [op, children, input] = nodes_[node];
     if (op) return op->describe();
-    return (inputs_[input].append_only ? "stream " : "changes of ") + inputs_[input].object.name;
+    const auto& [object, columns, types, only_grows] = inputs_[input];
+    const bool is_table = object.kind == catalog::Kind::kTable;
+    return (!only_grows ? "changes of " : is_table ? "versions of " : "stream ") + object.name;
   }
 
   /// What a node has done.

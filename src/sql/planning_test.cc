@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <duckdb/planner/operator/logical_get.hpp>
@@ -159,6 +160,33 @@ TEST_F(Planning, SaysWhereAndWhyAQueryDoesNotBind) {
   ASSERT_FALSE(window.has_value());
   EXPECT_EQ(window.error().code, ErrorCode::kUndefinedColumn);
   EXPECT_EQ(window.error().position, 24u);
+}
+
+TEST_F(Planning, MakesAnAsofJoinOfForSystemTime) {
+  for (const char* join :
+       {"JOIN c FOR SYSTEM_TIME AS OF o.ts ON o.ck = c.ck",
+        "LEFT JOIN c AS t FOR SYSTEM_TIME AS OF o.ts - INTERVAL '1 hour' ON t.ck = o.ck",
+        "JOIN c for system_time as of (CASE WHEN o.ok > 1 THEN o.ts END) AS t on (o.ck = t.ck)",
+        "JOIN l ON l.ok = o.ok JOIN c FOR SYSTEM_TIME AS OF o.d ON o.ck = c.ck AND o.ok > 0 WHERE "
+        "c.name LIKE 'FOR SYSTEM_TIME AS OF%'"}) {
+    auto plan = planned(fmt::format("SELECT o.ok, name FROM o {}", join));
+    ASSERT_NE(plan.plan, nullptr) << join;
+    EXPECT_THAT(plan.plan->ToString(), HasSubstr("ASOF")) << join;
+  }
+}
+
+TEST_F(Planning, PlacesErrorsBehindForSystemTime) {
+  const std::string query =
+      "SELECT o.ok FROM o JOIN c FOR SYSTEM_TIME AS OF o.ts AS t ON o.ck = t.ck WHERE nothing > 1";
+  auto result = engine->plan(query);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code, ErrorCode::kUndefinedColumn);
+  EXPECT_EQ(result.error().position, query.find("nothing"));
+  const std::string without = "SELECT o.ok FROM o JOIN c FOR SYSTEM_TIME AS OF o.ts USING (ck)";
+  result = engine->plan(without);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code, ErrorCode::kSyntax);
+  EXPECT_THAT(result.error().hint, HasSubstr("ON s.key = t.key"));
 }
 
 TEST_F(Planning, HasNoRowIds) {

@@ -86,7 +86,22 @@ duckdb::Value time_value(const duckdb::LogicalType& type, int64_t time_us) {
   }
 }
 
+bool adds_nothing(const Expression& e) {
+  if (e.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
+    const auto& name = e.Cast<duckdb::BoundFunctionExpression>().function.name;
+    if (name == "+" || name == "-") return false;
+  }
+  bool nothing = true;
+  duckdb::ExpressionIterator::EnumerateChildren(
+      e, [&](const Expression& child) { nothing = nothing && adds_nothing(child); });
+  return nothing;
+}
+
 }  // namespace
+
+std::optional<size_t> rounded_column(const Expression& expression) {
+  return adds_nothing(expression) ? rising_column(expression) : std::nullopt;
+}
 
 bool is_time(const duckdb::LogicalType& type) {
   return type.id() == duckdb::LogicalTypeId::TIMESTAMP ||

@@ -3,6 +3,7 @@
 #include <duckdb.hpp>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "flow/detail/delta.h"
@@ -29,6 +30,10 @@ class FrontierMap {
   };
   std::vector<Rising> rising_;
 };
+
+/// The column that an expression rounds down, if it does no more: the column itself, time_bucket,
+/// date_trunc. What bounds the expression's later values bounds the column's, too.
+std::optional<size_t> rounded_column(const duckdb::Expression& expression);
 
 /// The time types that a frontier may bound: TIMESTAMP, TIMESTAMP WITH TIME ZONE, DATE.
 bool is_time(const duckdb::LogicalType& type);

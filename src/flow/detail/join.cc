@@ -5,7 +5,7 @@
 
 #include "flow/detail/arrangement.h"
 #include "flow/detail/delta_builder.h"
-#include "flow/detail/frontier_map.h"
+#include "flow/detail/join_times.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/state_stream.h"
 
@@ -26,7 +26,14 @@ struct Side {
         row_codec(plain(types), RowCodec::Use::kRow),
         rows(is_append_only),
         append_only(is_append_only),
-        types(types) {}
+        types(types),
+        late(column_names({&keys})) {}
+
+  void remove(Arrangement::Row& row) {
+    auto* key = row.key;
+    rows.remove(row);
+    if (!key->first) rows.remove(*key);
+  }
 
   /// Before the row is changed.
   void touch(Arrangement::Row& row) {
@@ -44,6 +51,8 @@ struct Side {
   duckdb::vector<duckdb::LogicalType> types;
   bool tracked = false;                    // rows count their matches
   std::vector<Arrangement::Row*> touched;  // in this epoch: weight or matches changed
+  RowsByTime by_time;                      // where the join's times are bound
+  LateCollector late;
 };
 
 /// Rows of one delta chunk paired with rows of the other side.
@@ -59,12 +68,14 @@ struct Pairs {
 /// A join of any kind. Both sides are kept by key. A change of one side meets the other as it is:
 /// the left side's changes the right side before this epoch, the right side's changes the left side
 /// after it (dA x B + A' x dB). Rows of an outer side count their matches: they stand in the output
-/// alone, filled up with NULLs, while there are none.
+/// alone, filled up with NULLs, while there are none. Where the times of both sides are bound to
+/// each other, what no later row can join is dropped, and a row that may have missed such is late.
 class Join : public Operator {
  public:
   Join(duckdb::ClientContext& context, JoinSpec spec)
       : kind_(spec.kind),
         key_columns_(columns_of_keys(spec)),
+        times_(times_of(spec)),
         left_(context, spec.left_types, std::move(spec.left_keys), spec.left_append_only),
         right_(context, spec.right_types, std::move(spec.right_keys), spec.right_append_only),
         null_equals_null_(std::move(spec.null_equals_null)),
@@ -100,22 +111,37 @@ class Join : public Operator {
     alone_.flush(out);
     clean(left_);
     clean(right_);
+    if (times_) close(*inputs[0], *inputs[1]);
     carry_frontiers(inputs, out);
     return {};
   }
 
   size_t state_rows() const override { return left_.rows.rows() + right_.rows.rows(); }
   size_t state_bytes() const override {
-    return left_.rows.memory_bytes() + right_.rows.memory_bytes();
+    return left_.rows.memory_bytes() + right_.rows.memory_bytes() + left_.by_time.memory_bytes() +
+           right_.by_time.memory_bytes();
+  }
+  uint64_t late_rows() const override { return left_.late.count() + right_.late.count(); }
+  void take_late(std::vector<LateRows>& out) override {
+    left_.late.take(out);
+    right_.late.take(out);
+  }
+  bool waits_for_frontier() const override {
+    return times_ && ((times_->closes(true) && !left_.by_time.empty()) ||
+                      (times_->closes(false) && !right_.by_time.empty()));
   }
 
   bool can_save() const override { return true; }
   void save(StateWriter& out) const override {
-    out.begin("join", 2);
+    out.begin("join", 3);
     out.number(right_rows_);
     out.number(right_nulls_);
     out.number(marks_state_.first);
     out.number(marks_state_.second);
+    if (!times_) return;
+    times_->save(out);
+    left_.late.save(out);
+    right_.late.save(out);
   }
   void freeze() override {
     Operator::freeze();
@@ -127,20 +153,29 @@ class Join : public Operator {
            right_.rows.save_some(out, bytes);
   }
   Result<> load(StateReader& in) override {
-    in.begin("join", 2);
+    in.begin("join", 3);
     right_rows_ = in.number<int64_t>();
     right_nulls_ = in.number<int64_t>();
     marks_state_.first = in.number<bool>();
     marks_state_.second = in.number<bool>();
+    if (times_) {
+      times_->load(in);
+      left_.late.load(in);
+      right_.late.load(in);
+    }
     left_.rows.load(in);
     right_.rows.load(in);
+    if (!times_) return in.result();
+    for (Side* side : {&left_, &right_})
+      side->rows.each_row([&](Arrangement::Row& row) { side->by_time.add(row); });
     return in.result();
   }
 
   std::string describe() const override {
     static constexpr std::array kNames{"join",      "left join", "right join", "full join",
                                        "semi join", "anti join", "mark join",  "single join"};
-    std::string text = kNames[static_cast<size_t>(kind_)];
+    std::string text = times_ && times_->is_interval() ? "interval " : "";
+    text += kNames[static_cast<size_t>(kind_)];
     if (left_.keys.size() > 0)
       text += " on (" + left_.keys.describe() + ") = (" + right_.keys.describe() + ")";
     for (const auto& condition : residual_) text += " if " + condition->describe();
@@ -172,6 +207,15 @@ class Join : public Operator {
     return out;
   }
 
+  static std::optional<JoinTimes> times_of(const JoinSpec& spec) {
+    // A mark turns with any right row, and what a single join counts it counts for ever.
+    if (spec.kind == JoinKind::kMark || spec.kind == JoinKind::kSingle) return std::nullopt;
+    const auto bounds = time_bounds_of(spec);
+    if (!bounds) return std::nullopt;
+    return std::optional<JoinTimes>(std::in_place, *bounds, spec.left_append_only,
+                                    spec.right_append_only);
+  }
+
   /// Whether the key has a NULL that equals nothing.
   bool is_null(std::string_view key) const {
     for (size_t i = 0; i < null_equals_null_.size(); ++i)
@@ -193,9 +237,11 @@ class Join : public Operator {
     mine.key_codec.encode(keys, keys_);
     mine.row_codec.encode(delta.rows, rows_);
     Pairs pairs{&delta, is_left, {}, {}, {}, {}, {}};
+    if (times_) look_at_times(delta, is_left);
     for (size_t i = 0; i < delta.weights.size(); ++i) {
       const int64_t weight = delta.weights[i];
-      const bool null = is_null(keys_[i]);
+      if (times_ && row_times_[i].late) continue;
+      const bool null = is_null(keys_[i]) || (times_ && row_times_[i].joins_none);
       if (!is_left) right_rows_ += weight;
       if (!is_left && null) right_nulls_ += weight;
       // Without a match for ever: only an outer side's row shows, and it need not be kept, unless
@@ -205,7 +251,9 @@ class Join : public Operator {
         continue;
       }
       const uint64_t hash = hash_bytes(keys_[i]);
-      const auto added = mine.rows.add(mine.rows.find_or_add(keys_[i], hash), rows_[i], weight);
+      const auto kept = times_ ? mine.by_time.with_time(rows_[i], row_times_[i].time_us) : rows_[i];
+      const auto added = mine.rows.add(mine.rows.find_or_add(keys_[i], hash), kept, weight);
+      if (times_ && added.fresh) mine.by_time.add(added.row);
       if (mine.tracked || !mine.append_only) mine.touch(added.row);
       const auto* matching = null ? nullptr : other.rows.find(keys_[i], hash);
       for (auto* row = matching ? matching->first : nullptr; row; row = row->next) {
@@ -221,6 +269,42 @@ class Join : public Operator {
     if (!pairs.rows.empty()) join(pairs, out);
     alone_.flush(out);  // it points into rows_
     return {};
+  }
+
+  /// Fills `row_times_`; rows that are late go to the side's collector.
+  void look_at_times(const Delta& delta, bool is_left) {
+    const size_t count = delta.weights.size();
+    row_times_.assign(count, {});
+    const auto each = [&](std::optional<size_t> number, auto&& look) {
+      if (!number) return;
+      duckdb::Vector values(const_cast<duckdb::Vector&>(delta.rows.data[*number]));
+      const TimeColumn column(values, count);
+      for (size_t i = 0; i < count; ++i) look(row_times_[i], column[i]);
+    };
+    const int64_t gone_us = times_->gone_us(is_left), late_us = times_->late_us(is_left);
+    each(times_->column(is_left), [&](RowTime& row, std::optional<int64_t> time) {
+      row.time_us = time.value_or(RowsByTime::kNoTime);
+      row.joins_none = !time && !times_->joins_nulls(is_left);
+      row.late = time && *time < gone_us;
+    });
+    each(times_->late_column(is_left), [&](RowTime& row, std::optional<int64_t> time) {
+      row.late = row.late || (time && *time < late_us);
+    });
+    duckdb::SelectionVector late(count);
+    size_t late_count = 0;
+    for (size_t i = 0; i < count; ++i)
+      if (row_times_[i].late) late.set_index(late_count++, i);
+    (is_left ? left_ : right_).late.add(delta, late, late_count);
+  }
+
+  /// Drops what no later row can join. That does not show in the output.
+  void close(const DeltaStream& left, const DeltaStream& right) {
+    times_->advance(left.frontiers, right.frontiers);
+    for (const bool is_left : {true, false}) {
+      Side& side = is_left ? left_ : right_;
+      side.by_time.take_below(times_->closed_us(is_left),
+                              [&](Arrangement::Row& row) { side.remove(row); });
+    }
   }
 
   static Error too_many_rows() {
@@ -394,19 +478,19 @@ class Join : public Operator {
     });
   }
 
-  static void clean(Side& side) {
+  void clean(Side& side) const {
     for (auto* row : side.touched) {
       row->touched = false;
       if (row->weight != 0) continue;
-      auto* key = row->key;
-      side.rows.remove(*row);
-      if (!key->first) side.rows.remove(*key);
+      if (times_) side.by_time.remove(*row);
+      side.remove(*row);
     }
     side.touched.clear();
   }
 
   /// Where keys are equal and both sides bound them, so is the output: a later row needs a later
-  /// row of one side at least.
+  /// row of one side at least. Likewise where times are bound to each other. Not in columns that
+  /// are NULL where a row stands alone: such a row would never close.
   void carry_frontiers(std::span<const DeltaStream* const> inputs, DeltaStream& out) const {
     const auto bound = [](const DeltaStream& stream, size_t column) -> std::optional<int64_t> {
       for (const auto& frontier : stream.frontiers)
@@ -416,13 +500,27 @@ class Join : public Operator {
     for (const auto& [left, right] : key_columns_) {
       const auto a = bound(*inputs[0], left), b = bound(*inputs[1], right);
       if (!a || !b) continue;
-      out.frontiers.push_back({left, std::min(*a, *b)});
-      if (emits_pairs_) out.frontiers.push_back({left_.types.size() + right, std::min(*a, *b)});
+      if (gives(true)) out.frontiers.push_back({left, std::min(*a, *b)});
+      if (gives(false)) out.frontiers.push_back({left_.types.size() + right, std::min(*a, *b)});
     }
+    if (!times_) return;
+    for (const bool is_left : {true, false}) {
+      const auto time = times_->bound_us(is_left);
+      if (!time || !gives(is_left)) continue;
+      const size_t column = (is_left ? 0 : left_.types.size()) + *times_->column(is_left);
+      if (!bound(out, column)) out.frontiers.push_back({column, *time});
+    }
+  }
+
+  /// Whether each row of the output has one of that side.
+  bool gives(bool is_left) const {
+    if (is_left) return kind_ != JoinKind::kRight && kind_ != JoinKind::kFull;
+    return kind_ == JoinKind::kInner || kind_ == JoinKind::kRight;
   }
 
   const JoinKind kind_;
   const std::vector<std::pair<size_t, size_t>> key_columns_;
+  std::optional<JoinTimes> times_;
   Side left_, right_;
   std::vector<bool> null_equals_null_;
   std::vector<std::unique_ptr<Evaluator>> residual_;
@@ -432,6 +530,13 @@ class Join : public Operator {
   EncodedRows marks_;   // encoded, by their numbers
   DeltaBuilder alone_;  // rows that stand in the output by themselves
   EncodedRows keys_, rows_;
+  /// What the times of a chunk's row say of it.
+  struct RowTime {
+    int64_t time_us = RowsByTime::kNoTime;  // by which it is dropped
+    bool late = false;
+    bool joins_none = false;
+  };
+  std::vector<RowTime> row_times_;
 
   int64_t right_rows_ = 0;
   int64_t right_nulls_ = 0;

@@ -1,3 +1,4 @@
+#include "flow/detail/plan_temporal.h"
 #include "flow/detail/plan_translator.h"
 
 #include <duckdb/function/function_binder.hpp>
@@ -197,6 +198,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_comparison_join(
 /// An ASOF join: equalities, and one inequality that says which of the right rows is taken.
 Result<PlanTranslator::Stream> PlanTranslator::translate_asof_join(
     duckdb::LogicalComparisonJoin& join) {
+  if (is_temporal(join)) return translate_temporal_join(join);
   MR_TRY(Stream left, translate(*join.children[0]));
   MR_TRY(Stream right, translate(*join.children[1]));
   AsofSpec spec;

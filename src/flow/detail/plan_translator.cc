@@ -182,7 +182,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_get(duckdb::LogicalGet&
   if (get.extra_info.sample_options) return not_supported("a sample (USING SAMPLE)");
   Dataflow::Input input;
   input.object = *object;
-  input.append_only = object->kind == catalog::Kind::kTopic;
+  input.append_only = object->kind == catalog::Kind::kTopic || std::exchange(versions_, false);
   Stream stream;
   stream.append_only = input.append_only;
   auto columns = get.GetColumnIds();

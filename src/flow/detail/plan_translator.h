@@ -94,9 +94,11 @@ class PlanTranslator {
   Result<Stream> filter_by_clock(Expressions conditions, Stream stream);
   Result<Stream> translate_session(duckdb::LogicalWindow& op, Stream stream);
 
-  // In plan_joins.cc.
+  // In plan_joins.cc; temporal joins in plan_temporal.cc.
   Result<Stream> translate_comparison_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_asof_join(duckdb::LogicalComparisonJoin& join);
+  Result<Stream> translate_temporal_join(duckdb::LogicalComparisonJoin& join);
+  Result<Stream> translate_versions(duckdb::LogicalOperator& op);
   Result<Stream> translate_delim_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_outer(duckdb::LogicalOperator& outer, bool by_itself);
   Result<Stream> translate_row_by_row(duckdb::LogicalComparisonJoin& join);
@@ -118,6 +120,7 @@ class PlanTranslator {
   std::map<size_t, Stream> ctes_;                                 // by their references' index
   std::map<const duckdb::LogicalOperator*, Stream> limits_done_;  // ORDER BYs, with their LIMIT
   const duckdb::LogicalProjection* above_filter_ = nullptr;  // of the filter to be translated next
+  bool versions_ = false;           // the table that is read next gives its versions
   std::vector<Stream> delim_keys_;  // of the correlated joins around, innermost last
   // Inside a join that is done row by row: the outer stream, and what the inner side reads of it.
   struct RowByRow {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "flow/detail/closing_partitions.h"
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/top_n_state.h"
@@ -15,7 +16,8 @@ std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>
 /// ORDER BY with LIMIT and OFFSET, of everything or of each partition; DISTINCT ON; the filter
 /// `row_number() OVER (…) <= n`. Keeps every row in order, for when one that is shown goes; over an
 /// append-only input only the first offset + limit of a partition. A change costs O(log rows) and
-/// puts out what enters and what leaves; with numbers, also every row whose number moves.
+/// puts out what enters and what leaves; with numbers, also every row whose number moves. A
+/// partition that a frontier has passed is forgotten.
 class TopN : public Operator {
  public:
   TopN(duckdb::ClientContext& context, TopNSpec spec)
@@ -28,6 +30,7 @@ class TopN : public Operator {
         partitions_(context, std::move(spec.partitions)),
         order_(context, std::move(spec.orders)),
         key_codec_(plain(partitions_.types()), RowCodec::Use::kKey),
+        closing_(context, partitions_, key_codec_),
         row_codec_(plain(spec.types), RowCodec::Use::kRow),
         number_codec_({duckdb::LogicalType::BIGINT}, RowCodec::Use::kRow),
         builder_(numbered_ ? std::vector<const RowCodec*>{&row_codec_, &number_codec_}
@@ -49,14 +52,24 @@ class TopN : public Operator {
       for (auto* partition : touched_) number(*partition, out);
     builder_.flush(out);
     clean();
+    if (closing_.advance(inputs[0]->frontiers))
+      for (auto* partition : state_) closing_.index(*partition, partition->key());
+    closing_.close([&](RankedPartition& partition) { forget(partition); });
+    closing_.carry(out);
     return {};
   }
 
   size_t state_rows() const override { return state_.rows(); }
   size_t state_bytes() const override { return state_.memory_bytes(); }
+  uint64_t late_rows() const override { return closing_.late_rows(); }
+  void take_late(std::vector<LateRows>& out) override { closing_.take_late(out); }
+  bool waits_for_frontier() const override { return closing_.waits(); }
 
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override { out.begin("top", 2); }
+  void save(StateWriter& out) const override {
+    out.begin("top", 3);
+    closing_.save(out);
+  }
   void freeze() override {
     Operator::freeze();
     state_.freeze();
@@ -65,11 +78,13 @@ class TopN : public Operator {
     return Operator::save_some(out, bytes) && state_.save_some(out, bytes);
   }
   Result<> load(StateReader& in) override {
-    in.begin("top", 2);
+    in.begin("top", 3);
+    closing_.load(in);
     state_.load(in);
     for (auto* partition : state_) {
       partition->move(partition->from, offset_, [](RankedRow&) {});
       partition->move(partition->until, end(*partition), [](RankedRow&) {});
+      closing_.index(*partition, partition->key());
     }
     return in.result();
   }
@@ -120,10 +135,14 @@ class TopN : public Operator {
     if (delta.weights.empty()) return {};
     key_codec_.encode(keys, keys_);
     row_codec_.encode(delta.rows, rows_);
+    closing_.begin(keys, delta);
     for (size_t i = 0; i < delta.weights.size(); ++i) {
+      if (closing_.is_late(i)) continue;
       if (append_only_ && delta.weights[i] < 0)
         return Error{ErrorCode::kInternal, "a row is retracted from an append-only input"};
+      const size_t partitions = state_.size();
       auto& partition = state_.find_or_add(keys_[i], hash_bytes(keys_[i]));
+      if (state_.size() > partitions) closing_.add(partition, i);
       const RankedLess::Probe probe{order_[i], rows_[i]};
       const RankedLess less;
       // Behind all that will ever be shown.
@@ -203,9 +222,22 @@ class TopN : public Operator {
     for (auto* partition : touched_) {
       partition->touched = false;
       if (prunes_) prune(*partition);
-      if (partition->weight == 0) state_.remove(*partition);
+      if (partition->weight != 0) continue;
+      closing_.remove(*partition, partition->key());
+      state_.remove(*partition);
     }
     touched_.clear();
+  }
+
+  void forget(RankedPartition& partition) {
+    while (!partition.rows.empty()) {
+      auto& row = *partition.rows.begin();
+      state_.before_change(row);
+      row.weight = 0;
+      partition.erase(row);
+      state_.free_row(row);
+    }
+    state_.remove(partition);
   }
 
   /// Forgets what lies behind the last row shown.
@@ -229,7 +261,9 @@ class TopN : public Operator {
   const bool prunes_;
   Evaluator partitions_;
   SortOrder order_;
-  RowCodec key_codec_, row_codec_, number_codec_;
+  RowCodec key_codec_;
+  ClosingPartitions<RankedPartition> closing_;
+  RowCodec row_codec_, number_codec_;
   std::vector<std::string> numbers_;  // 1, 2, … encoded
   DeltaBuilder builder_;
   RankedPartitions state_;

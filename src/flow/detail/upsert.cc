@@ -9,9 +9,10 @@
 namespace millrace::flow {
 
 Result<std::unique_ptr<UpsertInput>> UpsertInput::make(const catalog::Object& table,
-                                                       std::vector<size_t> columns) {
+                                                       std::vector<size_t> columns, Gives gives) {
   MR_TRY(const auto known, sql::columns_of(table));
   std::unique_ptr<UpsertInput> made(new UpsertInput());
+  made->gives_ = gives;
   std::vector<duckdb::LogicalType> types;
   for (const size_t column : columns) types.push_back(known.at(column).type);
   made->codec_ = std::make_unique<RowCodec>(types, RowCodec::Use::kRow);
@@ -60,11 +61,16 @@ std::vector<std::optional<std::string>> UpsertInput::keys_of(duckdb::DataChunk& 
   return keys;
 }
 
+bool UpsertInput::read_tombstone(std::string_view json, duckdb::DataChunk& key) {
+  key.Initialize(duckdb::Allocator::DefaultAllocator(), key_types_, 1);
+  if (!key_reader_->read(json, key, 0)) return false;
+  key.SetCardinality(1);
+  return true;
+}
+
 std::optional<std::string> UpsertInput::key_of_tombstone(std::string_view json) {
   duckdb::DataChunk values;
-  values.Initialize(duckdb::Allocator::DefaultAllocator(), key_types_, 1);
-  if (!key_reader_->read(json, values, 0)) return std::nullopt;
-  values.SetCardinality(1);
+  if (!read_tombstone(json, values)) return std::nullopt;
   std::vector<size_t> all(key_types_.size());
   std::iota(all.begin(), all.end(), size_t{0});
   return table::encode_key(values, 0, all);
@@ -73,6 +79,7 @@ std::optional<std::string> UpsertInput::key_of_tombstone(std::string_view json) 
 void UpsertInput::apply(const ReadChunk& records, DeltaStream& out) {
   const size_t count = records.rows.size();
   auto& rows = const_cast<duckdb::DataChunk&>(records.rows);  // its references alone are used
+  if (gives_ == Gives::kVersions) return apply_versions(rows, out);
   auto keys = keys_of(rows);
   EncodedRows encoded;
   if (column_count_ > 0) codec_->encode(rows, encoded);
@@ -88,6 +95,44 @@ void UpsertInput::apply(const ReadChunk& records, DeltaStream& out) {
     if (changed_.size() + 2 > STANDARD_VECTOR_SIZE) flush(out);
   }
   flush(out);
+}
+
+void UpsertInput::apply_versions(duckdb::DataChunk& rows, DeltaStream& out) {
+  const size_t count = rows.size();
+  duckdb::UnifiedVectorFormat raw_keys, tombstones;
+  rows.data[raw_key_at_].ToUnifiedFormat(count, raw_keys);
+  rows.data[tombstone_at_].ToUnifiedFormat(count, tombstones);
+  const auto* raw = duckdb::UnifiedVectorFormat::GetData<duckdb::string_t>(raw_keys);
+  const auto* gone = duckdb::UnifiedVectorFormat::GetData<bool>(tombstones);
+  duckdb::DataChunk versions;
+  const auto types = rows.GetTypes();
+  make_chunk(versions, {types.begin(), types.begin() + static_cast<ptrdiff_t>(column_count_)},
+             count);
+  for (size_t c = 0; c < column_count_; ++c)
+    duckdb::VectorOperations::Copy(rows.data[c], versions.data[c], count, 0, 0);
+  versions.SetCardinality(count);
+  duckdb::SelectionVector named(count);
+  auto delta = std::make_shared<Delta>();
+  for (size_t row = 0; row < count; ++row) {
+    const auto at = raw_keys.sel->get_index(row);
+    const bool has_key = raw_keys.validity.RowIsValid(at);
+    const bool is_gone = gone[tombstones.sel->get_index(row)];
+    if (is_gone && !key_at_.empty()) {
+      duckdb::DataChunk key;
+      if (!has_key || !read_tombstone({raw[at].GetData(), raw[at].GetSize()}, key)) continue;
+      for (size_t k = 0; k < key_at_.size(); ++k)
+        for (size_t c = 0; c < column_count_; ++c)
+          if (read_columns_[c] == read_columns_[key_at_[k]])
+            versions.SetValue(c, row, key.GetValue(k, 0));
+    } else if (key_at_.empty() && !has_key) {
+      continue;
+    }
+    named.set_index(delta->weights.size(), row);
+    delta->weights.push_back(is_gone ? -1 : 1);
+  }
+  if (delta->weights.empty()) return;
+  slice_chunk(versions, named, delta->weights.size(), delta->rows);
+  out.chunks.push_back(std::move(delta));
 }
 
 size_t UpsertInput::Hash::operator()(std::string_view key) const { return hash_bytes(key); }

@@ -19,13 +19,18 @@
 
 namespace millrace::flow {
 
-/// A table as a dataflow's input: its log says what a key's row is now, and this remembers what it
-/// was, so that a change becomes a row less and a row more. One thread.
+/// A table as a dataflow's input. Its log says what a key's row is now; this remembers what it was,
+/// so that a change becomes a row less and a row more. Or it gives the log as versions, and
+/// remembers nothing: a row with weight 1 is its key's from its _timestamp on, one with weight -1,
+/// of which the key and the hidden columns alone count, says that the key has none from then on.
+/// One thread.
 class UpsertInput {
  public:
+  enum class Gives { kChanges, kVersions };
   /// `columns` of the table, in the order that the dataflow wants them.
   static Result<std::unique_ptr<UpsertInput>> make(const catalog::Object& table,
-                                                   std::vector<size_t> columns);
+                                                   std::vector<size_t> columns,
+                                                   Gives gives = Gives::kChanges);
 
   /// What it reads of the table's log.
   const std::vector<size_t>& columns() const { return read_columns_; }
@@ -64,6 +69,8 @@ class UpsertInput {
   using Rows = boost::unordered_flat_set<Row*, Hash, Equal>;
 
   UpsertInput() = default;
+  void apply_versions(duckdb::DataChunk& rows, DeltaStream& out);
+  bool read_tombstone(std::string_view json, duckdb::DataChunk& key);
   /// The identity of each record's row; nothing where it names none.
   std::vector<std::optional<std::string>> keys_of(duckdb::DataChunk& rows);
   std::optional<std::string> key_of_tombstone(std::string_view json);
@@ -74,6 +81,7 @@ class UpsertInput {
   void release_gone();
   void flush(DeltaStream& out);
 
+  Gives gives_ = Gives::kChanges;
   size_t column_count_ = 0;  // of read_columns_, the first ones are the dataflow's
   std::vector<size_t> read_columns_;
   std::vector<size_t> key_at_;  // the primary key's columns; none: the record's key is the key

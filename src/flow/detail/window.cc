@@ -13,8 +13,8 @@
 
 #include "base/check.h"
 #include "flow/detail/arrangement.h"
+#include "flow/detail/closing_partitions.h"
 #include "flow/detail/delta_builder.h"
-#include "flow/detail/frontier_map.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/state_stream.h"
 
@@ -138,7 +138,8 @@ class WindowRun {
 /// beside them as they stand in the output. At the end of an epoch each partition that changed is
 /// computed again by DuckDB's own operator, all of them in one run, and the difference is put out:
 /// so an epoch costs the size of the partitions that it touches, and a query without PARTITION BY
-/// all rows. What ties in ORDER BY is ordered by the bytes of the row.
+/// all rows. What ties in ORDER BY is ordered by the bytes of the row. A partition that a frontier
+/// has passed is forgotten.
 class Window : public Operator {
  public:
   Window(duckdb::ClientContext& context, WindowSpec spec)
@@ -146,9 +147,8 @@ class Window : public Operator {
         partitions_(context,
                     copies(spec.windows[0]->Cast<duckdb::BoundWindowExpression>().partitions)),
         run_(context, spec.types, std::move(spec.windows)),
-        frontiers_(context, partitions_),
-        columns_(column_numbers(partitions_)),
         key_codec_(plain(partitions_.types()), RowCodec::Use::kKey),
+        closing_(context, partitions_, key_codec_),
         row_codec_(plain(spec.types), RowCodec::Use::kRow),
         result_codec_(plain(run_.result_types()), RowCodec::Use::kRow),
         builder_({&row_codec_, &result_codec_}),
@@ -166,18 +166,35 @@ class Window : public Operator {
         builder_.add({input_of(*row), result_of(*row)}, row->weight - row->emitted, out);
     builder_.flush(out);
     clean();
-    carry_frontiers(inputs[0]->frontiers, out);
+    if (closing_.advance(inputs[0]->frontiers)) index_all();
+    closing_.close([&](Arrangement::Key& key) { forget(key); });
+    closing_.carry(out);
     return {};
   }
 
   size_t state_rows() const override { return rows_.rows(); }
   size_t state_bytes() const override { return rows_.memory_bytes(); }
+  uint64_t late_rows() const override { return closing_.late_rows(); }
+  void take_late(std::vector<LateRows>& out) override { closing_.take_late(out); }
+  bool waits_for_frontier() const override { return closing_.waits(); }
 
   bool can_save() const override { return true; }
-  void freeze() override { rows_.freeze(); }
-  bool save_some(StateWriter& out, size_t bytes) override { return rows_.save_some(out, bytes); }
+  void save(StateWriter& out) const override {
+    out.begin("window", 2);
+    closing_.save(out);
+  }
+  void freeze() override {
+    Operator::freeze();
+    rows_.freeze();
+  }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    return Operator::save_some(out, bytes) && rows_.save_some(out, bytes);
+  }
   Result<> load(StateReader& in) override {
+    in.begin("window", 2);
+    closing_.load(in);
     rows_.load(in);
+    index_all();
     return in.result();
   }
 
@@ -206,14 +223,6 @@ class Window : public Operator {
   static const char* input_of(Arrangement::Row& row) { return row.bytes() + sizeof(uint32_t); }
   static const char* result_of(Arrangement::Row& row) { return input_of(row) + input_bytes(row); }
 
-  static std::vector<std::optional<size_t>> column_numbers(const Evaluator& partitions) {
-    std::vector<std::optional<size_t>> out(partitions.size());
-    for (size_t i = 0; i < partitions.size(); ++i)
-      if (partitions[i].GetExpressionClass() == duckdb::ExpressionClass::BOUND_REF)
-        out[i] = partitions[i].Cast<duckdb::BoundReferenceExpression>().index;
-    return out;
-  }
-
   void take(const std::shared_ptr<const Delta>& chunk, DeltaStream& out) {
     duckdb::DataChunk keys;
     const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
@@ -225,10 +234,13 @@ class Window : public Operator {
     if (delta.weights.empty()) return;
     key_codec_.encode(keys, keys_);
     row_codec_.encode(delta.rows, encoded_);
+    closing_.begin(keys, delta);
     for (size_t i = 0; i < delta.weights.size(); ++i) {
+      if (closing_.is_late(i)) continue;
       auto& key = rows_.find_or_add(keys_[i], hash_bytes(keys_[i]));
       const auto [at, fresh] = places_.try_emplace(&key, changes_.size());
       if (fresh) changes_.push_back({&key, {}});
+      if (fresh && !key.first) closing_.add(key, i);
       changes_[at->second].second.push_back({std::string(encoded_[i]), delta.weights[i]});
     }
   }
@@ -313,29 +325,34 @@ class Window : public Operator {
       row->emitted = 0;
       if (row->weight == 0) rows_.remove(*row);
     }
-    for (auto& [key, changes] : changes_)
-      if (!key->first) rows_.remove(*key);
+    for (auto& [key, changes] : changes_) {
+      if (key->first) continue;
+      closing_.remove(*key, key->view());
+      rows_.remove(*key);
+    }
     touched_.clear();
     changes_.clear();
     places_.clear();
     fed_.clear();
   }
 
-  /// What comes later is in a partition that comes later.
-  void carry_frontiers(const std::vector<Frontier>& frontiers, DeltaStream& out) {
-    for (auto frontier : frontiers_.map(frontiers)) {
-      if (!columns_[frontier.column]) continue;
-      frontier.column = *columns_[frontier.column];
-      out.frontiers.push_back(frontier);
-    }
+  void index_all() {
+    rows_.each_row([&](Arrangement::Row& row) {
+      if (&row == row.key->first) closing_.index(*row.key, row.key->view());
+    });
+  }
+
+  void forget(Arrangement::Key& key) {
+    while (key.first) rows_.remove(*key.first);
+    rows_.remove(key);
   }
 
   duckdb::ClientContext& context_;
   Evaluator partitions_;
   WindowRun run_;
-  FrontierMap frontiers_;
-  std::vector<std::optional<size_t>> columns_;  // of PARTITION BY, if it is one as it stands
-  RowCodec key_codec_, row_codec_, result_codec_;
+  RowCodec key_codec_;
+  ClosingPartitions<Arrangement::Key> closing_;
+  RowCodec row_codec_, result_codec_;
   DeltaBuilder builder_;
   Arrangement rows_;
 

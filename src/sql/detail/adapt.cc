@@ -19,8 +19,9 @@
 
 #include "sql/detail/errors.h"
 #include "sql/detail/storage.h"
-#include "sql/detail/tree.h"
 #include "sql/detail/system_tables.h"
+#include "sql/detail/system_time.h"
+#include "sql/detail/tree.h"
 #include "sql/windows.h"
 
 namespace millrace::sql {
@@ -237,6 +238,7 @@ void adapt(duckdb::SQLStatement& statement, const SessionFacts& facts,
            const std::vector<duckdb::LogicalType>& parameter_types) {
   keep_inside(statement);
   rewrite_windows(statement, WindowsFor::kQuery);
+  rewrite_system_time(statement);
   rewrite_system_tables(statement);
   Adapter(facts, parameter_types).statement(statement);
 }

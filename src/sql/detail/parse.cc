@@ -6,6 +6,7 @@
 
 #include "sql/detail/errors.h"
 #include "sql/detail/system_tables.h"
+#include "sql/detail/system_time.h"
 #include "sql/detail/tree.h"
 
 namespace millrace::sql {
@@ -38,8 +39,10 @@ class ParameterRefuser : public TreeRewriter {
 
 duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& query,
                                                          WindowsFor whom) {
+  auto carried = carry_system_time(query);
+  if (!carried) throw CarriedError(carried.error());
   duckdb::Parser parser;
-  parser.ParseQuery(query);
+  parser.ParseQuery(*carried);
   if (parser.statements.size() != 1 ||
       parser.statements[0]->type != duckdb::StatementType::SELECT_STATEMENT) {
     throw duckdb::ParserException("a view's query must be one SELECT");
@@ -47,6 +50,7 @@ duckdb::unique_ptr<duckdb::SelectStatement> parse_select(const std::string& quer
   auto select = duckdb::unique_ptr_cast<duckdb::SQLStatement, duckdb::SelectStatement>(
       std::move(parser.statements[0]));
   rewrite_windows(*select, whom);
+  rewrite_system_time(*select);
   rewrite_system_tables(*select);
   return select;
 }

@@ -1,5 +1,9 @@
 #include "sql/detail/schema_entry.h"
 
+#include <duckdb/planner/tableref/bound_at_clause.hpp>
+
+#include "sql/detail/system_time.h"
+
 namespace millrace::sql {
 namespace {
 
@@ -39,7 +43,12 @@ Entry SchemaEntry::LookupEntry(duckdb::CatalogTransaction transaction,
   }
   if (!transaction.transaction) return nullptr;
   auto& ours = static_cast<CatalogTransaction&>(*transaction.transaction);
-  auto* entry = ours.entries()->find(lookup.GetEntryName());
+  auto as = EntrySet::As::kUsual;
+  if (const auto at = lookup.GetAtClause()) {
+    refuse_time_travel(at->Unit(), static_cast<const DuckCatalog&>(catalog).planning());
+    as = EntrySet::As::kVersions;
+  }
+  auto* entry = ours.entries()->find(lookup.GetEntryName(), as);
   if (entry) ours.touch(entry->name);
   return entry;
 }

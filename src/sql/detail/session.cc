@@ -12,6 +12,7 @@
 #include "sql/detail/prepared.h"
 #include "sql/detail/storage.h"
 #include "sql/detail/subscribe.h"
+#include "sql/detail/system_time.h"
 
 namespace millrace::sql {
 namespace {
@@ -222,7 +223,8 @@ std::vector<std::vector<duckdb::LogicalType>> guesses(const PreparedOne& one,
 
 Result<> SessionImpl::prepare_duck(PreparedOne& one, const std::vector<Token>& tokens,
                                    const std::vector<duckdb::LogicalType>& types) {
-  auto statements = state_->connection.ExtractStatements(one.sql);
+  MR_TRY(const auto sql, carry_system_time(one.sql));
+  auto statements = state_->connection.ExtractStatements(sql);
   if (statements.empty()) return {};
   if (statements.size() > 1) {
     return Error{ErrorCode::kSyntax, "a prepared statement holds one command"};

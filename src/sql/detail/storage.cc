@@ -18,6 +18,7 @@
 #include "sql/detail/scan.h"
 #include "sql/detail/schema_entry.h"
 #include "sql/detail/system_tables.h"
+#include "sql/detail/system_time.h"
 #include "sql/format.h"
 #include "sql/windows.h"
 
@@ -106,20 +107,24 @@ void add_constraints(const catalog::Object& object, duckdb::CreateTableInfo& inf
 }  // namespace
 
 constexpr char kFullFormMark = '\x01';
+constexpr char kVersionsMark = '\x02';
 
 std::string full_form(const std::string& topic) { return topic + kFullFormMark; }
 
-duckdb::CatalogEntry* EntrySet::find(const std::string& name) {
+duckdb::CatalogEntry* EntrySet::find(const std::string& name, As as) {
   const bool full = name.ends_with(kFullFormMark);
   const auto* object = snapshot_->find(full ? name.substr(0, name.size() - 1) : name);
   if (!object) return nullptr;
   std::lock_guard lock(mutex_);
-  auto& entry = entries_[full ? name : object->name];
-  if (!entry) entry = make(*object, full);
+  auto& entry = entries_[full                  ? name
+                         : as == As::kVersions ? object->name + kVersionsMark
+                                               : object->name];
+  if (!entry) entry = make(*object, full, as);
   return entry.get();
 }
 
-std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& object, bool full) {
+std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& object, bool full,
+                                                     As as) {
   if (object.kind == catalog::Kind::kView) {
     duckdb::CreateViewInfo info(schema_, object.name);
     const bool planning = static_cast<DuckCatalog&>(catalog_).planning();
@@ -141,7 +146,7 @@ std::unique_ptr<duckdb::CatalogEntry> EntrySet::make(const catalog::Object& obje
     info.columns.AddColumn(std::move(definition));
   }
   add_constraints(object, info);
-  if (object.kind != catalog::Kind::kTopic) {
+  if (object.kind != catalog::Kind::kTopic && as == As::kUsual) {
     std::erase_if(*columns, [](const RelationColumn& c) { return c.hidden; });
   }
   return std::make_unique<RelationEntry>(catalog_, schema_, info, *this, object,
@@ -313,6 +318,7 @@ std::shared_ptr<duckdb::DuckDB> open_instance(Core& core, const InstanceOptions&
   auto instance = std::make_shared<duckdb::DuckDB>(kDatabaseName, &config);
   register_system_tables(*instance, core, options.planning);
   register_window_functions(*instance);
+  if (options.planning) register_system_time(*instance);
   duckdb::Connection connection(*instance);
   // A view's rows must not depend on where the node runs.
   std::string settings = "SET GLOBAL TimeZone = 'UTC';";

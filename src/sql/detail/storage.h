@@ -58,12 +58,16 @@ class EntrySet : public std::enable_shared_from_this<EntrySet> {
            std::shared_ptr<const catalog::Snapshot> snapshot)
       : catalog_(catalog), schema_(schema), snapshot_(std::move(snapshot)) {}
 
+  enum class As {
+    kUsual,
+    kVersions  // a table with the hidden columns of its log, for FOR SYSTEM_TIME AS OF
+  };
   /// Null when there is no such object. Throws as DuckDB does.
-  duckdb::CatalogEntry* find(const std::string& name);
+  duckdb::CatalogEntry* find(const std::string& name, As as = As::kUsual);
   const catalog::Snapshot& snapshot() const { return *snapshot_; }
 
  private:
-  std::unique_ptr<duckdb::CatalogEntry> make(const catalog::Object& object, bool full);
+  std::unique_ptr<duckdb::CatalogEntry> make(const catalog::Object& object, bool full, As as);
 
   duckdb::Catalog& catalog_;
   duckdb::SchemaCatalogEntry& schema_;
@@ -118,6 +122,7 @@ class DuckCatalog : public duckdb::Catalog {
 
   void Initialize(bool load_builtin) override;
   std::string GetCatalogType() override { return kDatabaseName; }
+  bool SupportsTimeTravel() const override { return true; }  // see SchemaEntry::LookupEntry
   duckdb::optional_idx GetCatalogVersion(duckdb::ClientContext& context) override;
   std::string GetDefaultSchema() const override { return kSchemaName; }
   duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchema(duckdb::CatalogTransaction transaction,
