@@ -96,7 +96,8 @@ Result<> FlowsImpl::check(const catalog::Object& view) {
                              dataflow->retracts()),
                  std::nullopt, "Use format = 'upsert' with a key, or format = 'debezium'."};
   if (sql::ViewOptions::of(view).emit_on_window_close)
-    MR_TRY(check_closes(*dataflow, env_.now_ms() * 1000));
+    MR_TRY(check_closes(*dataflow, env_.now_ms() * 1000,
+                        [this](const catalog::Object& read) { return plan(read); }));
   return {};
 }
 
@@ -134,7 +135,7 @@ Result<> FlowsImpl::connect(View::Parts& parts) {
     const auto [at, added] = by_name.emplace(name, parts.sources.size());
     if (added) {
       MR_TRY(auto source, sources_.get(name));
-      parts.sources.push_back({std::move(source), nullptr, {}, std::nullopt});
+      parts.sources.push_back({std::move(source), nullptr, {}, std::nullopt, {}});
       columns.emplace_back();
     }
     auto& source = parts.sources[at->second];

@@ -54,7 +54,7 @@ TEST(TemporalJoin, TakesTheVersionThatIsValidAtTheRowsTime) {
                               rate("USD", 9, 15)});  // which came out of order
   node.must_produce("bids", {bid(1, "USD", 100, 0), bid(2, "USD", 100, 10), bid(3, "USD", 100, 9),
                              bid(4, "CHF", 100, 4), bid(5, "CHF", 100, 19), bid(6, "CHF", 100, 20),
-                             bid(7, "XXX", 100, 20), bid(8, "USD", 100, 15), bid(9, "USD", 1, 99)});
+                             bid(7, "SEK", 100, 20), bid(8, "USD", 100, 15), bid(9, "USD", 1, 99)});
   const std::string versions =
       "('USD', 2, TIMESTAMP '2024-03-01 00:00:00'), ('USD', 3, TIMESTAMP '2024-03-01 00:10:00'), "
       "('USD', 4, TIMESTAMP '2024-03-01 00:30:00'), ('USD', 9, TIMESTAMP '2024-03-01 00:15:00'), "

@@ -16,6 +16,11 @@ enum class WindowsFor { kQuery, kView };
 inline constexpr std::string_view kSessionStart = "millrace_session_start";
 inline constexpr std::string_view kSessionEnd = "millrace_session_end";
 
+/// The function that `JOIN t FOR SYSTEM_TIME AS OF e` leaves in a plan: an ASOF join with
+/// `e >= millrace_system_time(t._timestamp)`. It says that t's rows as they were at e are meant;
+/// evaluated, it fails.
+inline constexpr std::string_view kSystemTime = "millrace_system_time";
+
 /// Replaces TUMBLE, HOP, CUMULATE and SESSION in every FROM of `statement` with plain SQL that
 /// gives all columns of their relation plus window_start and window_end. Throws as DuckDB's binder
 /// does.

@@ -62,22 +62,34 @@ Error never_closes(const Operators& all) {
   return error;
 }
 
-}  // namespace
-
-Result<> check_closes(Dataflow& dataflow, int64_t clock_us) {
+/// Steps a dataflow for the first time, with watermarks at `clock_us` where its inputs have some.
+Result<std::vector<Frontier>> frontiers_of(Dataflow& dataflow, int64_t clock_us,
+                                           const PlanView& plan) {
   std::vector<DeltaStream> inputs;
   for (const auto& input : dataflow.inputs()) {
     auto& stream = inputs.emplace_back();
-    if (!input.object.watermark) continue;
+    std::vector<Frontier> bounds;  // of the object's columns
     const auto& columns = input.object.columns;
-    for (size_t i = 0; i < input.columns.size(); ++i)
-      if (input.columns[i] < columns.size() &&
-          columns[input.columns[i]].name == input.object.watermark->column)
-        stream.frontiers.push_back({i, clock_us});
+    for (size_t i = 0; input.object.watermark && i < columns.size(); ++i)
+      if (columns[i].name == input.object.watermark->column) bounds.push_back({i, clock_us});
+    if (input.object.kind == catalog::Kind::kMaterializedView) {
+      MR_TRY(auto view, plan(input.object));
+      MR_TRY(bounds, frontiers_of(*view, clock_us, plan));
+    }
+    for (const auto& bound : bounds)
+      for (size_t i = 0; i < input.columns.size(); ++i)
+        if (input.columns[i] == bound.column) stream.frontiers.push_back({i, bound.time_us});
   }
   DeltaStream out;
   MR_TRY(dataflow.step({1, clock_us}, inputs, out));
-  if (!out.frontiers.empty()) return {};
+  return out.frontiers;
+}
+
+}  // namespace
+
+Result<> check_closes(Dataflow& dataflow, int64_t clock_us, const PlanView& plan) {
+  MR_TRY(const auto frontiers, frontiers_of(dataflow, clock_us, plan));
+  if (!frontiers.empty()) return {};
   return never_closes(dataflow.operators());
 }
 

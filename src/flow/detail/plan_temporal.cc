@@ -10,7 +10,7 @@
 #include "flow/detail/plan_translator.h"
 #include "flow/detail/temporal_join.h"
 #include "sql/format.h"
-#include "sql/system_time.h"
+#include "sql/windows.h"
 
 namespace millrace::flow {
 

@@ -6,6 +6,7 @@
 #include <duckdb/common/vector_operations/vector_operations.hpp>
 
 #include "flow/detail/changelog.h"
+#include "flow/detail/changelog_bounds.h"
 
 namespace millrace::flow {
 
@@ -173,7 +174,8 @@ void add_span(Source::Cursor& cursor, const std::shared_ptr<const Piece>& piece)
   const auto& offsets = piece->offsets;
   const size_t begin = std::ranges::lower_bound(offsets, cursor.at) - offsets.begin();
   const size_t end = std::ranges::lower_bound(offsets, cursor.until) - offsets.begin();
-  if (begin < end || !piece->bad.empty()) cursor.spans.push_back({piece, begin, end});
+  if (begin < end || !piece->bad.empty() || !piece->bounds.empty())
+    cursor.spans.push_back({piece, begin, end});
   cursor.at = std::min(piece->until, cursor.until);
 }
 
@@ -290,6 +292,18 @@ Result<> Source::add_watermarks(std::vector<std::shared_ptr<Piece>>& pieces) {
   return {};
 }
 
+namespace {
+
+Result<> add_bounds(const log::RecordView& record, std::vector<std::shared_ptr<Piece>>& pieces) {
+  MR_TRY(auto bounds, bounds_of(record));
+  if (bounds.empty()) return {};
+  const auto holds = [&](const auto& piece) { return record.offset < piece->until; };
+  (*std::ranges::find_if(pieces, holds))->bounds.emplace_back(record.offset, std::move(bounds));
+  return {};
+}
+
+}  // namespace
+
 Result<> Source::add_weights(std::string_view batches,
                              std::vector<std::shared_ptr<Piece>>& pieces) {
   const Offset from = pieces.front()->from;
@@ -297,7 +311,11 @@ Result<> Source::add_weights(std::string_view batches,
   Result<> outcome;
   const auto each = [&](const log::RecordView& record) {
     const auto at = static_cast<uint64_t>(record.offset - from);
-    if (record.offset < from || at >= weights.size() || is_commit(record) || !outcome) return;
+    if (record.offset < from || at >= weights.size() || !outcome) return;
+    if (is_commit(record)) {
+      outcome = add_bounds(record, pieces);
+      return;
+    }
     auto weight = weight_of(record);
     if (weight)
       weights[at] = *weight;

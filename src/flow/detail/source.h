@@ -20,6 +20,9 @@
 
 namespace millrace::flow {
 
+/// By number of a view's column: no row that comes later has a smaller time there.
+using ColumnBounds = std::map<size_t, int64_t>;
+
 /// A run of one partition's records, decoded once for every reader. Immutable.
 struct Piece {
   Offset from = 0;  // of the offsets that it covers, whether or not they gave rows
@@ -30,6 +33,7 @@ struct Piece {
   std::vector<int64_t> weights;        // a view's changelog; else empty: all 1
   std::vector<int64_t> watermarks_us;  // WATERMARK FOR, of each row; empty: the topic has none
   std::vector<sql::BadRecord> bad;
+  std::vector<std::pair<Offset, ColumnBounds>> bounds;  // what a changelog's commits say, by offset
   size_t bytes = 0;
 };
 

@@ -5,6 +5,7 @@
 #include "base/logging.h"
 #include "catalog/replacement.h"
 #include "catalog/sink.h"
+#include "flow/detail/changelog_bounds.h"
 #include "flow/detail/late_rows.h"
 #include "flow/detail/view_instruments.h"
 #include "sql/view_options.h"
@@ -371,6 +372,7 @@ Result<DeltaStream> View::step(EpochInputs& epoch, Pass pass) {
   for (const auto& stream : streams) rows += stream.row_count();
   DeltaStream out;
   MR_TRY(dataflow_->step(epoch.epoch, streams, out));
+  if (pass == Pass::kLive) add_bounds(out.frontiers, bounds_, epoch);
   stepping_ = false;
   last_epoch_ = epoch.epoch;
   rows_since_snapshot_ += rows;
@@ -466,8 +468,9 @@ void View::feed_watermarks(const std::vector<Read>& reads, EpochInputs& epoch, P
   const int64_t clock_us = epoch.epoch.clock_us;
   for (size_t s = 0; s < sources_.size(); ++s) {
     auto& source = sources_[s];
-    if (!source.watermark) continue;
     const auto read = std::ranges::find(reads, s, &Read::source);
+    feed_bounds(s, read != reads.end() ? &*read : nullptr, streams);
+    if (!source.watermark) continue;
     if (read != reads.end()) observe_rows(source, *read, clock_us);
     const auto& topic = source.source->object().name;
     const auto before = source.watermark->now();
@@ -484,6 +487,24 @@ void View::feed_watermarks(const std::vector<Read>& reads, EpochInputs& epoch, P
       if (inputs_[i].source == s && inputs_[i].frontier_column)
         streams[i].frontiers.push_back({*inputs_[i].frontier_column, *now - allowed_lateness_us_});
   }
+}
+
+/// What another view's commits say of its columns bounds them here. It follows from the records
+/// that the epoch has read: a replay finds it there again.
+void View::feed_bounds(size_t source, const Read* read, std::vector<DeltaStream>& streams) {
+  auto& known = sources_[source].bounds;
+  for (const auto& cursor : read ? std::span(read->cursors) : std::span<const Source::Cursor>())
+    for (const auto& span : cursor.spans)
+      for (const auto& [offset, bounds] : span.piece->bounds)
+        if (offset < cursor.until)
+          for (const auto& [column, time_us] : bounds) {
+            const auto [at, fresh] = known.try_emplace(column, time_us);
+            at->second = std::max(at->second, time_us);
+          }
+  for (size_t i = 0; i < inputs_.size(); ++i)
+    for (size_t c = 0; inputs_[i].source == source && c < inputs_[i].columns.size(); ++c)
+      if (const auto found = known.find(inputs_[i].columns[c]); found != known.end())
+        streams[i].frontiers.push_back({c, found->second - allowed_lateness_us_});
 }
 
 void View::observe_rows(ViewSource& source, const Read& read, int64_t clock_us) {

@@ -32,6 +32,7 @@ struct ViewSource {
   std::shared_ptr<Source::Reader> reader;
   std::vector<Offset> positions;  // the first offset of each partition not yet taken in; or kUnset
   std::optional<Watermark> watermark;
+  ColumnBounds bounds;  // of a view, as its commits say
   /// Of a partition that was added after the view had begun, until its first epoch.
   static constexpr Offset kUnset = -1;
   bool is_table() const { return source->object().kind == catalog::Kind::kTable; }
@@ -202,6 +203,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   void feed(const std::vector<Read>& reads, std::vector<DeltaStream>& streams);
   void feed_watermarks(const std::vector<Read>& reads, EpochInputs& epoch, Pass pass,
                        std::vector<DeltaStream>& streams);
+  void feed_bounds(size_t source, const Read* read, std::vector<DeltaStream>& streams);
   void observe_rows(ViewSource& source, const Read& read, int64_t clock_us);
   void excuse_unread(ViewSource& source, const Read* read, int64_t clock_us);
   /// The clock of the next epoch: it never falls.
@@ -248,6 +250,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   int64_t origin_ = 0;  // sum of the positions where it began
   // Of the lane that runs it.
   Epoch last_epoch_;
+  ColumnBounds bounds_;         // of its own columns, as they were written
   std::vector<LateRows> late_;  // of the last epoch
   int64_t late_seen_us_ = 0;
   bool stepping_ = false;  // an epoch has begun to change the state, and has not ended

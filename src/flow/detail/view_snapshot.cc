@@ -115,12 +115,41 @@ Result<> View::restore() {
   return start_at_first_commit();
 }
 
+namespace {
+
+bool is_view(const ViewSource& source) {
+  return source.source->object().kind == catalog::Kind::kMaterializedView;
+}
+
+void save_bounds(const ViewSource& source, StateWriter& out) {
+  if (!is_view(source)) return;
+  out.begin("bounds", 1);
+  out.number(static_cast<uint64_t>(source.bounds.size()));
+  for (const auto& [column, time_us] : source.bounds) {
+    out.number(static_cast<uint64_t>(column));
+    out.number(time_us);
+  }
+}
+
+void load_bounds(ViewSource& source, StateReader& in) {
+  if (!is_view(source)) return;
+  in.begin("bounds", 1);
+  for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+    const auto column = in.number<uint64_t>();
+    source.bounds[column] = in.number<int64_t>();
+  }
+}
+
+}  // namespace
+
 Result<> View::restore_from(const SnapshotHead& head) {
   MR_TRY(auto in, snapshot_files_->read(head.epoch.number));
   MR_TRY(load_head(in));
   stepping_ = true;  // a state that is half there is not to be used
-  for (auto& source : sources_)
+  for (auto& source : sources_) {
     if (source.watermark) source.watermark->load(in);
+    load_bounds(source, in);
+  }
   for (auto& input : inputs_)
     if (input.upsert) input.upsert->load(in);
   MR_TRY(dataflow_->load(in));
@@ -174,8 +203,10 @@ void View::take_snapshot() {
   if (!is_sink_) write->rows = rows_.freeze();
   snapshot_under_way_ = write;
   save_head(write->head, write->out);
-  for (const auto& source : sources_)
+  for (const auto& source : sources_) {
     if (source.watermark) source.watermark->save(write->out);
+    save_bounds(source, write->out);
+  }
   for (const auto& input : inputs_)
     if (input.upsert) input.upsert->freeze();
   dataflow_->freeze();

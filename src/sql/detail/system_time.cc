@@ -98,7 +98,8 @@ class SystemTimeRewriter : public TreeRewriter {
         "_timestamp", table.alias.empty() ? table.table_name : table.alias));
     auto comparison = duckdb::make_uniq<duckdb::ComparisonExpression>(
         duckdb::ExpressionType::COMPARE_GREATERTHANOREQUALTO, std::move(time),
-        duckdb::make_uniq<duckdb::FunctionExpression>(kSystemTime, std::move(changed)));
+        duckdb::make_uniq<duckdb::FunctionExpression>(std::string(kSystemTime),
+                                                      std::move(changed)));
     join.condition = duckdb::make_uniq<duckdb::ConjunctionExpression>(
         duckdb::ExpressionType::CONJUNCTION_AND, std::move(join.condition), std::move(comparison));
     join.ref_type = duckdb::JoinRefType::ASOF;
@@ -166,7 +167,7 @@ void refuse_time_travel(const std::string& unit, bool planning) {
 }
 
 void register_system_time(duckdb::DuckDB& instance) {
-  duckdb::ScalarFunction function(kSystemTime, {duckdb::LogicalType::TIMESTAMP_TZ},
+  duckdb::ScalarFunction function(std::string(kSystemTime), {duckdb::LogicalType::TIMESTAMP_TZ},
                                   duckdb::LogicalType::TIMESTAMP, fail);
   duckdb::ExtensionLoader loader(*instance.instance, "millrace_system_time");
   loader.RegisterFunction(function);

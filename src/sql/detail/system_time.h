@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "sql/system_time.h"
+#include "sql/windows.h"
 
 namespace millrace::sql {
 
