@@ -175,6 +175,13 @@ TEST_F(Planning, MakesAnAsofJoinOfForSystemTime) {
   }
 }
 
+TEST_F(Planning, RefusesOtherTimeTravel) {
+  const auto result = engine->plan("SELECT * FROM c AT (TIMESTAMP => TIMESTAMP '2024-01-01')");
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code, ErrorCode::kNotSupported);
+  EXPECT_THAT(result.error().text, HasSubstr("AT (TIMESTAMP => ...)"));
+}
+
 TEST_F(Planning, PlacesErrorsBehindForSystemTime) {
   const std::string query =
       "SELECT o.ok FROM o JOIN c FOR SYSTEM_TIME AS OF o.ts AS t ON o.ck = t.ck WHERE nothing > 1";

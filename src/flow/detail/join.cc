@@ -127,8 +127,11 @@ class Join : public Operator {
     right_.late.take(out);
   }
   bool waits_for_frontier() const override {
-    return times_ && ((times_->closes(true) && !left_.by_time.empty()) ||
-                      (times_->closes(false) && !right_.by_time.empty()));
+    // A side that nothing has ever closed waits for a watermark that there may not be.
+    const auto waits = [this](bool is_left, const Side& side) {
+      return times_->closed_us(is_left) != JoinTimes::kNever && !side.by_time.empty();
+    };
+    return times_ && (waits(true, left_) || waits(false, right_));
   }
 
   bool can_save() const override { return true; }
