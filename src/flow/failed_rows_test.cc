@@ -113,6 +113,30 @@ TEST(FailedRows, WhatIsTakenBackFailsAsItDidWhenItCame) {
   EXPECT_GE(reasons("Could not convert string 'none'"), 1);
 }
 
+TEST(FailedRows, AreLeftOutOfWindowsAndOrders) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run("CREATE TOPIC events (id INTEGER, text VARCHAR)");
+  const std::string queries[] = {
+      "SELECT id, sum(text::INTEGER) OVER (PARTITION BY id % 3 ORDER BY id) AS n FROM events",
+      "SELECT id, lag(id) OVER (ORDER BY text::INTEGER DESC) AS before FROM events",
+      "SELECT id, count(*) FILTER (text::INTEGER > 20) OVER (PARTITION BY id % 2) AS n FROM events",
+      "SELECT id FROM events ORDER BY text::INTEGER DESC LIMIT 7",
+      "SELECT DISTINCT ON (id % 4) id FROM events ORDER BY id % 4, text::INTEGER DESC"};
+  for (size_t i = 0; i < std::size(queries); ++i)
+    node.run(fmt::format("CREATE MATERIALIZED VIEW v{} AS {}", i, queries[i]));
+  produce(node, 0, 50);
+  Oracle oracle;
+  oracle.run(
+      "CREATE TABLE events AS SELECT i::INTEGER AS id, i::VARCHAR AS text FROM range(50) t(i) "
+      "WHERE i % 5 <> 3");
+  for (size_t i = 0; i < std::size(queries); ++i) {
+    const std::string name = fmt::format("v{}", i);
+    EXPECT_EQ(node.view(name), oracle.run(queries[i])) << queries[i];
+    EXPECT_EQ(letters(node, name).size(), 10u) << queries[i];
+  }
+}
+
 class FailedRowsCrash : public ::testing::TestWithParam<uint64_t> {};
 
 TEST_P(FailedRowsCrash, EachHasOneLetter) {

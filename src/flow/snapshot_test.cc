@@ -1,3 +1,6 @@
+#include <xxhash.h>
+
+#include <cstring>
 #include <random>
 #include <thread>
 
@@ -188,6 +191,53 @@ TEST(Snapshot, ADamagedOneGivesWayToTheOlderAndThatToTheWholeHistory) {
   TestNode node(both.env, never());
   both.expect_equal(node);
   EXPECT_EQ(both.snapshots(node, "v1"), std::vector<std::string>());
+  both.sell(node, 300);
+  both.expect_equal(node);
+}
+
+/// A snapshot's file that ends too early, and says so with good checksums.
+std::string cut_short(std::string_view file) {
+  std::string out, content;
+  for (uint64_t length; (std::memcpy(&length, file.data(), 8), length > 0);) {
+    content += file.substr(16, length);
+    file.remove_prefix(16 + length);
+  }
+  content.resize(content.size() * 3 / 5);
+  uint64_t number = 0;
+  for (const std::string& block : {content, std::string()}) {
+    const uint64_t head[] = {block.size(),
+                             XXH3_64bits_withSeed(block.data(), block.size(), number++)};
+    out.append(reinterpret_cast<const char*>(head), sizeof(head)).append(block);
+  }
+  return out;
+}
+
+TEST(Snapshot, OneThatDoesNotLoadGivesWayToTheOlder) {
+  Both both;
+  std::vector<std::string> names;
+  std::string folder;
+  {
+    TestNode node(both.env, often());
+    both.create(node);
+    for (int i = 0; i < 4; ++i) {
+      both.sell(node, 300);
+      both.expect_equal(node);
+    }
+    folder = both.folder(node, "v1");
+  }
+  {
+    TestNode node(both.env, never());
+    names = both.snapshots(node, "v1");
+    ASSERT_EQ(names.size(), 2u);
+  }
+  const std::string newer = folder + "/" + std::max(names[0], names[1]);
+  ASSERT_TRUE(
+      both.env.files().replace_file(newer, cut_short(both.env.files().read_file(newer).value())));
+  TestNode node(both.env, never());
+  while (node.status("v1").state != "live")
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  both.expect_equal(node);
+  EXPECT_EQ(both.snapshots(node, "v1"), std::vector<std::string>{std::min(names[0], names[1])});
   both.sell(node, 300);
   both.expect_equal(node);
 }

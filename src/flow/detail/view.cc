@@ -83,7 +83,7 @@ View::Positions View::positions() const {
 std::optional<Clock::time_point> View::run() {
   {
     std::lock_guard lock(mutex_);
-    if (error_ || closed_) return std::nullopt;
+    if (error_ || closed_ || starts_again_) return std::nullopt;
   }
   auto next = advance();
   if (next) return *next;
@@ -536,7 +536,8 @@ Result<> View::wait_recovered(Clock::time_point deadline) const {
   changed_.wait_until(lock, deadline, [&] { return recovered_ || error_ || closed_; });
   if (error_) return *error_;
   if (recovered_) return {};
-  if (closed_) return Error{ErrorCode::kUndefinedObject, "view " + object_.name + " is gone"};
+  if (closed_ && !starts_again_)
+    return Error{ErrorCode::kUndefinedObject, "view " + object_.name + " is gone"};
   return Error{ErrorCode::kCancelled,
                fmt::format("view {} is still being recovered; try again later", object_.name)};
 }

@@ -32,6 +32,19 @@ Expressions copies(const Expressions& expressions) {
   return out;
 }
 
+/// What the functions compute of a row by itself: arguments, FILTER, ORDER BY, frame bounds.
+Expressions computed_of_a_row(const Expressions& windows) {
+  Expressions out;
+  for (const auto& window : windows)
+    duckdb::ExpressionIterator::EnumerateChildren(*window, [&](const duckdb::Expression& child) {
+      const auto kind = child.GetExpressionClass();
+      if (kind != duckdb::ExpressionClass::BOUND_REF &&
+          kind != duckdb::ExpressionClass::BOUND_CONSTANT)
+        out.push_back(child.Copy());
+    });
+  return out;
+}
+
 /// DuckDB's window operator over rows that are handed to it. It sorts by PARTITION BY, ORDER BY and
 /// then by a column that numbers the rows as they were given: so that rows that tie stand in that
 /// order. The number is the last key of a row_number() that shares the sort of the others (DuckDB
@@ -146,6 +159,7 @@ class Window : public Operator {
       : context_(context),
         partitions_(context,
                     copies(spec.windows[0]->Cast<duckdb::BoundWindowExpression>().partitions)),
+        of_a_row_(context, computed_of_a_row(spec.windows)),
         run_(context, spec.types, std::move(spec.windows)),
         key_codec_(plain(partitions_.types()), RowCodec::Use::kKey),
         closing_(context, partitions_, key_codec_),
@@ -228,6 +242,8 @@ class Window : public Operator {
     const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
       duckdb::DataChunk values;
       partitions_.evaluate(rows, values);
+      duckdb::DataChunk ignored;  // DuckDB computes it again: a row that fails must not get there
+      of_a_row_.evaluate(rows, ignored);
       keys.Move(values);
     });
     const Delta& delta = *good;
@@ -348,7 +364,7 @@ class Window : public Operator {
   }
 
   duckdb::ClientContext& context_;
-  Evaluator partitions_;
+  Evaluator partitions_, of_a_row_;
   WindowRun run_;
   RowCodec key_codec_;
   ClosingPartitions<Arrangement::Key> closing_;
