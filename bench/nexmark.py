@@ -86,11 +86,12 @@ def main():
     arguments.add_argument("--events", type=int, default=1_000_000)
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--json", help="write the figures here too")
+    arguments.add_argument("--folder", default=ROOT / "build", help="where the node's data is; /dev/shm: what would it be without a disk to wait for?")
     a = arguments.parse_args()
     expected = json.loads((NEXMARK / "expected.json").read_text())["data"].get(str(a.events), {}).get("answers", {})
     chosen = {name: query for name, query in queries().items() if not a.queries or name in a.queries}
     figures, wrong = {}, []
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+    with tempfile.TemporaryDirectory(dir=a.folder) as folder:
         folder = pathlib.Path(folder)
         data = generate(folder, a.events)
         node = Node(folder / "node")

@@ -2,7 +2,7 @@
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
     make bench                        everything (about twenty minutes)
-    bench/run.py start native         some cases: start, flights, produce, paced, native, consume, latency, memory, restart, cost
+    bench/run.py start native         some cases: start, flights, produce, paced, native, consume, latency, view, memory, restart, cost
 """
 import argparse
 import json
@@ -332,8 +332,34 @@ def cost(folder, runs):
     return rows
 
 
+def view(folder, runs):
+    """From the moment a JSON record of 100 bytes is due to the changed row of a grouped view (1,000 keys, largest time of each) at a subscriber
+    over HTTP; the same with the node's data in memory, where nothing waits for a disk: what durable epochs cost."""
+    rows = {}
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-", dir="/dev/shm") as memory:
+        nodes = {"on disk": Node(folder / "node"), "in memory": Node(pathlib.Path(memory) / "node")}
+        try:
+            for rate in (1000, 10_000, 100_000):
+                for run in range(runs):
+                    for where, node in nodes.items():
+                        name = f"v{rate}_{run}"
+                        with connect(node) as connection:
+                            connection.execute(f"CREATE TOPIC {name}_in (key INTEGER, sent BIGINT, note VARCHAR) WITH (partitions = 2)")
+                            connection.execute(f"CREATE MATERIALIZED VIEW {name} AS SELECT key, max(sent) AS sent, count(*) AS n FROM {name}_in GROUP BY key")
+                            figure = measured(node, "view", node.kafka, f"{name}_in", 10, rate, 1000, node.http, name, "linger.ms=0")
+                            connection.execute(f"DROP TOPIC {name}_in CASCADE")
+                        rows.setdefault(f"{rate} {where}", []).append(figure)
+                print(f"{rate:>7,}/s  " + "   ".join(
+                    f"{where}: p50 {m['p50_ms']:.1f} p99 {m['p99_ms']:.1f} p99.9 {m['p999_ms']:.1f} ms, CPU {m['cpu_us']:.1f} us"
+                    for where, m in ((where, medians(rows[f"{rate} {where}"])) for where in nodes)), flush=True)
+        finally:
+            for node in nodes.values():
+                node.stop()
+    return rows
+
+
 CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "consume": consume, "latency": latency,
-         "memory": memory, "restart": restart, "cost": cost}
+         "view": view, "memory": memory, "restart": restart, "cost": cost}
 
 
 def main():

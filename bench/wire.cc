@@ -2,10 +2,16 @@
 //   millrace_wire produce ADDRESS TOPIC RECORDS SIZE [setting=value...]
 //   millrace_wire consume ADDRESS TOPIC RECORDS [setting=value...]
 //   millrace_wire latency ADDRESS TOPIC SECONDS RATE SIZE [setting=value...]
+//   millrace_wire view ADDRESS TOPIC SECONDS RATE KEYS HTTP_ADDRESS VIEW [setting=value...]
 // latency: records are sent evenly at RATE a second, each with the time at which it was due, and
 // read by a consumer of the same process: what is told is due to read, so a producer that falls
 // behind does not hide it (coordinated omission).
+// view: records of 100 bytes, {"key":…,"sent":…,…}, are sent in the same way; a subscriber of the
+// view, which has the largest `sent` of each key, tells how old what it hears of is.
 #include <fmt/format.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -168,6 +174,21 @@ double percentile(const std::vector<int64_t>& sorted, double p) {
   return static_cast<double>(sorted[at]) / 1000;
 }
 
+/// Sends what `make` gives for each record and the time at which it is due, evenly.
+void pace(rd_kafka_t* client, const std::string& name, double rate, int64_t records, auto make) {
+  KafkaTopic topic(rd_kafka_topic_new(client, name.c_str(), nullptr));
+  const int64_t began = now_us();
+  for (int64_t i = 0; i < records; ++i) {
+    const int64_t due = began + static_cast<int64_t>(static_cast<double>(i) * 1e6 / rate);
+    if (const int64_t early = due - now_us(); early > 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(early));
+    }
+    send(client, topic.get(), make(i, due));
+    rd_kafka_poll(client, 0);
+  }
+  if (rd_kafka_flush(client, 60'000) || failed > 0) stop("not all were acknowledged");
+}
+
 void latency(const std::string& address, const std::string& name, double seconds, double rate,
              size_t size, const std::vector<std::string>& settings) {
   auto reader = consumer(address, name, RD_KAFKA_OFFSET_END, settings);
@@ -177,20 +198,12 @@ void latency(const std::string& address, const std::string& name, double seconds
   const int64_t warm = records / 5;
   std::thread writer([&] {
     auto client = connect(RD_KAFKA_PRODUCER, address, settings);
-    KafkaTopic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
     auto bytes = payload(std::max<size_t>(size, 16));
-    const int64_t began = now_us();
-    for (int64_t i = 0; i < records; ++i) {
-      const int64_t due = began + static_cast<int64_t>(static_cast<double>(i) * 1e6 / rate);
-      if (const int64_t early = due - now_us(); early > 0) {
-        std::this_thread::sleep_for(std::chrono::microseconds(early));
-      }
+    pace(client.get(), name, rate, records, [&](int64_t i, int64_t due) -> std::string& {
       std::memcpy(bytes.data(), &due, sizeof due);
       std::memcpy(bytes.data() + sizeof due, &i, sizeof i);
-      send(client.get(), topic.get(), bytes);
-      rd_kafka_poll(client.get(), 0);
-    }
-    if (rd_kafka_flush(client.get(), 60'000) || failed > 0) stop("not all were acknowledged");
+      return bytes;
+    });
   });
   std::vector<int64_t> late;
   late.reserve(static_cast<size_t>(records));
@@ -211,6 +224,98 @@ void latency(const std::string& address, const std::string& name, double seconds
       percentile(late, 100));
 }
 
+/// The body of an endless answer, as Server-Sent Events.
+class EventStream {
+ public:
+  EventStream(const std::string& address, const std::string& path) {
+    const auto colon = address.rfind(':');
+    addrinfo* found = nullptr;
+    if (getaddrinfo(address.substr(0, colon).c_str(), address.substr(colon + 1).c_str(), nullptr,
+                    &found)) {
+      stop("no such address: " + address);
+    }
+    socket_ = socket(found->ai_family, SOCK_STREAM, 0);
+    if (connect(socket_, found->ai_addr, found->ai_addrlen)) stop("cannot connect to " + address);
+    freeaddrinfo(found);
+    const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", path, address);
+    if (write(socket_, request.data(), request.size()) < 0) stop("cannot ask");
+    while (body_.find("\r\n\r\n") == std::string::npos) more();
+    if (!body_.starts_with("HTTP/1.1 200")) stop(body_);
+    body_.erase(0, body_.find("\r\n\r\n") + 4);
+  }
+  ~EventStream() { close(socket_); }
+  EventStream(const EventStream&) = delete;
+  EventStream& operator=(const EventStream&) = delete;
+
+  /// The next line, once it has come.
+  std::string line() {
+    for (;;) {
+      if (const auto end = body_.find('\n', at_); end != std::string::npos) {
+        auto line = body_.substr(at_, end - at_);
+        at_ = end + 1;
+        return line;
+      }
+      body_.erase(0, std::exchange(at_, 0));
+      more();
+    }
+  }
+
+ private:
+  void more() {
+    char bytes[1 << 16];
+    const auto got = recv(socket_, bytes, sizeof bytes, 0);
+    if (got <= 0) stop("the subscription has ended");
+    body_.append(bytes, static_cast<size_t>(got));
+  }
+
+  int socket_;
+  std::string body_;
+  size_t at_ = 0;
+};
+
+struct ViewRun {
+  std::string address, topic, http, view;
+  double seconds, rate;
+  int64_t keys;
+};
+
+void view(const ViewRun& run, const std::vector<std::string>& settings) {
+  EventStream events(run.http, "/v1/subscribe?view=" + run.view);
+  const auto records = static_cast<int64_t>(run.seconds * run.rate);
+  std::atomic<int64_t> warm_until = 0, last_due = 0;
+  std::thread writer([&] {
+    auto client = connect(RD_KAFKA_PRODUCER, run.address, settings);
+    std::string bytes;
+    pace(client.get(), run.topic, run.rate, records, [&](int64_t i, int64_t due) -> std::string& {
+      if (i == records / 5) warm_until = due;
+      bytes = fmt::format("{{\"key\":{},\"sent\":{},\"note\":\"", i * 7919 % run.keys, due);
+      bytes.append(98 - std::min<size_t>(bytes.size(), 90), 'x').append("\"}");
+      if (i == records - 1) last_due = due;
+      return bytes;
+    });
+  });
+  std::vector<int64_t> late;
+  size_t epochs = 0;
+  for (int64_t latest = 0; latest == 0 || latest != last_due; ++epochs) {
+    const auto line = events.line();
+    const auto now = now_us();
+    constexpr std::string_view kCame = R"("weight":1,)", kSent = R"("sent":)";
+    for (auto at = line.find(kCame); at != std::string::npos; at = line.find(kCame, at)) {
+      at = line.find(kSent, at) + kSent.size();
+      const auto sent = std::strtoll(line.c_str() + at, nullptr, 10);
+      latest = std::max<int64_t>(latest, sent);
+      if (warm_until > 0 && sent >= warm_until) late.push_back(now - sent);
+    }
+  }
+  writer.join();
+  std::ranges::sort(late);
+  fmt::print(
+      "{{\"records\": {}, \"changes\": {}, \"messages\": {}, \"p50_ms\": {:.3f}, "
+      "\"p99_ms\": {:.3f}, \"p999_ms\": {:.3f}, \"max_ms\": {:.3f}}}\n",
+      records, late.size(), epochs / 3, percentile(late, 50), percentile(late, 99),
+      percentile(late, 99.9), percentile(late, 100));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -225,7 +330,11 @@ int main(int argc, char** argv) {
   } else if (words.size() >= 6 && words[0] == "latency") {
     latency(words[1], words[2], std::stod(words[3]), std::stod(words[4]), std::stoull(words[5]),
             rest(6));
+  } else if (words.size() >= 8 && words[0] == "view") {
+    view({words[1], words[2], words[6], words[7], std::stod(words[3]), std::stod(words[4]),
+          std::stoll(words[5])},
+         rest(8));
   } else {
-    stop("produce|consume|latency ADDRESS TOPIC … (see bench/wire.cc)");
+    stop("produce|consume|latency|view ADDRESS TOPIC … (see bench/wire.cc)");
   }
 }
