@@ -13,6 +13,7 @@
 #include "flow/detail/ops_harness.h"
 #include "flow/detail/plan_translator.h"
 #include "flow/detail/state_stream.h"
+#include "sql/clock_conditions.h"
 #include "sql/format.h"
 #include "sql/windows.h"
 
@@ -45,6 +46,7 @@ Result<sql::PlannedQuery> plan(duckdb::DuckDB& instance, const std::string& quer
     planned->planner = std::make_unique<duckdb::Planner>(*connection.context);
     auto& planner = *planned->planner;
     planner.CreatePlan(std::move(parser.statements[0]));
+    MR_TRY(sql::mark_clock_conditions(*connection.context, *planner.plan));
     duckdb::Optimizer optimizer(*planner.binder, *connection.context);
     sql::PlannedQuery out;
     out.context = connection.context.get();
@@ -260,11 +262,11 @@ Result<> Oracle::step(View& view, uint64_t epoch) {
     inputs.push_back(std::move(stream));
   }
   DeltaStream out;
-  MR_TRY(view.flow->step({epoch, 0}, inputs, out));
+  MR_TRY(view.flow->step({epoch, clock_us_}, inputs, out));
   if (view.saving) MR_TRY(reload_twin(view));
   if (view.twin) {
     DeltaStream again;
-    MR_TRY(view.twin->step({epoch, 0}, inputs, again));
+    MR_TRY(view.twin->step({epoch, clock_us_}, inputs, again));
     EXPECT_EQ(exact_text(out), exact_text(again)) << view.query << ": not the same after a load";
     EXPECT_EQ(view.flow->late_rows(), view.twin->late_rows()) << view.query;
   }

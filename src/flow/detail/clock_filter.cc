@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <limits>
 #include <map>
 
 #include "flow/detail/closing.h"
 #include "flow/detail/delta_builder.h"
+#include "flow/detail/frozen_slab.h"
 #include "flow/detail/row_codec.h"
 #include "flow/detail/state_stream.h"
 
@@ -60,9 +62,21 @@ void narrow(const ClockCondition& condition, int64_t time_us, Stay& stay) {
   }
 }
 
+/// A row that waits to enter, or stands in the output and is to leave. Its bytes stand behind it.
+struct TurningRow {
+  int64_t turn_us;   // when it does
+  int64_t leave_us;  // of one that stands in the output the same
+  int64_t weight;
+  uint64_t size;
+
+  bool waits() const { return turn_us != leave_us; }
+  char* bytes() { return reinterpret_cast<char*>(this + 1); }
+  std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
+};
+
 /// A filter on the clock. When a row enters and when it leaves follows from the row alone, so what
 /// comes of a retraction follows from the clock: the row waits still, or stands in the output, or
-/// has left. Rows stand by the clock and bytes: what comes out at a turn has an order of its own.
+/// has left. Rows stand by their turn and bytes: what comes out at a turn has an order of its own.
 class ClockFilter : public Operator {
  public:
   ClockFilter(duckdb::ClientContext& context, ClockFilterSpec spec)
@@ -79,47 +93,33 @@ class ClockFilter : public Operator {
   }
 
   std::optional<int64_t> next_turn_us() const override {
-    std::optional<int64_t> next;
-    if (!waiting_.empty()) next = waiting_.begin()->first.first;
-    if (!living_.empty()) {
-      const int64_t leave = living_.begin()->first.first;
-      next = std::min(next.value_or(leave), leave);
-    }
-    return next;
+    return rows_.empty() ? std::nullopt : std::optional(rows_.begin()->first.first);
   }
 
-  size_t state_rows() const override { return waiting_.size() + living_.size(); }
-  size_t state_bytes() const override { return bytes_; }
+  size_t state_rows() const override { return rows_.size(); }
+  size_t state_bytes() const override {
+    return rows_.empty() ? 0 : slab_.memory_bytes() + rows_.size() * kNodeBytes;
+  }
 
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override {
-    out.begin("clock filter", 1);
-    out.number(static_cast<uint64_t>(waiting_.size()));
-    for (const auto& [row, kept] : waiting_) {
-      out.number(row.first);
-      out.bytes(row.second);
-      out.number(kept.weight);
-      out.number(kept.leave);
-    }
-    out.number(static_cast<uint64_t>(living_.size()));
-    for (const auto& [row, weight] : living_) {
-      out.number(row.first);
-      out.bytes(row.second);
-      out.number(weight);
-    }
+  void freeze() override {
+    Operator::freeze();
+    frozen_.freeze();
+  }
+  void save(StateWriter& out) const override { out.begin("clock filter", 1); }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    return Operator::save_some(out, bytes) &&
+           frozen_.save_some(out, bytes, [](std::span<void* const> rows, StateWriter& to) {
+             for (const void* row : rows) save(*static_cast<const TurningRow*>(row), to);
+           });
   }
   Result<> load(StateReader& in) override {
     in.begin("clock filter", 1);
-    for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-      const auto enter = in.number<int64_t>();
-      const std::string row(in.bytes());
-      const auto weight = in.number<int64_t>();
-      wait({enter, in.number<int64_t>()}, row, weight);
-    }
-    for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
+    while (in.number<uint8_t>() == FrozenSlab::kPiece) {
+      const auto turn = in.number<int64_t>();
       const auto leave = in.number<int64_t>();
-      const std::string row(in.bytes());
-      live(leave, row, in.number<int64_t>());
+      const auto weight = in.number<int64_t>();
+      add(turn, leave, in.bytes(), weight);
     }
     return in.result();
   }
@@ -139,50 +139,58 @@ class ClockFilter : public Operator {
   }
 
  private:
-  using Place = std::pair<int64_t, std::string>;  // a clock, and the row
-  struct Waiting {
-    int64_t weight;
-    int64_t leave;
-  };
-  // A row beside its bytes: the node's links, the key, what is kept of it.
-  static constexpr size_t kRowBytes = 104;
+  using Rows = std::map<std::pair<int64_t, std::string_view>, TurningRow*>;
+  static constexpr size_t kNodeBytes = 72;  // of the map
 
-  void wait(const Stay& stay, std::string_view row, int64_t weight) {
-    const auto [at, fresh] =
-        waiting_.try_emplace({stay.enter, std::string(row)}, Waiting{0, stay.leave});
-    if (fresh) bytes_ += kRowBytes + row.size();
-    at->second.weight += weight;
-    if (at->second.weight == 0) forget(waiting_, at);
+  static void save(const TurningRow& row, StateWriter& out) {
+    out.number(FrozenSlab::kPiece);
+    out.number(row.turn_us);
+    out.number(row.leave_us);
+    out.number(row.weight);
+    out.bytes(row.view());
   }
-  void live(int64_t leave, std::string_view row, int64_t weight) {
-    if (leave == kNever) return;
-    const auto [at, fresh] = living_.try_emplace({leave, std::string(row)}, 0);
-    if (fresh) bytes_ += kRowBytes + row.size();
-    at->second += weight;
-    if (at->second == 0) forget(living_, at);
+  void before_change(TurningRow& row) {
+    if (auto* out = frozen_.thaw(&row)) save(row, *out);
   }
-  template <typename Map>
-  void forget(Map& rows, typename Map::iterator at) {
-    bytes_ -= kRowBytes + at->first.second.size();
-    rows.erase(at);
+
+  void add(int64_t turn_us, int64_t leave_us, std::string_view bytes, int64_t weight) {
+    const auto found = rows_.find({turn_us, bytes});
+    if (found != rows_.end()) {
+      before_change(*found->second);
+      found->second->weight += weight;
+      if (found->second->weight == 0) forget(found);
+      return;
+    }
+    void* memory = slab_.allocate(sizeof(TurningRow) + bytes.size());
+    auto* row = std::construct_at(static_cast<TurningRow*>(memory),
+                                  TurningRow{turn_us, leave_us, weight, bytes.size()});
+    std::memcpy(row->bytes(), bytes.data(), bytes.size());
+    rows_.emplace(std::pair(turn_us, row->view()), row);
+  }
+  void forget(Rows::iterator at) {
+    auto* row = at->second;
+    before_change(*row);
+    rows_.erase(at);  // its key lies in the row
+    slab_.release(row, sizeof(TurningRow) + row->size);
+  }
+  void live(int64_t leave_us, std::string_view bytes, int64_t weight) {
+    if (leave_us != kNever) add(leave_us, leave_us, bytes, weight);
   }
 
   /// What enters and leaves as time goes on to `clock`.
   void turn(int64_t clock, DeltaStream& out) {
-    const auto leaves = living_.lower_bound({clock + 1, {}});
-    for (auto at = living_.begin(); at != leaves; ++at)
-      builder_.add({at->first.second.data()}, -at->second, out);
-    const auto enters = waiting_.lower_bound({clock + 1, {}});
-    for (auto at = waiting_.begin(); at != enters; ++at) {
-      if (at->second.leave <= clock) continue;  // it came and went meanwhile
-      builder_.add({at->first.second.data()}, at->second.weight, out);
+    const auto end = rows_.lower_bound({clock + 1, {}});
+    for (auto at = rows_.begin(); at != end; ++at) {
+      const auto& row = *at->second;
+      if (row.waits() && row.leave_us <= clock) continue;  // it came and went meanwhile
+      builder_.add({at->second->bytes()}, row.waits() ? row.weight : -row.weight, out);
     }
     builder_.flush(out);
-    while (living_.begin() != leaves) forget(living_, living_.begin());
-    while (waiting_.begin() != enters) {
-      const auto at = waiting_.begin();
-      if (at->second.leave > clock) live(at->second.leave, at->first.second, at->second.weight);
-      forget(waiting_, at);
+    while (!rows_.empty() && rows_.begin()->first.first <= clock) {
+      const auto at = rows_.begin();
+      const auto& row = *at->second;
+      if (row.waits() && row.leave_us > clock) live(row.leave_us, row.view(), row.weight);
+      forget(at);
     }
   }
 
@@ -205,7 +213,7 @@ class ClockFilter : public Operator {
       const auto stay = stay_of(times, i);
       if (!stay || stay->enter >= stay->leave || stay->leave <= clock) continue;
       if (stay->enter > clock) {
-        if (stay->enter != kNever) wait(*stay, encoded_[i], delta.weights[i]);
+        if (stay->enter != kNever) add(stay->enter, stay->leave, encoded_[i], delta.weights[i]);
         continue;
       }
       sel.set_index(living->weights.size(), i);
@@ -233,9 +241,9 @@ class ClockFilter : public Operator {
   RowCodec codec_;
   DeltaBuilder builder_;
   EncodedRows encoded_;
-  std::map<Place, Waiting> waiting_;  // by when they enter
-  std::map<Place, int64_t> living_;   // by when they leave: their weight in the output
-  size_t bytes_ = 0;
+  Slab slab_;
+  FrozenSlab frozen_{slab_};
+  Rows rows_;
 };
 
 }  // namespace

@@ -61,6 +61,8 @@ class Oracle {
   /// Gives the epoch's changes to the view, and to a twin that is loaded anew from its saved state
   /// every third epoch: some of it saved then, the rest when the next epoch has been stepped.
   Result<> step(View& view, uint64_t epoch);
+  /// The clock of the epochs that follow.
+  void set_clock(int64_t clock_us) { clock_us_ = clock_us; }
   /// Begins the next epoch.
   void next_epoch();
   /// DuckDB's answer now, as `rows` of a view: row text to count.
@@ -84,6 +86,7 @@ class Oracle {
   std::unique_ptr<duckdb::Connection> connection_;
   std::map<std::string, Table> tables_;
   std::set<std::string> topics_;
+  int64_t clock_us_ = 0;
 };
 
 /// A row as text, floating point rounded so that the order of additions does not show.

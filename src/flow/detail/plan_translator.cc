@@ -327,8 +327,11 @@ Result<PlanTranslator::Stream> PlanTranslator::scan_filters(duckdb::LogicalGet& 
     if (i == ids.size()) return not_supported("a filter inside the scan");
     conditions.push_back(filter->ToExpression(*reference(stream.scope.types[i], i)));
   }
+  duckdb::LogicalFilter::SplitPredicates(conditions);
+  auto moving = take_clock_conditions(conditions);
   if (!conditions.empty())
     stream.node = add(make_filter(context_, std::move(conditions)), {stream.node});
+  if (!moving.empty()) return filter_by_clock(std::move(moving), std::move(stream));
   return stream;
 }
 

@@ -9,8 +9,8 @@
 #include "flow/detail/arrangement.h"
 #include "flow/detail/closing.h"
 #include "flow/detail/frontier_map.h"
+#include "flow/detail/frozen_slab.h"
 #include "flow/detail/row_codec.h"
-#include "flow/detail/slab.h"
 #include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
@@ -69,7 +69,7 @@ class SessionWindows : public Operator {
 
   size_t state_rows() const override { return rows_; }
   size_t state_bytes() const override {
-    return slab_.memory_bytes() + rows_ * sizeof(Row) + by_end_.size() * kSessionBytes +
+    return slab_.memory_bytes() + rows_ * sizeof(Row*) + by_end_.size() * kSessionBytes +
            by_key_.size() * kKeyBytes;
   }
   uint64_t late_rows() const override { return late_.count(); }
@@ -79,7 +79,21 @@ class SessionWindows : public Operator {
   }
 
   bool can_save() const override { return true; }
-  void save(StateWriter& out) const override;
+  void freeze() override {
+    Operator::freeze();
+    frozen_.freeze();
+  }
+  void save(StateWriter& out) const override {
+    out.begin("sessions", 1);
+    late_.save(out);
+    out.number(closed_below_us_);
+  }
+  bool save_some(StateWriter& out, size_t bytes) override {
+    return Operator::save_some(out, bytes) &&
+           frozen_.save_some(out, bytes, [](std::span<void* const> rows, StateWriter& to) {
+             for (const void* row : rows) save(*static_cast<const Row*>(row), to);
+           });
+  }
   Result<> load(StateReader& in) override;
 
   std::string describe() const override {
@@ -93,15 +107,21 @@ class SessionWindows : public Operator {
   static constexpr size_t kSessionBytes = 64 + 48;
   static constexpr size_t kKeyBytes = 128;
 
+  struct Key;
+  /// Its bytes stand behind it.
   struct Row {
+    Key* key;
     int64_t time_us;
     int64_t weight;
-    std::string_view bytes;
-    auto place() const { return std::pair(time_us, bytes); }
+    uint64_t size;
+
+    const char* bytes() const { return reinterpret_cast<const char*>(this + 1); }
+    std::string_view view() const { return {bytes(), size}; }
+    auto place() const { return std::pair(time_us, view()); }
   };
   struct Session {
     int64_t first_us, last_us;
-    std::vector<Row> rows;  // by place(), each once
+    std::vector<Row*> rows;  // by place(), each once
   };
   struct Key {
     std::string bytes;
@@ -110,7 +130,8 @@ class SessionWindows : public Operator {
   };
   /// A row of sessions that are put together again: as it is now, and as it stands in the output.
   struct Moving {
-    Row row;
+    Row* row;
+    int64_t weight;
     int64_t weight_before = 0;
     int64_t first_before_us = 0, last_before_us = 0;
   };
@@ -147,20 +168,33 @@ class SessionWindows : public Operator {
     const TimeColumn time(times.data[0], delta.weights.size());
     for (size_t i = 0; i < delta.weights.size(); ++i) {
       if (const auto at = time[i])
-        changes_of(encoded_keys_[i]).push_back({*at, delta.weights[i], keep(encoded_[i])});
+        change(encoded_keys_[i], *at, encoded_[i], delta.weights[i]);
       else  // in no session
         put({encoded_[i].data(), delta.weights[i], std::nullopt}, out);
     }
     flush(out);  // before other bytes take the place of these
   }
 
-  std::string_view keep(std::string_view row) {
-    auto* bytes = static_cast<char*>(slab_.allocate(row.size()));
-    std::memcpy(bytes, row.data(), row.size());
-    return {bytes, row.size()};
+  Row* make_row(Key& key, int64_t time_us, std::string_view bytes, int64_t weight) {
+    void* memory = slab_.allocate(sizeof(Row) + bytes.size());
+    auto* row =
+        std::construct_at(static_cast<Row*>(memory), Row{&key, time_us, weight, bytes.size()});
+    std::memcpy(row + 1, bytes.data(), bytes.size());
+    return row;
   }
-  void release(const Row& row) {
-    slab_.release(const_cast<char*>(row.bytes.data()), row.bytes.size());
+  void release(Row* row) {
+    before_change(*row);
+    slab_.release(row, sizeof(Row) + row->size);
+  }
+  void before_change(Row& row) {
+    if (auto* out = frozen_.thaw(&row)) save(row, *out);
+  }
+  static void save(const Row& row, StateWriter& out) {
+    out.number(FrozenSlab::kPiece);
+    out.bytes(row.key->bytes);
+    out.number(row.time_us);
+    out.number(row.weight);
+    out.bytes(row.view());
   }
 
   Key& key_of(std::string_view bytes) {
@@ -169,47 +203,49 @@ class SessionWindows : public Operator {
     return *by_key_.emplace(key->bytes, std::move(key)).first->second;
   }
 
-  std::vector<Row>& changes_of(std::string_view bytes) {
-    auto& key = key_of(bytes);
+  void change(std::string_view key_bytes, int64_t time_us, std::string_view row, int64_t weight) {
+    auto& key = key_of(key_bytes);
     if (!key.changes) {
       key.changes = changes_.size();
-      changes_.emplace_back(&key, std::vector<Row>());
+      changes_.emplace_back(&key, std::vector<Row*>());
     }
-    return changes_[*key.changes].second;
+    changes_[*key.changes].second.push_back(make_row(key, time_us, row, weight));
   }
 
-  Result<> settle(Key& key, std::vector<Row>& changes, DeltaStream& out) {
+  Result<> settle(Key& key, std::vector<Row*>& changes, DeltaStream& out) {
     std::ranges::sort(changes, {}, &Row::place);
     auto moving = take_apart(key, changes);
     MR_TRY(add_up(moving, out));
     for (size_t from = 0; from < moving.size();) {
       size_t to = from + 1;
-      while (to < moving.size() && moving[to].row.time_us <= end_of(moving[to - 1].row.time_us))
-        ++to;
+      while (to < moving.size() && joins(*moving[to - 1].row, *moving[to].row)) ++to;
       put_together(key, std::span(moving).subspan(from, to - from), out);
       from = to;
     }
     std::ranges::sort(key.sessions, {}, &Session::first_us);
     return {};
   }
+  bool joins(const Row& before, const Row& row) const {
+    return row.time_us <= end_of(before.time_us);
+  }
 
   /// The rows of the key's sessions that a change reaches, and the changes, by place(); of equals
   /// the one that stands in the output first.
-  std::vector<Moving> take_apart(Key& key, const std::vector<Row>& changes) {
+  std::vector<Moving> take_apart(Key& key, const std::vector<Row*>& changes) {
     std::vector<Moving> stood, came, moving;
     std::erase_if(key.sessions, [&](Session& session) {
       // The first change that is not too early for it: it lies a gap before the session at most.
       const auto reaching = std::ranges::partition_point(
-          changes, [&](const Row& c) { return end_of(c.time_us) < session.first_us; });
-      if (reaching == changes.end() || reaching->time_us > end_of(session.last_us)) return false;
-      for (const auto& row : session.rows)
-        stood.push_back({row, row.weight, session.first_us, session.last_us});
+          changes, [&](const Row* c) { return end_of(c->time_us) < session.first_us; });
+      if (reaching == changes.end() || (*reaching)->time_us > end_of(session.last_us)) return false;
+      for (auto* row : session.rows)
+        stood.push_back({row, row->weight, row->weight, session.first_us, session.last_us});
       by_end_.erase({end_of(session.last_us), &key});
       rows_ -= session.rows.size();
       return true;
     });
-    for (const auto& change : changes) came.push_back({change});
-    const auto place = [](const Moving& m) { return m.row.place(); };
+    for (auto* change : changes) came.push_back({change, change->weight});
+    const auto place = [](const Moving& m) { return m.row->place(); };
     std::ranges::merge(stood, came, std::back_inserter(moving), {}, place, place);
     return moving;
   }
@@ -219,20 +255,20 @@ class SessionWindows : public Operator {
     size_t kept = 0;
     for (size_t i = 0; i < moving.size();) {
       Moving sum = moving[i];
-      for (++i; i < moving.size() && moving[i].row.place() == sum.row.place(); ++i) {
-        sum.row.weight += moving[i].row.weight;
+      for (++i; i < moving.size() && moving[i].row->place() == sum.row->place(); ++i) {
+        sum.weight += moving[i].weight;
         gone_.push_back(moving[i].row);
       }
-      if (sum.row.weight > 0) {
+      if (sum.weight > 0) {
         moving[kept++] = sum;
         continue;
       }
       gone_.push_back(sum.row);
-      if (sum.weight_before > 0) put({sum.row.bytes.data(), -sum.weight_before, before(sum)}, out);
-      if (sum.row.weight == 0) continue;
-      if (sum.row.time_us >= closed_below_us_)
+      if (sum.weight_before > 0) put({sum.row->bytes(), -sum.weight_before, before(sum)}, out);
+      if (sum.weight == 0) continue;
+      if (sum.row->time_us >= closed_below_us_)
         return Error{ErrorCode::kInternal, "more copies of a row are retracted than there were"};
-      late_now_.push_back(sum.row);
+      late_now_.push_back({sum.row->bytes(), sum.weight});
     }
     moving.resize(kept);
     return {};
@@ -240,11 +276,11 @@ class SessionWindows : public Operator {
 
   /// Makes one session of these rows, and puts out what changes of them.
   void put_together(Key& key, std::span<const Moving> moving, DeltaStream& out) {
-    const int64_t first = moving.front().row.time_us, last = moving.back().row.time_us;
+    const int64_t first = moving.front().row->time_us, last = moving.back().row->time_us;
     const bool fresh = std::ranges::all_of(moving, [](auto& m) { return m.weight_before == 0; });
     if (fresh && end_of(last) < closed_below_us_) {
       for (const auto& m : moving) {
-        late_now_.push_back(m.row);
+        late_now_.push_back({m.row->bytes(), m.weight});
         gone_.push_back(m.row);
       }
       return;
@@ -253,13 +289,17 @@ class SessionWindows : public Operator {
     Session session{first, last, {}};
     for (const auto& m : moving) {
       session.rows.push_back(m.row);
-      const char* bytes = m.row.bytes.data();
+      if (m.row->weight != m.weight) {
+        before_change(*m.row);
+        m.row->weight = m.weight;
+      }
+      const char* bytes = m.row->bytes();
       if (m.weight_before > 0 && shows_same(before(m), now)) {
-        if (m.row.weight != m.weight_before) put({bytes, m.row.weight - m.weight_before, now}, out);
+        if (m.weight != m.weight_before) put({bytes, m.weight - m.weight_before, now}, out);
         continue;
       }
       if (m.weight_before > 0) put({bytes, -m.weight_before, before(m)}, out);
-      put({bytes, m.row.weight, now}, out);
+      put({bytes, m.weight, now}, out);
     }
     add(key, std::move(session));
   }
@@ -318,7 +358,7 @@ class SessionWindows : public Operator {
       std::vector<const char*> bytes;
       duckdb::SelectionVector all(count);
       for (size_t i = 0; i < count; ++i) {
-        bytes.push_back(late_now_[from + i].bytes.data());
+        bytes.push_back(late_now_[from + i].bytes);
         delta.weights.push_back(late_now_[from + i].weight);
         all.set_index(i, i);
       }
@@ -332,13 +372,13 @@ class SessionWindows : public Operator {
 
   /// Forgets the epoch's changes, and what is no longer needed of them.
   void clean() {
+    for (auto* row : gone_) release(row);
+    gone_.clear();
     for (auto& [key, changes] : changes_) {
       key->changes.reset();
       forget_if_empty(*key);
     }
     changes_.clear();
-    for (const auto& row : gone_) release(row);
-    gone_.clear();
   }
   void forget_if_empty(Key& key) {
     if (!key.sessions.empty()) return;
@@ -353,7 +393,7 @@ class SessionWindows : public Operator {
       by_end_.erase(by_end_.begin());
       const auto at = std::ranges::find(key->sessions, end,
                                         [this](const Session& s) { return end_of(s.last_us); });
-      for (const auto& row : at->rows) release(row);
+      for (auto* row : at->rows) release(row);
       rows_ -= at->rows.size();
       key->sessions.erase(at);
       forget_if_empty(*key);
@@ -368,7 +408,8 @@ class SessionWindows : public Operator {
   duckdb::vector<duckdb::LogicalType> input_types_, output_types_;
   LateCollector late_;
 
-  Slab slab_;  // the rows' bytes
+  Slab slab_;  // rows
+  FrozenSlab frozen_{slab_};
   boost::unordered_flat_map<std::string_view, std::unique_ptr<Key>, HashBytes> by_key_;
   std::set<std::pair<int64_t, Key*>> by_end_;  // each session, by the end
   size_t rows_ = 0;
@@ -376,48 +417,37 @@ class SessionWindows : public Operator {
 
   EncodedRows encoded_keys_, encoded_;
   // In this epoch, by key in the order in which they came; what is put out, late, and let go of.
-  std::vector<std::pair<Key*, std::vector<Row>>> changes_;
+  std::vector<std::pair<Key*, std::vector<Row*>>> changes_;
   std::vector<Put> put_;
-  std::vector<Row> late_now_, gone_;
+  struct Late {
+    const char* bytes;
+    int64_t weight;
+  };
+  std::vector<Late> late_now_;
+  std::vector<Row*> gone_;
 };
-
-void SessionWindows::save(StateWriter& out) const {
-  out.begin("sessions", 1);
-  late_.save(out);
-  out.number(closed_below_us_);
-  out.number(static_cast<uint64_t>(by_key_.size()));
-  for (const auto& [bytes, key] : by_key_) {
-    out.bytes(bytes);
-    out.number(static_cast<uint64_t>(key->sessions.size()));
-    for (const auto& session : key->sessions) {
-      out.number(static_cast<uint64_t>(session.rows.size()));
-      for (const auto& row : session.rows) {
-        out.number(row.time_us);
-        out.number(row.weight);
-        out.bytes(row.bytes);
-      }
-    }
-  }
-}
 
 Result<> SessionWindows::load(StateReader& in) {
   in.begin("sessions", 1);
   late_.load(in);
   closed_below_us_ = in.number<int64_t>();
-  for (auto keys = in.number<uint64_t>(); keys > 0 && in.ok(); --keys) {
+  std::vector<Row*> rows;
+  while (in.number<uint8_t>() == FrozenSlab::kPiece) {
     auto& key = key_of(in.bytes());
-    for (auto sessions = in.number<uint64_t>(); sessions > 0 && in.ok(); --sessions) {
-      std::vector<Row> rows;
-      for (auto left = in.number<uint64_t>(); left > 0 && in.ok(); --left) {
-        const auto time = in.number<int64_t>();
-        const auto weight = in.number<int64_t>();
-        rows.push_back({time, weight, keep(in.bytes())});
-      }
-      if (rows.empty()) in.fail("a session without rows");
-      if (!in.ok()) break;
-      const int64_t first = rows.front().time_us, last = rows.back().time_us;
-      add(key, {first, last, std::move(rows)});
-    }
+    const auto time_us = in.number<int64_t>();
+    const auto weight = in.number<int64_t>();
+    rows.push_back(make_row(key, time_us, in.bytes(), weight));
+  }
+  std::ranges::sort(rows, {}, [](const Row* row) { return std::pair(row->key, row->place()); });
+  for (size_t from = 0; from < rows.size();) {
+    size_t to = from + 1;
+    while (to < rows.size() && rows[to]->key == rows[from]->key && joins(*rows[to - 1], *rows[to]))
+      ++to;
+    add(*rows[from]->key,
+        {rows[from]->time_us,
+         rows[to - 1]->time_us,
+         {rows.begin() + static_cast<ptrdiff_t>(from), rows.begin() + static_cast<ptrdiff_t>(to)}});
+    from = to;
   }
   return in.result();
 }
