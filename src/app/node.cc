@@ -160,6 +160,10 @@ Result<> Node::Parts::serve_objects() {
   tables = table::Tables::make(*runtime, *env, *broker);
   flow::Flows::Options flow_options;
   flow_options.lanes = options.cores;
+  flow_options.state_bytes_max = options.memory_bytes / 2;
+  flow_options.resident_bytes_max = options.memory_bytes / 4 * 3;
+  flow_options.spill_folder =
+      std::filesystem::absolute(options.data).lexically_normal().string() + "/spill";
   flows = flow::Flows::make(*runtime, *env, *broker, *engine, flow_options);
   const auto connections = [this] {
     return kafka ? runtime->shard(0).block_on(kafka->connections())

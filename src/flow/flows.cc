@@ -48,7 +48,9 @@ class Periodic : public Job {
 
 FlowsImpl::FlowsImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
                      sql::Engine& engine, Options options)
-    : runtime_(runtime),
+    : budget_(std::make_shared<StateBudget>(StateBudget::Limits{
+          options.state_bytes_max, options.resident_bytes_max, options.spill_folder})),
+      runtime_(runtime),
       env_(env),
       broker_(broker),
       engine_(engine),
@@ -104,6 +106,8 @@ Result<> FlowsImpl::check(const catalog::Object& view) {
 Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
   View::Parts parts;
   parts.object = object;
+  parts.memory = std::make_shared<StateMemory>(budget_);
+  const StateMemory::Scope scope(parts.memory);
   if (catalog::is_replacement(object)) {
     parts.object.name = catalog::shown_name(object);
     parts.object.internal = false;

@@ -23,6 +23,11 @@ class Flows {
     size_t epoch_rows_max = 65'536;  // and takes at most this many rows of each input
     // Between two snapshots of a view's state at least; nullopt: none are taken.
     std::optional<std::chrono::milliseconds> snapshot_interval{30'000};
+    // What the state of all views may take of the memory, and the node while some of it is on disk;
+    // 0: no limit.
+    size_t state_bytes_max = 0;
+    size_t resident_bytes_max = 0;
+    std::string spill_folder = {};  // for state that is too much; empty: none
   };
   static std::unique_ptr<Flows> make(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
                                      sql::Engine& engine, Options options);

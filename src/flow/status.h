@@ -25,7 +25,7 @@ struct OperatorStatus {
 struct ViewStatus {
   std::string name;  // as the user calls it
   std::string kind;
-  std::string state;      // recovering, backfilling, live, replacing, paused, failed
+  std::string state;      // recovering, backfilling, live, replacing, paused, full, failed
   double progress = 100;  // of the records that its inputs hold, those taken in, in percent
   int64_t lag = 0;        // records
   uint64_t rows = 0;

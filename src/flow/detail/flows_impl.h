@@ -90,6 +90,7 @@ class FlowsImpl : public Flows {
   Result<> swap(const std::string& name, const Entry& next);
   void forget(const catalog::Object& object);
 
+  const std::shared_ptr<StateBudget> budget_;
   io::Runtime& runtime_;
   io::Env& env_;
   broker::Broker& broker_;

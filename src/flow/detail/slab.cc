@@ -1,18 +1,8 @@
 #include "flow/detail/slab.h"
 
 #include <cstring>
-#include <new>
 
 namespace millrace::flow {
-
-void Slab::FreeRegion::operator()(void* region) const {
-  ::operator delete(region, std::align_val_t(kBlockBytes));
-}
-
-void* Slab::make_region(size_t bytes) {
-  regions_.emplace_back(::operator new(bytes, std::align_val_t(kBlockBytes)));
-  return regions_.back().get();
-}
 
 void* Slab::carve(size_t n) {
   const size_t stride = size_of(n);
@@ -21,7 +11,7 @@ void* Slab::carve(size_t n) {
     if (n < kShared) {
       if (spare_blocks_ == 0) {
         spare_blocks_ = std::clamp<size_t>(blocks_.size(), 1, kRegionBlocksMax);
-        spare_ = static_cast<char*>(make_region(spare_blocks_ * kBlockBytes));
+        spare_ = static_cast<char*>(memory_->take(spare_blocks_ * kBlockBytes));
       }
       // Of a piece, beside it: two bits. Besides: the block's head, and what rounding takes.
       const size_t count = (kBlockBytes - 48) * 4 / (4 * stride + 1);
@@ -29,7 +19,7 @@ void* Slab::carve(size_t n) {
       spare_ += kBlockBytes;
       --spare_blocks_;
     } else {
-      block = make_block(make_region(sizeof(Block) + 16 + stride), stride, 1);
+      block = make_block(memory_->take(sizeof(Block) + 16 + stride), stride, 1);
     }
   }
   memory_bytes_ += stride;

@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "base/check.h"
+#include "flow/detail/state_memory.h"
 
 namespace millrace::flow {
 
 /// Memory for many small things of known size. Released pieces are kept by size and used again; all
-/// is given back at the end. Pieces are aligned to 16 bytes.
+/// is given back when its StateMemory goes. Pieces are aligned to 16 bytes.
 ///
 /// Pieces of one size stand side by side in blocks. Two bits of a piece stand at the start of its
 /// block: whether it is in use, and whether it is frozen, which is: it was in use when freeze() was
@@ -106,15 +107,9 @@ class Slab {
   void* carve(size_t n);
   Block* make_block(void* memory, size_t stride, size_t count);
 
-  struct FreeRegion {
-    void operator()(void* region) const;
-  };
-  /// Memory for blocks.
-  void* make_region(size_t bytes);
-
-  std::vector<std::unique_ptr<void, FreeRegion>> regions_;
+  const std::shared_ptr<StateMemory> memory_ = StateMemory::current();
   std::vector<Block*> blocks_;
-  char* spare_ = nullptr;  // blocks of the last region that are not made yet
+  char* spare_ = nullptr;  // memory for blocks that are not made yet
   size_t spare_blocks_ = 0;
   std::array<Block*, kShared> filling_{};
   std::array<void*, kClasses> free_{};

@@ -43,6 +43,7 @@ View::View(io::Env& env, const Flows::Options& options, Parts parts)
       is_sink_(catalog::is_sink(object_)),
       snapshot_files_(std::move(parts.snapshots)),
       background_(std::move(parts.background)),
+      memory_(std::move(parts.memory)),
       rows_(dataflow_->types(), dataflow_->append_only()),
       allowed_lateness_us_(
           std::chrono::microseconds(sql::ViewOptions::of(object_).allowed_lateness).count()),
@@ -111,6 +112,7 @@ Result<std::optional<Clock::time_point>> View::advance() {
     instruments_ = std::make_unique<Instruments>(env_.metrics(), object_.name);
   MR_TRY(show_durable());
   if (!recovered_) {
+    if (is_full()) return std::optional(Clock::now() + kRetry);
     MR_TRY(restored_ ? replay_some() : restore());
     return starts_again_ ? std::nullopt : std::optional(Clock::now());
   }
@@ -122,6 +124,7 @@ Result<std::optional<Clock::time_point>> View::advance() {
   // What waits to be written stands in memory: not more of it than a little.
   const bool saves = is_saving() && snapshot_under_way_->waiting < kBlocksWaiting;
   if (saves) save_some();
+  if (is_full()) return std::optional(Clock::now() + (saves ? Clock::duration() : kRetry));
   MR_TRY(const auto next, live());
   return saves ? std::optional(Clock::now()) : next;
 }
@@ -323,43 +326,6 @@ Result<> View::show_durable() {
   return {};
 }
 
-size_t View::state_bytes() const {
-  size_t bytes = dataflow_->state_bytes() + rows_.memory_bytes();
-  for (const auto& input : inputs_)
-    if (input.upsert) bytes += input.upsert->memory_bytes();
-  return bytes;
-}
-
-void View::report() {
-  instruments_->rows.set(static_cast<double>(rows_.size()));
-  const size_t state = state_bytes();
-  instruments_->state_bytes.set(static_cast<double>(state));
-  instruments_->late_rows.set(static_cast<double>(dataflow_->late_rows()));
-  auto operators = dataflow_->operators();
-  std::lock_guard lock(mutex_);
-  status_.rows = rows_.size();
-  status_.state_bytes = state;
-  status_.late_rows = dataflow_->late_rows();
-  status_.late_seen_ms = late_seen_us_ / 1000;
-  if (late_letters_) status_.late_topic = late_letters_->topic();
-  status_.epoch = last_epoch_.number;
-  status_.watermark_us = operators.front().watermark_us;
-  status_.operators = std::move(operators);
-}
-
-int64_t View::sum_of(const Positions& positions) {
-  int64_t sum = 0;
-  for (const auto& source : positions)
-    for (const Offset position : source) sum += std::max<Offset>(position, 0);
-  return sum;
-}
-
-void View::report_snapshot(uint64_t bytes, Clock::duration pause) {
-  instruments_->snapshots.add();
-  instruments_->snapshot_bytes.set(static_cast<double>(bytes));
-  instruments_->snapshot_pause.set(std::chrono::duration<double>(pause).count());
-}
-
 // ---- one epoch
 
 Result<DeltaStream> View::step(EpochInputs& epoch, Pass pass) {
@@ -375,6 +341,8 @@ Result<DeltaStream> View::step(EpochInputs& epoch, Pass pass) {
   if (pass == Pass::kLive) add_bounds(out.frontiers, bounds_, epoch);
   stepping_ = false;
   last_epoch_ = epoch.epoch;
+  memory_->report(state_bytes());
+  memory_->trim();
   rows_since_snapshot_ += rows;
   ++epochs_since_snapshot_;
   late_.clear();
@@ -561,37 +529,6 @@ Result<> View::wait_shown(const Positions& targets, Clock::time_point deadline) 
 bool View::is_live() const {
   const auto now = status();
   return now.state == "live" && now.epoch > 0;
-}
-
-ViewStatus View::status() const {
-  std::unique_lock lock(mutex_);
-  ViewStatus status = status_;
-  const auto taken = static_cast<double>(sum_of(shown_) - origin_);
-  const bool recovered = recovered_;
-  if (error_) status.error = error_->text;
-  lock.unlock();
-  status.name = catalog::shown_name(object_);
-  status.kind = catalog::shown_kind(object_);
-  status.lag = lag();
-  if (status.lag > 0) status.progress = 100 * taken / (taken + static_cast<double>(status.lag));
-  // What one epoch takes in is what comes while another one is computed.
-  const bool behind = status.lag > static_cast<int64_t>(options_.epoch_rows_max);
-  status.state = !status.error.empty() ? "failed"
-                 : !recovered          ? "recovering"
-                 : paused_             ? "paused"
-                 : behind              ? "backfilling"
-                                       : "live";
-  return status;
-}
-
-int64_t View::lag() const {
-  std::lock_guard lock(mutex_);
-  int64_t lag = 0;
-  for (size_t s = 0; s < sources_.size(); ++s)
-    for (size_t p = 0; p < shown_[s].size(); ++p)
-      lag += std::max<int64_t>(
-          sources_[s].source->topic().partitions[p]->last_stable_offset() - shown_[s][p], 0);
-  return lag;
 }
 
 }  // namespace millrace::flow

@@ -17,6 +17,7 @@
 #include "flow/detail/lanes.h"
 #include "flow/detail/snapshot_files.h"
 #include "flow/detail/source.h"
+#include "flow/detail/state_memory.h"
 #include "flow/detail/state_stream.h"
 #include "flow/detail/upsert.h"
 #include "flow/detail/view_letters.h"
@@ -62,6 +63,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
     std::unique_ptr<SnapshotFiles> snapshots;
     std::shared_ptr<Background> background;  // which writes them
     std::unique_ptr<ViewLetters> late;       // none: late = 'drop'
+    std::shared_ptr<StateMemory> memory;     // of the dataflow and the tables' rows
   };
   using Positions = std::vector<std::vector<Offset>>;  // by source and partition
   View(io::Env& env, const Flows::Options& options, Parts parts);
@@ -169,6 +171,8 @@ class View : public Job, public std::enable_shared_from_this<View> {
   bool saves_at_close() const;
   void await_snapshot() const;
   void save_last();
+  /// Whether it must not take in more; tells when that turns.
+  bool is_full();
   size_t state_bytes() const;
 
   /// A commit read back, and the row records that stood before it.
@@ -240,10 +244,12 @@ class View : public Job, public std::enable_shared_from_this<View> {
   const std::shared_ptr<SnapshotFiles> snapshot_files_;
   const std::shared_ptr<Background> background_;
   std::function<void()> wake_;
+  const std::shared_ptr<StateMemory> memory_;
   ViewRows rows_;
   const int64_t allowed_lateness_us_;
 
   std::atomic<bool> paused_ = false;
+  std::atomic<bool> full_ = false;  // it waits for memory
   std::atomic<bool> in_place_ = false;
   std::atomic<bool> rename_metrics_ = false;
   std::atomic<bool> starts_again_ = false;

@@ -28,7 +28,11 @@ struct View::Instruments {
                                      "Size of the last snapshot's file", labels)),
         snapshot_pause(metrics.gauge("millrace_flow_snapshot_pause_seconds",
                                      "How long the last snapshot stopped the view", labels)),
+        spilled_bytes(metrics.gauge("millrace_flow_spilled_bytes",
+                                    "Of the state, what is in a file", labels)),
+        full(metrics.gauge("millrace_flow_full", "1 while the view waits for memory", labels)),
         failed(metrics.gauge("millrace_flow_failed", "1 when the view has stopped", labels)) {
+    full.set(0);
     failed.set(0);
   }
   ~Instruments() { retire(); }
@@ -40,7 +44,8 @@ struct View::Instruments {
           "millrace_flow_rows_out_total", "millrace_flow_rows", "millrace_flow_state_bytes",
           "millrace_flow_late_rows", "millrace_flow_snapshots_total",
           "millrace_flow_snapshot_bytes", "millrace_flow_snapshot_pause_seconds",
-          "millrace_flow_failed", "millrace_flow_failed_rows_total"})
+          "millrace_flow_spilled_bytes", "millrace_flow_full", "millrace_flow_failed",
+          "millrace_flow_failed_rows_total"})
       metrics.remove(name, labels);
   }
 
@@ -57,6 +62,8 @@ struct View::Instruments {
   Metrics::Counter& snapshots;
   Metrics::Gauge& snapshot_bytes;
   Metrics::Gauge& snapshot_pause;
+  Metrics::Gauge& spilled_bytes;
+  Metrics::Gauge& full;
   Metrics::Gauge& failed;
 };
 
