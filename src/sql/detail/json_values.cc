@@ -233,6 +233,12 @@ bool JsonValues::within(const std::string& place) {
   return false;
 }
 
+bool JsonValues::take_plain(json::value& value) {
+  simdjson::ondemand::raw_json_string raw;
+  const auto error = value.get_raw_json_string().get(raw);
+  return error == SUCCESS || fail(error);
+}
+
 bool JsonValues::skip(json::value& value, int depth) {
   if (depth > kDepthMax) {
     reason = fmt::format(": nested deeper than {}", kDepthMax);
@@ -264,7 +270,7 @@ bool JsonValues::skip(json::value& value, int depth) {
       return true;
     }
     case '"': {
-      if (plain_string(token)) return true;
+      if (plain_string(token)) return take_plain(value);
       std::string_view text;
       const auto error = value.get_string().get(text);
       return error == SUCCESS || fail(error);
@@ -423,6 +429,7 @@ bool JsonValues::read_quoted(const Shape& shape, std::string_view token, json::v
                              duckdb::Vector& into, size_t row) {
   std::string_view text;
   if (plain_string(token)) {
+    if (!take_plain(value)) return false;
     text = token.substr(1, token.size() - 2);
   } else if (const auto error = value.get_string().get(text); error != SUCCESS) {
     return fail(error);
@@ -512,6 +519,29 @@ bool JsonValues::check(const Shape& shape, json::value& value) {
     default:
       return read_scalar(shape, token, value, spare_scalar_, 0);
   }
+}
+
+bool is_json(std::string_view text) {
+  // A value within an array is like every other; the document's own has rules of its own.
+  std::string padded;
+  padded.reserve(text.size() + 2 + simdjson::SIMDJSON_PADDING);
+  padded += '[';
+  padded += text;
+  padded += ']';
+  json::parser parser;
+  json::document document;
+  json::array array;
+  const auto error = parser.iterate(padded.data(), padded.size(), padded.capacity()).get(document);
+  if (error != SUCCESS || document.get_array().get(array) != SUCCESS) return false;
+  JsonValues values;
+  size_t count = 0;
+  for (auto element : array) {
+    json::value value;
+    if (element.get(value) != SUCCESS || !values.skip(value)) return false;
+    ++count;
+  }
+  const char* rest = nullptr;
+  return count == 1 && document.current_location().get(rest) != SUCCESS;
 }
 
 duckdb::Vector& JsonValues::spare(const Shape& shape) {

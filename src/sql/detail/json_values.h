@@ -21,8 +21,7 @@ inline std::string_view token_of(json::value& value) {
   // Brackets that do not match can lead behind the document, where the parser counts the length
   // modulo 2^32 from a position to one before it.
   if (token.size() >= size_t{1} << 31) return {};
-  while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.remove_suffix(1);
-  return token;
+  return token.substr(0, token.find_last_not_of(" \t\r\n") + 1);
 }
 
 /// The field of a struct that has this name: exactly, else in other case; names.size(): none.
@@ -40,16 +39,13 @@ class JsonValues {
   /// Passes over a value of which no type is known, and checks that it is JSON.
   bool skip(json::value& value, int depth = 0);
   /// A JSON null stands next.
-  static bool is_null(json::value& value) {
-    return token_of(value).starts_with('n');
-  }
+  static bool is_null(json::value& value) { return token_of(value).starts_with('n'); }
   /// Reads the fields of a struct: `known(number, value)` those that it has, the others are passed
   /// over. Both answer false when a value does not fit.
   template <typename Known>
   bool each_field(const Shape& shape, json::value& value, Known known) {
     json::object object;
-    if (value.get_object().get(object) != simdjson::SUCCESS)
-      return fail(shape, token_of(value));
+    if (value.get_object().get(object) != simdjson::SUCCESS) return fail(shape, token_of(value));
     size_t position = 0;
     for (auto result : object) {
       json::field field;
@@ -77,6 +73,9 @@ class JsonValues {
   /// The field's name. False: it is not valid JSON.
   bool name_of(json::field& field, const std::vector<std::string>& names, size_t expected,
                std::string_view* name);
+  /// Passes over a string whose text is known from its token. Left alone, and followed by a ':',
+  /// the parser would take it for a key and go on behind what is no JSON.
+  bool take_plain(json::value& value);
   bool read_scalar(const Shape& shape, std::string_view token, json::value& value,
                    duckdb::Vector& into, size_t row);
   bool read_number(const Shape& shape, std::string_view token, json::value& value,
@@ -102,6 +101,9 @@ class JsonValues {
   duckdb::Vector spare_scalar_{duckdb::LogicalType::HUGEINT, 1};  // as wide as any scalar
   std::unordered_map<const Shape*, Spare> spares_;
 };
+
+/// Whether `text` is one JSON value, by what read() takes for JSON.
+bool is_json(std::string_view text);
 
 /// `vector[row]` holds `value`, and is not NULL.
 template <typename T>

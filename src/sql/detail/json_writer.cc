@@ -5,9 +5,8 @@
 
 #include "base/json.h"
 #include "sql/detail/json_shape.h"
+#include "sql/detail/json_values.h"
 #include "sql/format.h"
-
-#include <simdjson.h>
 
 namespace millrace::sql {
 namespace {
@@ -111,9 +110,7 @@ void write_timestamp_in(Form form, int64_t value, std::string& out) {
 
 /// A column of type JSON holds JSON text, unless someone cast it from what is none.
 void write_json(std::string_view text, std::string& out) {
-  simdjson::dom::parser parser;
-  simdjson::dom::element element;
-  if (parser.parse(text.data(), text.size()).get(element) == simdjson::SUCCESS) {
+  if (is_json(text)) {
     out += text;
   } else {
     append_json_string(text, out);
