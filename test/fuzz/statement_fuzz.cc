@@ -9,8 +9,8 @@
 #include "sql/detail/fakes.h"
 #include "sql/detail/lexer.h"
 #include "sql/detail/statements.h"
-#include "sql/detail/windows.h"
 #include "sql/script.h"
+#include "sql/windows.h"
 #include "test/fuzz/seeds.h"
 
 namespace millrace::sql {
@@ -39,7 +39,11 @@ void check_statement(const std::string& sql) {
   duckdb::Parser parser;
   parser.ParseQuery(sql);
   for (auto& statement : parser.statements) {
-    if (statement->type == duckdb::StatementType::SELECT_STATEMENT) rewrite_windows(*statement);
+    if (statement->type != duckdb::StatementType::SELECT_STATEMENT) continue;
+    for (const auto whom : {WindowsFor::kQuery, WindowsFor::kView}) {
+      auto copy = statement->Copy();
+      rewrite_windows(*copy, whom);
+    }
   }
 }
 
@@ -69,13 +73,15 @@ std::vector<std::string> fuzz_seeds() {
   return {
       "CREATE TOPIC t (id BIGINT NOT NULL, at TIMESTAMP, \"Odd\" STRUCT(a INTEGER[]), WATERMARK "
       "FOR at AS at - INTERVAL 5 SECOND) "
-      "WITH (format = 'json', partitions = 3, retention_ms = '1000', on_error = 'skip')",
+      "WITH (format = 'json', partitions = 3, 'retention.ms' = 1000, on_error = 'skip')",
       "CREATE OR REPLACE TABLE t (k VARCHAR, v DECIMAL(10, 2) DEFAULT 1, PRIMARY KEY (k)); DROP "
       "TABLE IF EXISTS t CASCADE",
       "CREATE MATERIALIZED VIEW v WITH (on_error = 'stop') AS SELECT window_start, count(*) FROM "
       "TUMBLE(t, at, INTERVAL '1 minute') "
       "GROUP BY ALL EMIT ON WINDOW CLOSE",
       "CREATE SINK s WITH (format = 'upsert', key = 'k') AS SELECT k, v FROM t",
+      "SELECT * FROM SESSION(t, at, INTERVAL 1 MINUTE, k) s JOIN u FOR SYSTEM_TIME AS OF s.at ON "
+      "s.k = u.k",
       "SELECT * FROM HOP((SELECT * FROM t), at, INTERVAL 1 MINUTE, INTERVAL 5 MINUTE) h JOIN "
       "TUMBLE(u, at, INTERVAL 1 HOUR) USING (k)",
       "SHOW TOPICS; SHOW CREATE TABLE t; DESCRIBE t; EXPLAIN ANALYZE MATERIALIZED VIEW v; ALTER "
