@@ -80,11 +80,23 @@ def measure(connection, node, name, query, events):
     return figure
 
 
+def start(folder, data, cores):
+    """A node that holds the events."""
+    node = Node(folder / f"node{cores}", "--cores", str(cores))
+    node.cli("sql", "-f", HERE / "events.sql")
+    for part in (0, 1):
+        with open(data / f"events-{part}.ndjson", "rb") as lines:
+            subprocess.run([ROOT / "build" / "millrace", "produce", "events", "--partition", str(part), "--data", node.data], stdin=lines, check=True,
+                           stderr=subprocess.DEVNULL)
+    return node
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("queries", nargs="*", help="q0, q1, ... (all)")
     arguments.add_argument("--events", type=int, default=1_000_000)
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--cores", type=int, nargs="+", default=[0], help="millrace serve --cores; several: each in turn (0: one a core)")
     arguments.add_argument("--json", help="write the figures here too")
     arguments.add_argument("--folder", default=ROOT / "build", help="where the node's data is; /dev/shm: what would it be without a disk to wait for?")
     a = arguments.parse_args()
@@ -94,26 +106,25 @@ def main():
     with tempfile.TemporaryDirectory(dir=a.folder) as folder:
         folder = pathlib.Path(folder)
         data = generate(folder, a.events)
-        node = Node(folder / "node")
-        node.cli("sql", "-f", HERE / "events.sql")
-        for part in (0, 1):
-            with open(data / f"events-{part}.ndjson", "rb") as lines:
-                subprocess.run([ROOT / "build" / "millrace", "produce", "events", "--partition", str(part), "--data", node.data], stdin=lines, check=True,
-                               stderr=subprocess.DEVNULL)
-        with psycopg.connect(host="127.0.0.1", port=node.pg.split(":")[1], user="bench", dbname="millrace", autocommit=True) as connection:
-            for name, query in chosen.items():
-                runs = []
-                for _ in range(a.runs):
-                    runs.append(measure(connection, node, name, query, a.events))
-                    rows = answer(connection, name)
-                    right = not expected or expected[name]["digest"] == digest(rows)
-                    connection.execute(f"DROP MATERIALIZED VIEW {name}")
-                if not right:
-                    wrong.append(name)
-                m = figures[name] = {k: statistics.median(r[k] for r in runs) for k in runs[0]}
-                print(f"{name:<4} {m['k_per_cpu_s']:7,.0f} K events per CPU-s  {a.events / m['seconds'] / 1000:7,.0f} K/s  {len(rows):>9,} rows  state {m['state_mb']:6.1f} MB  "
-                      f"resident {m['rss_mb']:5.0f} MB  {'as DuckDB' if right and expected else 'WRONG' if expected else 'not compared'}", flush=True)
-        node.stop()
+        nodes = {cores: start(folder, data, cores) for cores in a.cores}
+        for name, query in chosen.items():
+            runs = {cores: [] for cores in a.cores}
+            for _ in range(a.runs):
+                for cores, node in nodes.items():
+                    with psycopg.connect(host="127.0.0.1", port=node.pg.split(":")[1], user="bench", dbname="millrace", autocommit=True) as connection:
+                        runs[cores].append(measure(connection, node, name, query, a.events))
+                        rows = answer(connection, name)
+                        connection.execute(f"DROP MATERIALIZED VIEW {name}")
+                    if expected and expected[name]["digest"] != digest(rows):
+                        wrong.append(name)
+            for cores, measured in runs.items():
+                m = {k: statistics.median(r[k] for r in measured) for k in measured[0]}
+                figures[f"{name}, {cores} cores"] = m
+                print(f"{name:<4} {f'{cores} cores' if cores else ''} {m['k_per_cpu_s']:7,.0f} K events per CPU-s  {a.events / m['seconds'] / 1000:7,.0f} K/s  {len(rows):>9,} rows  "
+                      f"state {m['state_mb']:6.1f} MB  resident {m['rss_mb']:5.0f} MB  "
+                      f"{'WRONG' if name in wrong else 'as DuckDB' if expected else 'not compared'}", flush=True)
+        for node in nodes.values():
+            node.stop()
     if a.json:
         pathlib.Path(a.json).write_text(json.dumps(figures, indent=1))
     if wrong:

@@ -9,6 +9,7 @@
 #include "catalog/sink.h"
 #include "flow/detail/closes_check.h"
 #include "flow/detail/flows_impl.h"
+#include "flow/detail/spread.h"
 #include "flow/detail/subscription.h"
 #include "sql/view_options.h"
 
@@ -18,6 +19,10 @@ namespace {
 
 // How soon a view sees that an input has more partitions.
 constexpr auto kRefresh = std::chrono::seconds(1);
+// Of a new view's dataflow: more would cut chunks too small.
+constexpr size_t kSharesMax = 8;
+// Of an epoch's input, from which on its shares are stepped by several lanes.
+constexpr size_t kSpreadRows = 512;
 // How often is looked whether a replacement has caught up.
 constexpr auto kReplaceLook = std::chrono::milliseconds(100);
 
@@ -81,14 +86,19 @@ Error no_such_view(const std::string& name) {
   return Error{ErrorCode::kUndefinedObject, fmt::format("there is no materialized view {}", name)};
 }
 
-Result<std::unique_ptr<Dataflow>> FlowsImpl::plan(const catalog::Object& view) {
-  MR_TRY(auto query, engine_.plan(view.query));
+Result<std::unique_ptr<Dataflow>> FlowsImpl::plan(const catalog::Object& view, size_t shares) {
+  std::vector<sql::PlannedQuery> plans;
+  for (size_t i = 0; i < shares; ++i) {
+    MR_TRY(auto query, engine_.plan(view.query));
+    plans.push_back(std::move(query));
+  }
   const bool on_close = sql::ViewOptions::of(view).emit_on_window_close;
-  return translate(std::move(query), on_close ? Emit::kOnWindowClose : Emit::kChanges);
+  return translate(std::move(plans), on_close ? Emit::kOnWindowClose : Emit::kChanges,
+                   {lanes_.get(), kSpreadRows});
 }
 
 Result<> FlowsImpl::check(const catalog::Object& view) {
-  MR_TRY(auto dataflow, plan(view));
+  MR_TRY(auto dataflow, plan(view, 1));
   MR_TRY(ChangelogWriter::make(dataflow->names(), dataflow->types()));
   if (catalog::is_sink(view) && view.options.at("sink.format") == "plain" &&
       !dataflow->append_only())
@@ -112,10 +122,12 @@ Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
     parts.object.name = catalog::shown_name(object);
     parts.object.internal = false;
   }
-  MR_TRY(parts.dataflow, plan(object));
   const auto topic = broker_.find(object.name);
   if (!topic || topic->partitions.empty()) return no_such_view(object.name);
   parts.changelog = topic->partitions[0];
+  MR_TRY(const auto recorded, recorded_shares(*parts.changelog));
+  parts.shares = recorded.value_or(std::clamp<size_t>(options_.lanes, 1, kSharesMax));
+  MR_TRY(parts.dataflow, plan(object, parts.shares));
   MR_TRY(parts.writer, ChangelogWriter::make(parts.dataflow->names(), parts.dataflow->types()));
   const auto on_error = object.options.find("on_error");
   if (on_error == object.options.end() || on_error->second == "dead_letter")
@@ -195,7 +207,7 @@ Result<> FlowsImpl::start(const catalog::Object& object) {
   MR_TRY(auto parts, assemble(object));
   const auto changelog = parts.changelog;
   const size_t shard = changelog->shard().index();
-  auto view = std::make_shared<View>(env_, options_, std::move(parts));
+  auto view = std::make_shared<View>(env_, options_, *lanes_, std::move(parts));
   view->set_paused(object.options.contains("paused"));
   const std::weak_ptr<View> job = view;
   const std::weak_ptr<Lanes> lanes = lanes_;

@@ -10,6 +10,7 @@
 #include <duckdb/planner/planner.hpp>
 
 #include "flow/detail/evaluator.h"
+#include "flow/detail/lanes.h"
 #include "flow/detail/ops_harness.h"
 #include "flow/detail/plan_translator.h"
 #include "flow/detail/state_stream.h"
@@ -150,19 +151,25 @@ Result<std::unique_ptr<Oracle::View>> Oracle::translate(const std::string& query
   auto view = std::make_unique<View>();
   view->query = query;
   view->topics = topics_;
+  view->shares = shares_;
   MR_TRY(view->flow, make_flow(*view));
   return view;
 }
 
 Result<std::unique_ptr<Dataflow>> Oracle::make_flow(const View& view) {
-  MR_TRY(auto planned, plan(*planning_, view.query));
+  std::vector<sql::PlannedQuery> plans;
+  for (size_t i = 0; i < view.shares; ++i) {
+    MR_TRY(auto planned, plan(*planning_, view.query));
+    plans.push_back(std::move(planned));
+  }
   for (auto& [name, table] : tables_)
     table.object.kind = view.topics.contains(name) ? catalog::Kind::kTopic : catalog::Kind::kTable;
   const ObjectFinder finder = [this](const duckdb::LogicalOperator& op) -> const catalog::Object* {
     const auto table = op.Cast<duckdb::LogicalGet>().GetTable();
     return table ? &tables_.at(table->name).object : nullptr;
   };
-  return flow::translate(std::move(planned), finder);
+  if (view.shares > 1 && !lanes_) lanes_ = std::make_unique<Lanes>(2);
+  return flow::translate(std::move(plans), finder, Emit::kChanges, {lanes_.get(), 0});
 }
 
 void Oracle::freeze(View& view, uint64_t epoch) {

@@ -74,6 +74,7 @@ struct Replay {
   /// Which tables are topics; each query is a view for each of these.
   std::vector<std::set<std::string>> ways = {{}};
   bool merged = false;
+  size_t shares = 1;  // of each dataflow
   /// So many epochs are compared at most, the last among them: answers cost most of the time.
   size_t compared_max = 16;
   std::string name;  // for messages

@@ -94,6 +94,7 @@ std::string Commit::to_json() const {
     }
     out += ']';
   }
+  if (shares > 1) fmt::format_to(std::back_inserter(out), R"(,"shares":{})", shares);
   write_aside("failed", failed, out);
   write_aside("late", late, out);
   out += '}';
@@ -109,6 +110,8 @@ Result<Commit> Commit::parse(std::string_view text) {
       for (const auto& epoch : before->as_array())
         commit.epochs.push_back(read_epoch(epoch.as_object()));
     commit.epochs.push_back(read_epoch(object));
+    if (const auto* shares = object.if_contains("shares"))
+      commit.shares = std::max<size_t>(shares->to_number<size_t>(), 1);
     commit.failed = read_aside(object, "failed");
     commit.late = read_aside(object, "late");
     return commit;

@@ -52,6 +52,7 @@ struct Commit {
   // Of the last epoch, for <view>.dead_letter and <view>.late.
   std::vector<FailedRow> failed = {};
   std::vector<FailedRow> late = {};
+  size_t shares = 1;  // that the view's dataflow has, for good
 
   std::string to_json() const;
   /// Errors: kCorruptRecord.

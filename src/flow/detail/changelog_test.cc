@@ -28,6 +28,15 @@ TEST(Commit, ReadsBackAsItWasWritten) {
   }
 }
 
+TEST(Commit, NamesTheSharesWhereThereAreSeveral) {
+  Commit commit;
+  commit.epochs.push_back(epoch(1, {}));
+  EXPECT_EQ(Commit::parse(commit.to_json())->shares, 1);
+  commit.shares = 3;
+  EXPECT_EQ(commit.to_json(), R"({"epoch":1,"clock":1000,"inputs":{},"shares":3})");
+  EXPECT_EQ(Commit::parse(commit.to_json())->shares, 3);
+}
+
 TEST(Commit, RefusesWhatIsNone) {
   for (const char* text : {"", "{", "[]", "{}", R"({"epoch":-1,"clock":1,"inputs":{}})",
                            R"({"epoch":1,"clock":1,"inputs":{"a":[[0,1]]}})",

@@ -65,7 +65,7 @@ class FlowsImpl : public Flows {
   };
 
   std::string snapshot_folder(const catalog::Object& view) const;
-  Result<std::unique_ptr<Dataflow>> plan(const catalog::Object& view);
+  Result<std::unique_ptr<Dataflow>> plan(const catalog::Object& view, size_t shares);
   Result<View::Parts> assemble(const catalog::Object& object);
   Result<> connect(View::Parts& parts);
   Result<> wait_caught_up(const std::string& name, Clock::time_point deadline);

@@ -72,11 +72,44 @@ void Lanes::ring_alarms() {
   }
 }
 
+void Lanes::Loop::run() {
+  for (size_t i = next++; i < count; i = next++) piece(i);
+}
+
+void Lanes::each(size_t count, const std::function<void(size_t)>& piece) {
+  Loop loop{piece, count};
+  if (count <= 1 || threads_.size() == 1) return loop.run();
+  {
+    std::lock_guard lock(mutex_);
+    loops_.push_back(&loop);
+  }
+  for (size_t i = 1; i < std::min(count, threads_.size()); ++i) changed_.notify_one();
+  loop.run();
+  std::unique_lock lock(mutex_);
+  std::erase(loops_, &loop);
+  loop_left_.wait(lock, [&] { return loop.helpers == 0; });
+}
+
+/// Takes part in a loop that has pieces left; false: there is none.
+bool Lanes::help(std::unique_lock<std::mutex>& lock) {
+  const auto has_pieces = [](const Loop* loop) { return loop->next < loop->count; };
+  const auto found = std::ranges::find_if(loops_, has_pieces);
+  if (found == loops_.end()) return false;
+  Loop& loop = **found;
+  ++loop.helpers;
+  lock.unlock();
+  loop.run();
+  lock.lock();
+  if (--loop.helpers == 0) loop_left_.notify_all();
+  return true;
+}
+
 void Lanes::work() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     ring_alarms();
     if (queue_.empty()) {
+      if (help(lock)) continue;
       if (alarms_.empty())
         changed_.wait(lock);
       else

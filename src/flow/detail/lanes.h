@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -9,6 +10,8 @@
 #include <optional>
 #include <thread>
 #include <vector>
+
+#include "flow/detail/parallel.h"
 
 namespace millrace::flow {
 
@@ -31,11 +34,12 @@ class Job {
 };
 
 /// The threads that dataflows run on. A job that has something to do stands in one queue, and
-/// whichever lane is free takes it: no lane idles while a view waits. Any thread.
-class Lanes {
+/// whichever lane is free takes it: no lane idles while a view waits. A lane without a job helps
+/// another with its loops. Any thread.
+class Lanes : public Parallel {
  public:
   explicit Lanes(size_t count);
-  ~Lanes();
+  ~Lanes() override;
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
 
@@ -43,11 +47,23 @@ class Lanes {
   void wake(const std::shared_ptr<Job>& job);
   /// The job does not run any more when this returns. Not from the job itself.
   void remove(const std::shared_ptr<Job>& job);
+  /// The caller takes part, so this ends also when no lane is ever free. Costs a few microseconds,
+  /// more than a loop over a few hundred rows is worth.
+  void each(size_t count, const std::function<void(size_t)>& piece) override;
   /// Ends the threads once the jobs that are running return.
   void stop();
 
  private:
+  /// A loop under way, on the stack of who called each().
+  struct Loop {
+    const std::function<void(size_t)>& piece;
+    const size_t count;
+    std::atomic<size_t> next = 0;
+    size_t helpers = 0;  // under Lanes::mutex_
+    void run();
+  };
   void work();
+  bool help(std::unique_lock<std::mutex>& lock);
   void enqueue(const std::shared_ptr<Job>& job);
   void set_alarm(const std::shared_ptr<Job>& job, Clock::time_point when);
   void clear_alarm(const std::shared_ptr<Job>& job);
@@ -56,8 +72,10 @@ class Lanes {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::condition_variable job_done_;
+  std::condition_variable loop_left_;  // by a helper
   std::deque<std::shared_ptr<Job>> queue_;
   std::multimap<Clock::time_point, std::shared_ptr<Job>> alarms_;
+  std::vector<Loop*> loops_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -81,5 +81,62 @@ TEST(Lanes, AWakeWhileRunningIsNotLost) {
   lanes.remove(job);
 }
 
+TEST(Lanes, ALoopRunsEachPieceOnceOnEveryLaneThatIsFree) {
+  class Looping : public Job {
+   public:
+    explicit Looping(Lanes& lanes) : lanes_(lanes) {}
+    std::optional<Clock::time_point> run() override {
+      // Ends only when two lanes are inside at once.
+      std::latch both{2};
+      lanes_.each(2, [&](size_t) { both.arrive_and_wait(); });
+      std::vector<std::atomic<int>> called(1000);
+      lanes_.each(called.size(), [&](size_t i) { ++called[i]; });
+      once = std::ranges::all_of(called, [](const auto& n) { return n == 1; });
+      done.count_down();
+      return std::nullopt;
+    }
+    bool once = false;
+    std::latch done{1};
+
+   private:
+    Lanes& lanes_;
+  };
+  Lanes lanes(2);
+  auto job = std::make_shared<Looping>(lanes);
+  lanes.wake(job);
+  job->done.wait();
+  EXPECT_TRUE(job->once);
+}
+
+TEST(Lanes, ALoopEndsThoughEveryOtherLaneIsBusyOrGone) {
+  int calls = 0;
+  Lanes lanes(1);
+  lanes.each(3, [&](size_t) { ++calls; });
+  EXPECT_EQ(calls, 3);
+  std::atomic<int> counted = 0;
+  Lanes stopped(3);
+  stopped.stop();
+  stopped.each(5, [&](size_t) { ++counted; });
+  EXPECT_EQ(counted, 5);
+}
+
+TEST(Lanes, ALoopFailsAsItsFirstFailingPiece) {
+  Lanes lanes(2);
+  for (int round = 0; round < 100; ++round) {
+    const auto failed = for_each_piece(&lanes, 9, [](size_t i) -> Result<> {
+      if (i % 4 == 3) return Error{ErrorCode::kInternal, std::to_string(i)};
+      return {};
+    });
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().text, "3");
+    EXPECT_THROW(static_cast<void>(for_each_piece(&lanes, 9,
+                                                  [](size_t i) -> Result<> {
+                                                    if (i == 5) throw std::runtime_error("five");
+                                                    return {};
+                                                  })),
+                 std::runtime_error);
+  }
+}
+
 }  // namespace
 }  // namespace millrace::flow

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "flow/detail/dataflow.h"
+#include "flow/detail/parallel.h"
 #include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
@@ -33,6 +34,7 @@ class Oracle {
   struct View {
     std::string query;
     std::set<std::string> topics;  // the tables that it takes for topics
+    size_t shares = 1;
     std::unique_ptr<Dataflow> flow;
     std::unique_ptr<Dataflow> twin;       // loaded from what `flow` saved; must answer as it does
     std::unique_ptr<Saving> saving;       // of the state after the last epoch
@@ -53,6 +55,8 @@ class Oracle {
   void give(const std::string& table, std::shared_ptr<const Delta> changes);
   /// Which tables the views that are translated from now on take for topics.
   void set_topics(std::set<std::string> topics) { topics_ = std::move(topics); }
+  /// How many shares the dataflows translated from now on have; several run on two lanes.
+  void set_shares(size_t shares) { shares_ = shares; }
   /// Deletes the rows with these ids ("1, 2, 3").
   void remove(const std::string& table, const std::string& ids);
   /// What every later row's column has at least, from this epoch's end on.
@@ -87,6 +91,8 @@ class Oracle {
   std::map<std::string, Table> tables_;
   std::set<std::string> topics_;
   int64_t clock_us_ = 0;
+  size_t shares_ = 1;
+  std::unique_ptr<Parallel> lanes_;
 };
 
 /// A row as text, floating point rounded so that the order of additions does not show.

@@ -80,7 +80,7 @@ Result<PlanTranslator::Stream> PlanTranslator::aggregate_input(
   any.append_only = input.append_only;
   any.groups.push_back(
       duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BOOLEAN(true)));
-  const size_t node = add(make_aggregate(context_, std::move(any)), {input.node});
+  const size_t node = add_aggregate(std::move(any), input.node);
   return Stream{node, Scope{}, input.append_only};
 }
 
@@ -123,7 +123,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_grouping_sets(
     }
     out.scope.types.clear();
     for (const auto& column : columns) out.scope.types.push_back(column->return_type);
-    const size_t node = add(make_aggregate(context_, std::move(spec)), {input.node});
+    const size_t node = add_aggregate(std::move(spec), input.node);
     sets.push_back(add(make_projection(context_, std::move(columns)), {node}));
   }
   const auto bindings = aggregate.GetColumnBindings();
@@ -153,7 +153,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_aggregate(
   }
   // An aggregate's row changes as its group grows; groups alone only come.
   const bool append_only = spec.append_only && spec.calls.empty();
-  const size_t node = add(make_aggregate(context_, std::move(spec)), {input.node});
+  const size_t node = add_aggregate(std::move(spec), input.node);
   return Stream{node, std::move(scope), append_only};
 }
 

@@ -85,6 +85,12 @@ Result<Expressions> resolve_all(Expressions& expressions, const Scope& scope) {
   return out;
 }
 
+Expressions copies_of(const Expressions& expressions) {
+  Expressions copies;
+  for (const auto& expression : expressions) copies.push_back(expression->Copy());
+  return copies;
+}
+
 duckdb::unique_ptr<duckdb::Expression> reference(const duckdb::LogicalType& type, size_t column) {
   return duckdb::make_uniq<duckdb::BoundReferenceExpression>(type, column);
 }

@@ -24,6 +24,7 @@ Error not_supported(const std::string& what, duckdb::optional_idx location = {})
 Result<> resolve(duckdb::unique_ptr<duckdb::Expression>& expression, const Scope& scope);
 Result<Expressions> resolve_all(Expressions& expressions, const Scope& scope);
 
+Expressions copies_of(const Expressions& expressions);
 duckdb::unique_ptr<duckdb::Expression> reference(const duckdb::LogicalType& type, size_t column);
 
 /// What DuckDB threw, as our error: code by its kind, `where` before its text.

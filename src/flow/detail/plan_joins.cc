@@ -147,7 +147,12 @@ PlanTranslator::Stream PlanTranslator::put_join(JoinSpec spec, const Stream& lef
   } else if (spec.kind != JoinKind::kSemi && spec.kind != JoinKind::kAnti) {
     out.scope = side_by_side(left.scope, right.scope);
   }
-  out.node = add(make_join(context_, std::move(spec)), {left.node, right.node});
+  std::vector<Expressions> keys;
+  if (spec.kind != JoinKind::kMark) {  // which asks whether there are rows at all
+    keys.push_back(copies_of(spec.left_keys));
+    keys.push_back(copies_of(spec.right_keys));
+  }
+  out.node = add(make_join(context_, std::move(spec)), {left.node, right.node}, std::move(keys));
   return out;
 }
 
@@ -226,13 +231,17 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_asof_join(
     spec.comparison = condition.comparison;
   }
   if (!left_order) return not_supported("an ASOF join without an inequality");
+  std::vector<Expressions> keys;
+  keys.push_back(copies_of(spec.left_keys));
+  keys.push_back(copies_of(spec.right_keys));
   spec.left_keys.push_back(std::move(left_order));
   spec.right_keys.push_back(std::move(right_order));
   Stream out = left;
   out.append_only = false;  // a nearer row may come
   if (spec.kind == JoinKind::kInner || spec.kind == JoinKind::kLeft)
     out.scope = side_by_side(left.scope, right.scope);
-  out.node = add(make_asof_join(context_, std::move(spec)), {left.node, right.node});
+  out.node =
+      add(make_asof_join(context_, std::move(spec)), {left.node, right.node}, std::move(keys));
   return out;
 }
 
@@ -373,7 +382,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_delim_join(
     key_stream.scope.types.push_back(column->return_type);
     keys.groups.push_back(std::move(column));
   }
-  key_stream.node = add(make_aggregate(context_, std::move(keys)), {source.node});
+  key_stream.node = add_aggregate(std::move(keys), source.node);
   delim_keys_.push_back(std::move(key_stream));
   auto other = translate(*join.children[1 - outer]);
   delim_keys_.pop_back();

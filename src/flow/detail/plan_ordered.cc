@@ -58,7 +58,9 @@ PlanTranslator::Stream PlanTranslator::put_top_n(TopNSpec spec, const Stream& in
   spec.append_only = input.append_only;
   Stream out = input;
   out.append_only = false;  // a better row drives one out
-  out.node = add(make_top_n(context_, std::move(spec)), {input.node});
+  std::vector<Expressions> keys;
+  keys.push_back(copies_of(spec.partitions));
+  out.node = add(make_top_n(context_, std::move(spec)), {input.node}, std::move(keys));
   return out;
 }
 

@@ -62,9 +62,18 @@ std::vector<duckdb::ColumnBinding> bindings_of(size_t table, size_t count) {
 
 }  // namespace
 
-size_t PlanTranslator::add(std::unique_ptr<Operator> op, std::vector<size_t> children) {
-  nodes_.push_back({std::move(op), std::move(children), 0});
+size_t PlanTranslator::add(std::unique_ptr<Operator> op, std::vector<size_t> children,
+                           std::vector<Expressions> keys) {
+  // Without any, all rows have the same.
+  if (!keys.empty() && keys[0].empty()) keys.clear();
+  nodes_.push_back({std::move(op), std::move(children), 0, std::move(keys)});
   return nodes_.size() - 1;
+}
+
+size_t PlanTranslator::add_aggregate(AggregateSpec spec, size_t child) {
+  std::vector<Expressions> keys;
+  keys.push_back(copies_of(spec.groups));
+  return add(make_aggregate(context_, std::move(spec)), {child}, std::move(keys));
 }
 
 Result<PlanTranslator::Stream> PlanTranslator::translate(duckdb::LogicalOperator& op) {
@@ -392,7 +401,7 @@ Result<PlanTranslator::Stream> PlanTranslator::distinct_of(Stream stream,
     scope.bindings.push_back(stream.scope.bindings[column]);
     scope.types.push_back(stream.scope.types[column]);
   }
-  const size_t node = add(make_aggregate(context_, std::move(spec)), {stream.node});
+  const size_t node = add_aggregate(std::move(spec), stream.node);
   return Stream{node, std::move(scope), stream.append_only};
 }
 
@@ -449,7 +458,11 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_except(duckdb::LogicalS
   const bool except = op.type == LogicalOperatorType::LOGICAL_EXCEPT;
   if (op.setop_all) {
     left.append_only = left.append_only && right.append_only && !except;
-    left.node = add(make_bag_operation(left.scope.types, except), {left.node, right.node});
+    std::vector<Expressions> keys(2);
+    for (const size_t i : columns)
+      for (auto& side : keys) side.push_back(reference(left.scope.types[i], i));
+    left.node =
+        add(make_bag_operation(left.scope.types, except), {left.node, right.node}, std::move(keys));
     return left;
   }
   MR_TRY(left, distinct_of(std::move(left), columns));

@@ -12,6 +12,7 @@
 #include "flow/detail/dataflow.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/plan_expressions.h"
+#include "flow/detail/spread.h"
 
 namespace millrace::flow {
 
@@ -19,14 +20,18 @@ namespace millrace::flow {
 using ObjectFinder = std::function<const catalog::Object*(const duckdb::LogicalOperator&)>;
 
 /// translate() with another way to know the objects; tests give their own.
-Result<std::unique_ptr<Dataflow>> translate(sql::PlannedQuery query, const ObjectFinder& finder,
-                                            Emit emit = Emit::kChanges);
+Result<std::unique_ptr<Dataflow>> translate(std::vector<sql::PlannedQuery> plans,
+                                            const ObjectFinder& finder, Emit emit = Emit::kChanges,
+                                            Spread spread = {});
 
 /// One operator of a dataflow and where its input comes from. Without an operator: an input.
 struct FlowNode {
   std::unique_ptr<Operator> op;
   std::vector<size_t> children;  // nodes before it
   size_t input = 0;              // of the dataflow, when there is no operator
+  // Of each child's rows: whatever the operator keeps is apart for rows that differ in them, so
+  // that its work can be divided. None: it needs all rows.
+  std::vector<Expressions> keys = {};
 };
 
 /// Walks DuckDB's optimised logical plan and puts an operator for every node of it. Column bindings
@@ -54,7 +59,9 @@ class PlanTranslator {
 
  private:
   Result<Stream> translate_node(duckdb::LogicalOperator& op);
-  size_t add(std::unique_ptr<Operator> op, std::vector<size_t> children);
+  size_t add(std::unique_ptr<Operator> op, std::vector<size_t> children,
+             std::vector<Expressions> keys = {});
+  size_t add_aggregate(AggregateSpec spec, size_t child);
   Result<Stream> translate_get(duckdb::LogicalGet& get);
   Result<Stream> translate_list_function(duckdb::LogicalGet& get);
   Result<duckdb::unique_ptr<duckdb::Expression>> numbers_of_elements(

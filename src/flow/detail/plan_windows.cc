@@ -113,7 +113,9 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_window(duckdb::LogicalW
       stream.scope.types.push_back(window->return_type);
       spec.windows.push_back(window->Copy());
     }
-    stream.node = add(make_window(context_, std::move(spec)), {stream.node});
+    std::vector<Expressions> keys;
+    keys.push_back(copies_of(spec.windows[0]->Cast<duckdb::BoundWindowExpression>().partitions));
+    stream.node = add(make_window(context_, std::move(spec)), {stream.node}, std::move(keys));
     stream.append_only = false;
   }
   return stream;

@@ -14,6 +14,24 @@ constexpr size_t kReadBytes = 1u << 20;
 
 }  // namespace
 
+Result<std::optional<size_t>> recorded_shares(broker::Partition& changelog) {
+  Offset at = changelog.start_offset();
+  while (at < changelog.high_watermark()) {
+    MR_TRY(const auto read, read_log(changelog, at, kReadBytes));
+    std::optional<std::string> json;
+    MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
+      if (!json && is_commit(record)) json = record.value.value_or("");
+    }));
+    if (json) {
+      MR_TRY(const auto commit, Commit::parse(*json));
+      return std::optional(commit.shares);
+    }
+    if (read.next_offset <= at) break;
+    at = read.next_offset;
+  }
+  return std::optional<size_t>();
+}
+
 Result<> View::open(io::Gate& gate, std::function<void()> wake) {
   wake_ = wake;
   commits_ = CommitQueue::make(changelog_, gate, std::move(wake));
@@ -84,7 +102,7 @@ Result<> View::begin() {
     }
   }
   size_t records = 0;
-  Commit commit{{std::move(start)}};
+  Commit commit{{std::move(start)}, {}, {}, shares_};
   auto bytes = writer_->write({}, commit, &records);
   MR_TRY(changelog_->shard().block_on(changelog_->append(std::move(bytes), log::Ack::kDurable)));
   return {};

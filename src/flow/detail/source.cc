@@ -188,7 +188,7 @@ Result<> Source::read(Cursor& cursor, bool wait) {
       add_span(cursor, piece);
       continue;
     }
-    std::unique_lock decoding(state.decoding, std::defer_lock);
+    std::unique_lock decoding(state.decoder_of(cursor.at).decoding, std::defer_lock);
     if (!decoding.try_lock()) {
       if (!wait) return {};
       decoding.lock();
@@ -215,6 +215,7 @@ Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Of
                              topic_->object.name, from)};
   // What is begun again by the next read would be decoded in two pieces: leave it to that read.
   if (until < read.high_watermark && align_down(until) > from) until = align_down(until);
+  until = std::min(until, (from / kStripe + 1) * kStripe);  // beyond, others may be at work
   {
     std::lock_guard lock(state.mutex);
     const auto next = state.pieces.lower_bound(from);
@@ -232,7 +233,7 @@ Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Of
 Result<std::vector<std::shared_ptr<Piece>>> Source::decode_batches(int32_t partition,
                                                                    std::string_view batches,
                                                                    Offset from, Offset until) {
-  auto& state = *partitions_[partition];
+  auto& state = partitions_[partition]->decoder_of(from);
   Columns columns;
   {
     std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 
 #include <duckdb.hpp>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <limits>
@@ -82,6 +83,8 @@ class Source {
   /// The reader needs nothing before `position` any more.
   void advance(Reader& reader, int32_t partition, Offset position);
 
+  /// Offsets that one thread decodes at a time: ranges cut at multiples of it are read in parallel.
+  static constexpr Offset kStripe = 8 * STANDARD_VECTOR_SIZE;
   /// Reads one partition from `at` to `until`, in turns.
   struct Cursor {
     int32_t partition = 0;
@@ -91,21 +94,26 @@ class Source {
     bool done() const { return at >= until; }
   };
   /// Goes on with `cursor`. Without `wait` it gives up, not done, when another thread decodes this
-  /// partition just now. `until` is at most the high watermark. Errors: kOffsetOutOfRange,
+  /// stripe just now. `until` is at most the high watermark. Errors: kOffsetOutOfRange,
   /// kCorruptRecord, kIo.
   Result<> read(Cursor& cursor, bool wait);
 
  private:
+  using Columns = std::shared_ptr<const std::vector<size_t>>;
+  /// Decodes every eighth stripe of a partition.
+  struct StripeDecoder {
+    std::mutex decoding;  // held while one thread reads and decodes
+    std::unique_ptr<sql::Decoder> decoder;
+    Columns columns;     // of `decoder`
+    Offset counted = 0;  // bad records below were counted
+  };
   struct PartitionState {
     std::mutex mutex;  // of pieces
     std::map<Offset, std::shared_ptr<const Piece>> pieces;
     std::list<Offset> by_age;  // keys of pieces, oldest first
-    std::mutex decoding;       // held while one thread reads and decodes
-    std::unique_ptr<sql::Decoder> decoder;
-    std::shared_ptr<const std::vector<size_t>> columns;  // of `decoder`
-    Offset counted = 0;                                  // bad records below were counted
+    std::array<StripeDecoder, 8> decoders;
+    StripeDecoder& decoder_of(Offset at) { return decoders[at / kStripe % decoders.size()]; }
   };
-  using Columns = std::shared_ptr<const std::vector<size_t>>;
 
   std::shared_ptr<const Piece> find(PartitionState& state, Offset at);
   Result<std::vector<std::shared_ptr<Piece>>> decode(int32_t partition, Offset from);

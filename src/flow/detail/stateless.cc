@@ -1,6 +1,7 @@
 #include <duckdb/planner/expression/bound_constant_expression.hpp>
 #include <duckdb/planner/expression/bound_function_expression.hpp>
 
+#include "flow/detail/exchange.h"
 #include "flow/detail/frontier_map.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/state_stream.h"
@@ -91,22 +92,7 @@ class Union : public StatelessOperator {
  public:
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
-    for (const auto* input : inputs)
-      out.chunks.insert(out.chunks.end(), input->chunks.begin(), input->chunks.end());
-    // A column is bounded when every input bounds it.
-    for (auto frontier : inputs[0]->frontiers) {
-      bool everywhere = true;
-      for (const auto* input : inputs.subspan(1)) {
-        bool here = false;
-        for (const auto& other : input->frontiers) {
-          if (other.column != frontier.column) continue;
-          here = true;
-          frontier.time_us = std::min(frontier.time_us, other.time_us);
-        }
-        everywhere &= here;
-      }
-      if (everywhere) out.frontiers.push_back(frontier);
-    }
+    out = concat(inputs);
     return {};
   }
 

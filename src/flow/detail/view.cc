@@ -26,13 +26,17 @@ constexpr auto kRetry = std::chrono::seconds(1);
 constexpr size_t kBlocksWaiting = 8;  // of a snapshot, on their way to the disk
 // The wall clock can be set: a view that waits for a moment looks at it this often.
 constexpr auto kClockLook = std::chrono::milliseconds(500);
+// Of an epoch, from which on other lanes are asked to help.
+constexpr Offset kParallelRows = STANDARD_VECTOR_SIZE;
 
 }  // namespace
 
-View::View(io::Env& env, const Flows::Options& options, Parts parts)
+View::View(io::Env& env, const Flows::Options& options, Parallel& parallel, Parts parts)
     : env_(env),
       options_(options),
+      parallel_(parallel),
       object_(std::move(parts.object)),
+      shares_(parts.shares),
       dataflow_(std::move(parts.dataflow)),
       sources_(std::move(parts.sources)),
       inputs_(std::move(parts.inputs)),
@@ -284,7 +288,7 @@ Result<std::vector<FailedRow>> View::late_rows() {
 
 void View::commit(DeltaStream rows, std::vector<FailedRow> failed, std::vector<FailedRow> late) {
   size_t records = 0;
-  Commit record{std::exchange(uncommitted_, {}), std::move(failed), std::move(late)};
+  Commit record{std::exchange(uncommitted_, {}), std::move(failed), std::move(late), shares_};
   std::string bytes = writer_->write(rows, record, &records);
   computed_.push_back({.positions = positions(),
                        .rows = std::move(rows),
@@ -376,14 +380,17 @@ Result<View::Read> View::plan_read(size_t at, const std::vector<OffsetRange>& ra
       return wrong("do not follow what the view has taken in");
     if (source.source->topic().partitions[range.partition]->start_offset() > range.from)
       return wrong("are needed to compute the view, and are deleted: create it anew");
-    read.cursors.push_back({range.partition, range.from, range.until, {}});
+    for (Offset from = range.from; from < range.until;) {
+      const Offset end = std::min(range.until, (from / Source::kStripe + 1) * Source::kStripe);
+      read.cursors.push_back({range.partition, from, end, {}});
+      from = end;
+    }
   }
   return read;
 }
 
 Result<std::vector<View::Read>> View::read(const InputRanges& ranges) {
   std::vector<Read> reads;
-  std::deque<std::pair<Source*, Source::Cursor*>> left;
   for (const auto& [topic, taken] : ranges) {
     const auto named = [&](const auto& s) { return s.source->object().name == topic; };
     const auto found = std::ranges::find_if(sources_, named);
@@ -393,22 +400,23 @@ Result<std::vector<View::Read>> View::read(const InputRanges& ranges) {
     MR_TRY(auto read, plan_read(found - sources_.begin(), taken));
     reads.push_back(std::move(read));
   }
+  struct Left {
+    Source* source;
+    Source::Cursor* cursor;
+  };
+  std::vector<Left> left;
+  Offset offsets = 0;
   for (auto& read : reads)
-    for (auto& cursor : read.cursors)
-      left.emplace_back(sources_[read.source].source.get(), &cursor);
-  // What another lane decodes just now comes last: it will be there for the taking.
-  size_t busy = 0;
-  while (!left.empty()) {
-    auto [source, cursor] = left.front();
-    left.pop_front();
-    const Offset before = cursor->at;
-    MR_TRY(source->read(*cursor, busy > left.size()));
-    if (cursor->done()) {
-      busy = 0;
-      continue;
+    for (auto& cursor : read.cursors) {
+      left.push_back({sources_[read.source].source.get(), &cursor});
+      offsets += cursor.until - cursor.at;
     }
-    busy = cursor->at == before ? busy + 1 : 0;
-    left.emplace_back(source, cursor);
+  auto* const parallel = offsets < kParallelRows ? nullptr : &parallel_;
+  // What another view's lane decodes just now comes last: it will be there for the taking.
+  for (bool wait = false; !left.empty();) {
+    MR_TRY(for_each_piece(parallel, left.size(),
+                          [&](size_t i) { return left[i].source->read(*left[i].cursor, wait); }));
+    wait = std::erase_if(left, [](const Left& one) { return one.cursor->done(); }) == 0;
   }
   return reads;
 }

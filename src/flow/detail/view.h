@@ -47,6 +47,9 @@ struct ViewInput {
   std::optional<size_t> frontier_column;  // where the watermark's column stands
 };
 
+/// Of the dataflow that the changelog's first commit is of; nullopt: there is none.
+Result<std::optional<size_t>> recorded_shares(broker::Partition& changelog);
+
 /// A materialized view at work: takes epochs from its inputs, steps its dataflow, commits what came
 /// out to its changelog, and then shows it in its rows. At first it computes again the epochs that
 /// its changelog holds, which gives it back its state. Lanes run it; the rest is for any thread.
@@ -54,6 +57,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
  public:
   struct Parts {
     catalog::Object object;
+    size_t shares = 1;  // of its dataflow
     std::unique_ptr<Dataflow> dataflow;
     std::vector<ViewSource> sources;
     std::vector<ViewInput> inputs;
@@ -66,7 +70,8 @@ class View : public Job, public std::enable_shared_from_this<View> {
     std::shared_ptr<StateMemory> memory;     // of the dataflow and the tables' rows
   };
   using Positions = std::vector<std::vector<Offset>>;  // by source and partition
-  View(io::Env& env, const Flows::Options& options, Parts parts);
+  /// `parallel` outlives its epochs.
+  View(io::Env& env, const Flows::Options& options, Parallel& parallel, Parts parts);
   ~View() override;
 
   /// Cuts what no commit follows off the changelog and holds the inputs; then a lane may run it.
@@ -231,7 +236,9 @@ class View : public Job, public std::enable_shared_from_this<View> {
 
   io::Env& env_;
   const Flows::Options options_;
+  Parallel& parallel_;
   const catalog::Object object_;
+  const size_t shares_;
   const std::unique_ptr<Dataflow> dataflow_;
   std::vector<ViewSource> sources_;
   std::vector<ViewInput> inputs_;
