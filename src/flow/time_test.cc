@@ -183,8 +183,9 @@ TEST(Time, LateRowsAreCountedAndKeptOnce) {
     node.must_produce("events", {event(3, 7, 30), event(4, 8, 40), event(5, 1, 121)});
     node.view("v");
     node.view("d");
-    const auto late = late_records(node, "v");
+    auto late = late_records(node, "v");
     ASSERT_EQ(late.size(), 2u);
+    std::ranges::sort(late);  // they come share by share
     for (size_t i = 0; i < 2; ++i) {
       EXPECT_NE(late[i][0].find(i == 0 ? R"("k":7)" : R"("k":8)"), std::string::npos) << late[i][0];
       EXPECT_EQ(late[i][1], "watermark=2024-03-01 10:02:01");

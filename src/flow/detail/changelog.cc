@@ -15,6 +15,9 @@ constexpr std::string_view kEpochHeader = "epoch";
 constexpr std::string_view kWeightHeader = "weight";
 // Well below max.message.bytes, and large enough that a batch's head does not matter.
 constexpr size_t kBatchBytes = 256u << 10;
+// Rows that another thread is asked to write, and how many such runs an epoch is cut into.
+constexpr size_t kRunRows = 2048;
+constexpr size_t kRunsMax = 8;
 
 void write_epoch(const EpochInputs& at, std::string& out) {
   fmt::format_to(std::back_inserter(out), R"("epoch":{},"clock":{},"inputs":{{)", at.epoch.number,
@@ -140,39 +143,58 @@ Result<int64_t> weight_of(const log::RecordView& record) {
 
 Result<std::unique_ptr<ChangelogWriter>> ChangelogWriter::make(
     std::vector<std::string> names, std::vector<duckdb::LogicalType> types) {
-  MR_TRY(auto json, sql::JsonWriter::make(std::move(names), std::move(types)));
-  return std::unique_ptr<ChangelogWriter>(new ChangelogWriter(std::move(json)));
+  // Chunks may share the inner vectors of nested values, which reading may change.
+  const bool nested = std::ranges::any_of(types, [](const auto& type) { return type.IsNested(); });
+  std::vector<Encoder> encoders;
+  for (size_t i = 0; i < (nested ? 1 : kRunsMax); ++i) {
+    MR_TRY(auto json, sql::JsonWriter::make(names, types));
+    encoders.emplace_back().json = std::move(json);
+  }
+  return std::unique_ptr<ChangelogWriter>(new ChangelogWriter(std::move(encoders)));
 }
 
-std::string ChangelogWriter::write(const DeltaStream& rows, const Commit& commit, size_t* records) {
-  std::string bytes;
+std::string ChangelogWriter::write(const DeltaStream& rows, const Commit& commit, size_t* records,
+                                   Parallel* parallel) {
   const auto& epoch = commit.epochs.back().epoch;
   const TimestampMs timestamp = epoch.clock_us / 1000;
-  for (const auto& delta : rows.chunks) {
-    duckdb::DataChunk chunk;  // its own references: the writer may look at them as it likes
-    chunk.InitializeEmpty(delta->rows.GetTypes());
-    chunk.Reference(const_cast<duckdb::DataChunk&>(delta->rows));
-    json_->begin(chunk);
-    for (size_t row = 0; row < delta->weights.size(); ++row) {
-      row_.clear();
-      json_->write(row, row_);
-      add_row(timestamp, delta->weights[row]);
-      if (batch_.bytes() >= kBatchBytes) close_batch(bytes);
-    }
-  }
-  *records = rows.row_count() + 1;
+  const size_t count = rows.row_count();
+  const size_t runs = parallel ? std::clamp<size_t>(count / kRunRows, 1, encoders_.size()) : 1;
+  const size_t chunks = rows.chunks.size();
+  const auto write_run = [&](size_t run) -> Result<> {
+    auto& encoder = encoders_[run];
+    encoder.bytes.clear();
+    for (size_t i = chunks * run / runs; i < chunks * (run + 1) / runs; ++i)
+      encoder.add(*rows.chunks[i], timestamp);
+    if (run + 1 < runs) encoder.bytes += encoder.batch.finish();
+    return {};
+  };
+  MR_CHECK(for_each_piece(parallel, runs, write_run).has_value());
+  *records = count + 1;
+  auto& last = encoders_[runs - 1];
   const std::string number = std::to_string(epoch.number);
-  batch_.add(timestamp, std::nullopt, commit.to_json(), {{kEpochHeader, number}});
-  close_batch(bytes);
+  last.batch.add(timestamp, std::nullopt, commit.to_json(), {{kEpochHeader, number}});
+  last.bytes += last.batch.finish();
+  std::string bytes = std::move(encoders_[0].bytes);
+  for (size_t run = 1; run < runs; ++run) bytes += encoders_[run].bytes;
   return bytes;
 }
 
-void ChangelogWriter::add_row(TimestampMs timestamp, int64_t weight) {
-  if (weight == 1) return batch_.add(timestamp, std::nullopt, row_);
-  const std::string text = std::to_string(weight);
-  batch_.add(timestamp, std::nullopt, row_, {{kWeightHeader, text}});
+void ChangelogWriter::Encoder::add(const Delta& delta, TimestampMs timestamp) {
+  duckdb::DataChunk chunk;  // its own references: the writer may look at them as it likes
+  chunk.InitializeEmpty(delta.rows.GetTypes());
+  chunk.Reference(const_cast<duckdb::DataChunk&>(delta.rows));
+  json->begin(chunk);
+  for (size_t i = 0; i < delta.weights.size(); ++i) {
+    row.clear();
+    json->write(i, row);
+    if (const int64_t weight = delta.weights[i]; weight == 1) {
+      batch.add(timestamp, std::nullopt, row);
+    } else {
+      const std::string text = std::to_string(weight);
+      batch.add(timestamp, std::nullopt, row, {{kWeightHeader, text}});
+    }
+    if (batch.bytes() >= kBatchBytes) bytes += batch.finish();
+  }
 }
-
-void ChangelogWriter::close_batch(std::string& bytes) { bytes += batch_.finish(); }
 
 }  // namespace millrace::flow

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "flow/detail/dataflow.h"
 #include "flow/detail/delta.h"
+#include "flow/detail/parallel.h"
 #include "log/record_batch.h"
 #include "sql/format.h"
 
@@ -70,17 +71,22 @@ class ChangelogWriter {
   static Result<std::unique_ptr<ChangelogWriter>> make(std::vector<std::string> names,
                                                        std::vector<duckdb::LogicalType> types);
   /// RecordBatches back to back; the last record of the last is the commit. `records` is their
-  /// number.
-  std::string write(const DeltaStream& rows, const Commit& commit, size_t* records);
+  /// number. `parallel` (may be null) takes part where there are many.
+  std::string write(const DeltaStream& rows, const Commit& commit, size_t* records,
+                    Parallel* parallel = nullptr);
 
  private:
-  explicit ChangelogWriter(std::unique_ptr<sql::JsonWriter> json) : json_(std::move(json)) {}
-  void add_row(TimestampMs timestamp, int64_t weight);
-  void close_batch(std::string& bytes);
+  /// Writes a run of an epoch's rows.
+  struct Encoder {
+    std::unique_ptr<sql::JsonWriter> json;
+    log::BatchBuilder batch;
+    std::string row;
+    std::string bytes;  // whole batches
+    void add(const Delta& delta, TimestampMs timestamp);
+  };
+  explicit ChangelogWriter(std::vector<Encoder> encoders) : encoders_(std::move(encoders)) {}
 
-  std::unique_ptr<sql::JsonWriter> json_;
-  log::BatchBuilder batch_;
-  std::string row_;
+  std::vector<Encoder> encoders_;
 };
 
 }  // namespace millrace::flow

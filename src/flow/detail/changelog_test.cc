@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "flow/detail/lanes.h"
+
 namespace millrace::flow {
 namespace {
 
@@ -59,7 +61,8 @@ TEST(ChangelogWriter, EndsAnEpochWithItsCommitAndWeighsItsRows) {
   DeltaStream stream;
   for (int i = 0; i < 20'000; ++i) stream.chunks.push_back(delta);  // many batches
   size_t records = 0;
-  const auto bytes = (*writer)->write(stream, {{epoch(3, {{"t", {{0, 0, 3}}}})}}, &records);
+  const Commit commit{{epoch(3, {{"t", {{0, 0, 3}}}})}};
+  const auto bytes = (*writer)->write(stream, commit, &records);
   EXPECT_EQ(records, 60'001);
   const auto batches = log::validate_batches(bytes, true);
   ASSERT_TRUE(batches) << batches.error().text;
@@ -83,6 +86,35 @@ TEST(ChangelogWriter, EndsAnEpochWithItsCommitAndWeighsItsRows) {
   EXPECT_EQ(weights[0], 1);
   EXPECT_EQ(weights[1], -1);
   EXPECT_EQ(weights[2], 5);
+}
+
+TEST(ChangelogWriter, WritesTheSameRowsInTheSameOrderOnSeveralLanes) {
+  auto writer = ChangelogWriter::make({"x"}, {duckdb::LogicalType::INTEGER});
+  ASSERT_TRUE(writer) << writer.error().text;
+  DeltaStream stream;
+  for (int c = 0; c < 30; ++c) {
+    auto delta = std::make_shared<Delta>();
+    delta->rows.Initialize(duckdb::Allocator::DefaultAllocator(), {duckdb::LogicalType::INTEGER});
+    for (int i = 0; i < 1000; ++i) delta->rows.SetValue(0, i, duckdb::Value::INTEGER(c * 1000 + i));
+    delta->rows.SetCardinality(1000);
+    delta->weights.assign(1000, 1);
+    stream.chunks.push_back(std::move(delta));
+  }
+  const auto values_of = [](std::string_view bytes) {
+    std::vector<std::string> values;
+    EXPECT_TRUE(log::validate_batches(bytes, true));
+    EXPECT_TRUE(log::for_each_record(bytes, true, [&](const log::RecordView& record) {
+      values.emplace_back(record.value.value_or(""));
+    }));
+    return values;
+  };
+  Lanes lanes(3);
+  const Commit commit{{epoch(3, {{"t", {{0, 0, 3}}}})}};
+  size_t records = 0;
+  const auto alone = values_of((*writer)->write(stream, commit, &records));
+  for (int round = 0; round < 3; ++round)
+    EXPECT_EQ(alone, values_of((*writer)->write(stream, commit, &records, &lanes)));
+  EXPECT_EQ(alone.size(), 30'001);
 }
 
 TEST(Changelog, AWeightThatIsNoNumberIsCorrupt) {

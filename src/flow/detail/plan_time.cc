@@ -38,7 +38,9 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_session(duckdb::Logical
     stream.scope.types.push_back(op.expressions[i]->return_type);
     spec.bounds.push_back(*session_bound(*op.expressions[i]));
   }
-  stream.node = add(make_session(context_, std::move(spec)), {stream.node});
+  std::vector<Expressions> keys;
+  keys.push_back(copies_of(spec.keys));
+  stream.node = add(make_session(context_, std::move(spec)), {stream.node}, std::move(keys));
   stream.append_only = false;
   return stream;
 }

@@ -26,7 +26,7 @@ struct Edge {
   size_t child;
   Way way;
   std::unique_ptr<Exchange> exchange = nullptr;  // by key
-  std::vector<DeltaStream> handed = {};          // of a child that others read too, by its shares
+  std::vector<DeltaStream> handed = {};          // the child's, with vectors of its own
 };
 
 /// One node at work. It is whole, or spread: then each share has an operator and a stream.
@@ -37,7 +37,7 @@ struct Node {
   size_t stage = 0;
   bool spread = false;
   std::vector<Exchange*> exchanges;  // that its rows go through
-  std::vector<Edge*> others;         // to other threads, where several nodes read it
+  std::vector<Edge*> others;         // to other threads
   std::vector<DeltaStream> streams;  // of the epoch under way
 
   // What it has done.
@@ -229,6 +229,7 @@ class PlannedDataflow : public Dataflow {
     last_stage_ = std::max(last_stage_, node.stage);
   }
 
+  /// Where two threads might read the same chunks, one of them gets others.
   void hand_over_shared() {
     std::vector<size_t> readers(nodes_.size());
     for (const auto& node : nodes_)
@@ -236,7 +237,8 @@ class PlannedDataflow : public Dataflow {
     for (auto& node : nodes_)
       for (auto& edge : node.edges) {
         auto& child = nodes_[edge.child];
-        if (readers[edge.child] == 1 || (edge.way != Way::kGather && edge.way != Way::kDeal))
+        // What is dealt out goes to several threads, what is gathered to one.
+        if (edge.way != Way::kDeal && (edge.way != Way::kGather || readers[edge.child] == 1))
           continue;
         child.others.push_back(&edge);
         edge.handed.resize(child.streams.size());

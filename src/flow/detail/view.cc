@@ -289,7 +289,7 @@ Result<std::vector<FailedRow>> View::late_rows() {
 void View::commit(DeltaStream rows, std::vector<FailedRow> failed, std::vector<FailedRow> late) {
   size_t records = 0;
   Commit record{std::exchange(uncommitted_, {}), std::move(failed), std::move(late), shares_};
-  std::string bytes = writer_->write(rows, record, &records);
+  std::string bytes = writer_->write(rows, record, &records, &parallel_);
   computed_.push_back({.positions = positions(),
                        .rows = std::move(rows),
                        .failed = std::move(record.failed),
