@@ -109,7 +109,7 @@ Result<> FlowsImpl::check(const catalog::Object& view) {
                  std::nullopt, "Use format = 'upsert' with a key, or format = 'debezium'."};
   if (sql::ViewOptions::of(view).emit_on_window_close)
     MR_TRY(check_closes(*dataflow, env_.now_ms() * 1000,
-                        [this](const catalog::Object& read) { return plan(read); }));
+                        [this](const catalog::Object& read) { return plan(read, 1); }));
   return {};
 }
 

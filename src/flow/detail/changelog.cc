@@ -165,7 +165,7 @@ std::string ChangelogWriter::write(const DeltaStream& rows, const Commit& commit
     encoder.bytes.clear();
     for (size_t i = chunks * run / runs; i < chunks * (run + 1) / runs; ++i)
       encoder.add(*rows.chunks[i], timestamp);
-    if (run + 1 < runs) encoder.bytes += encoder.batch.finish();
+    if (run + 1 < runs && encoder.batch.count() > 0) encoder.bytes += encoder.batch.finish();
     return {};
   };
   MR_CHECK(for_each_piece(parallel, runs, write_run).has_value());

@@ -117,6 +117,28 @@ TEST(ChangelogWriter, WritesTheSameRowsInTheSameOrderOnSeveralLanes) {
   EXPECT_EQ(alone.size(), 30'001);
 }
 
+TEST(ChangelogWriter, ARunMayEndWhereABatchIsFull) {
+  auto writer = ChangelogWriter::make({"x"}, {duckdb::LogicalType::VARCHAR});
+  ASSERT_TRUE(writer) << writer.error().text;
+  Lanes lanes(2);
+  // Around the length of which 256 rows fill a batch, so that 2,048 fill eight.
+  for (size_t length = 1000; length < 1024; length += 2) {
+    auto delta = std::make_shared<Delta>();
+    delta->rows.Initialize(duckdb::Allocator::DefaultAllocator(), {duckdb::LogicalType::VARCHAR});
+    for (size_t i = 0; i < STANDARD_VECTOR_SIZE; ++i)
+      delta->rows.SetValue(0, i, duckdb::Value(std::string(length, 'x')));
+    delta->rows.SetCardinality(STANDARD_VECTOR_SIZE);
+    delta->weights.assign(STANDARD_VECTOR_SIZE, 1);
+    const Commit commit{{epoch(3, {{"t", {{0, 0, 3}}}})}};
+    size_t records = 0;
+    DeltaStream stream;
+    stream.chunks = {delta, delta};
+    const auto bytes = (*writer)->write(stream, commit, &records, &lanes);
+    EXPECT_TRUE(log::validate_batches(bytes, true));
+    EXPECT_EQ(records, 2 * STANDARD_VECTOR_SIZE + 1);
+  }
+}
+
 TEST(Changelog, AWeightThatIsNoNumberIsCorrupt) {
   for (const char* text : {"", "x", "1x", "0", "99999999999999999999"}) {
     log::RecordView record;
