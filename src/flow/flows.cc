@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <thread>
 
 #include "base/logging.h"
 #include "catalog/replacement.h"
@@ -23,6 +24,8 @@ constexpr auto kRefresh = std::chrono::seconds(1);
 constexpr size_t kSharesMax = 8;
 // Of an epoch's input, from which on its shares are stepped by several lanes.
 constexpr size_t kSpreadRows = 512;
+// How often is looked whether a view that was closed is back.
+constexpr auto kClosedLook = std::chrono::milliseconds(5);
 // How often is looked whether a replacement has caught up.
 constexpr auto kReplaceLook = std::chrono::milliseconds(100);
 
@@ -421,7 +424,6 @@ Result<std::unique_ptr<sql::Subscription>> FlowsImpl::subscribe(const std::strin
   if (catalog::is_sink(relation->object()))
     return Error{ErrorCode::kNotSupported,
                  fmt::format("{} keeps no rows: subscribe to the sink's topic", name)};
-  for (const auto& column : relation->columns()) source.names.push_back(column.name);
   source.view = [running = running_, name] { return running->find(name); };
   return open_subscription(std::move(source), std::move(options));
 }
@@ -437,14 +439,19 @@ Result<> FlowsImpl::wait_caught_up(const std::string& name, std::chrono::millise
 }
 
 Result<> FlowsImpl::wait_caught_up(const std::string& name, Clock::time_point deadline) {
-  const auto found = view(name);
-  if (!found) return no_such_view(name);
-  for (const auto& source : found->sources()) {
-    const auto& object = source.source->object();
-    if (object.kind == catalog::Kind::kMaterializedView)
-      MR_TRY(wait_caught_up(object.name, deadline));
+  for (;;) {
+    const auto found = view(name);
+    if (!found) return no_such_view(name);
+    for (const auto& source : found->sources()) {
+      const auto& object = source.source->object();
+      if (object.kind == catalog::Kind::kMaterializedView)
+        MR_TRY(wait_caught_up(object.name, deadline));
+    }
+    auto shown = found->wait_shown(ends_of(*found), deadline);
+    const bool closed = !shown && shown.error().code == ErrorCode::kCancelled;
+    if (!closed || Clock::now() >= deadline) return shown;
+    std::this_thread::sleep_for(kClosedLook);  // it is started anew, or another takes its place
   }
-  return found->wait_shown(ends_of(*found), deadline);
 }
 
 void FlowsImpl::report_lag() {

@@ -46,8 +46,9 @@ struct Token {
 /// A view's rows as they stood at one moment, as parts of a snapshot.
 class SnapshotRows {
  public:
-  static Result<std::unique_ptr<SnapshotRows>> take(const View& view,
-                                                    std::vector<std::string> names) {
+  static Result<std::unique_ptr<SnapshotRows>> take(const View& view) {
+    std::vector<std::string> names;
+    for (const auto& column : view.object().columns) names.push_back(column.name);
     auto rows = std::make_unique<SnapshotRows>();
     rows->types_ = view.rows().types();
     std::vector<size_t> columns(rows->types_.size());
@@ -101,6 +102,8 @@ class ViewSubscription : public sql::Subscription {
   void on_changes(std::function<void()> wake) override;
 
  private:
+  /// The view while it writes the changelog that is read; null: it was dropped or replaced.
+  std::shared_ptr<View> view() const;
   Result<> go_on_after(const std::string& token);
   Result<> begin();
   Result<bool> is_caught_up(const View& view);
@@ -125,6 +128,12 @@ class ViewSubscription : public sql::Subscription {
   std::optional<ChangelogReader> reader_;  // once it is known where to begin
   std::deque<ReadEpochs> read_;
 };
+
+std::shared_ptr<View> ViewSubscription::view() const {
+  auto running = source_.view();
+  const bool same = running && catalog::changelog_id(running->object()) == log_name_;
+  return same ? std::move(running) : nullptr;
+}
 
 Error ViewSubscription::gone() const {
   return Error{ErrorCode::kUndefinedObject,
@@ -165,7 +174,7 @@ Result<> ViewSubscription::go_on_after(const std::string& text) {
 
 /// Begins where the view is now, or leaves it to a later call while the view is being recovered.
 Result<> ViewSubscription::begin() {
-  const auto view = source_.view();
+  const auto view = this->view();
   if (!view) return gone();
   const bool waits = options_.caught_up && !targets_;
   auto ready = view->wait_recovered(Clock::now() + (waits ? kCatchUpWait : Clock::duration(0)));
@@ -200,7 +209,7 @@ Result<bool> ViewSubscription::is_caught_up(const View& view) {
 }
 
 Result<> ViewSubscription::begin_snapshot(const View& view) {
-  MR_TRY(snapshot_, SnapshotRows::take(view, source_.names));
+  MR_TRY(snapshot_, SnapshotRows::take(view));
   reader_.emplace(log_, snapshot_->end().until);
   return {};
 }
@@ -257,7 +266,7 @@ Result<> ViewSubscription::read_log() {
 
 /// Why no more will come.
 Result<> ViewSubscription::check_view() const {
-  const auto view = source_.view();
+  const auto view = this->view();
   if (log_->closed() || !view) return gone();
   auto runs = view->wait_recovered(Clock::now());
   // A view that is started anew is closed for a moment, and goes on with the same changelog.

@@ -15,7 +15,6 @@ struct SubscriptionSource {
   std::shared_ptr<const broker::Topic> topic;  // the view's changelog
   /// The view as it runs now: it is started anew when an input gets partitions. Null: dropped.
   std::function<std::shared_ptr<View>()> view;
-  std::vector<std::string> names;  // the view's columns
 };
 
 /// Follows a view from `options` on. Errors: kInvalidArgument and kOffsetOutOfRange (the token).
