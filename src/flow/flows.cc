@@ -418,10 +418,15 @@ std::vector<ViewStatus> FlowsImpl::status() {
 Result<std::unique_ptr<sql::Subscription>> FlowsImpl::subscribe(const std::string& name,
                                                                 sql::SubscribeOptions options) {
   SubscriptionSource source;
-  source.topic = broker_.find(name);
-  const auto relation = find(name);
-  if (!relation || !source.topic || source.topic->partitions.empty()) return no_such_view(name);
-  if (catalog::is_sink(relation->object()))
+  Entry found;
+  {
+    std::lock_guard lock(mutex_);  // a replacement changes them together
+    source.topic = broker_.find(name);
+    if (const auto at = views_.find(name); at != views_.end()) found = at->second;
+  }
+  if (!found.relation || !source.topic || source.topic->partitions.empty())
+    return no_such_view(name);
+  if (catalog::is_sink(found.relation->object()))
     return Error{ErrorCode::kNotSupported,
                  fmt::format("{} keeps no rows: subscribe to the sink's topic", name)};
   source.view = [running = running_, name] { return running->find(name); };

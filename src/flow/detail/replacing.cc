@@ -73,6 +73,7 @@ Result<> FlowsImpl::swap(const std::string& name, const Entry& next) {
       views_[object.name] = {next.view,
                              std::make_shared<ViewRelation>(next.view, (*topic)->object)};
       views_.erase(name);
+      running_->set(object.name, next.view);
       next.view->take_place();
       not_started_.erase(object.name);
     } else {
@@ -84,7 +85,6 @@ Result<> FlowsImpl::swap(const std::string& name, const Entry& next) {
     if (old.view) start_again(old.relation->object());
     return done;
   }
-  running_->set(object.name, next.view);
   lanes_->wake(next.view);
   forget(before->object);
   logging::info("a view was replaced", {{"view", object.name}});
