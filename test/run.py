@@ -53,7 +53,7 @@ def java_environment():
 
 
 # Those that take longest begin first.
-LONG = ("test_suite_java.py", "test_suite_librdkafka.py", "test_suite_connect.py", "test_transactions.py", "test_oracle.py")
+LONG = ("test_share_groups.py", "test_log_cleaning.py", "test_groups_848.py", "test_transactions.py", "test_kafka_clients.py")
 
 
 def run_clients():

@@ -1,13 +1,14 @@
-"""/v1/subscribe through curl, and through the EventSource and the WebSocket that browsers have, as Node.js has them."""
+"""/v1/subscribe through curl, and through npm's clients with the interfaces that browsers have: EventSource and WebSocket."""
 import collections
 import json
+import os
 import socket
 import subprocess
 import threading
 
 import pytest
 
-from node import wait_until
+from node import ROOT, wait_until
 
 
 @pytest.fixture
@@ -117,25 +118,29 @@ def test_what_cannot_be_subscribed_to_is_told(node, sql, query, status, code):
 
 
 EVENT_SOURCE = """
+const EventSource = require('eventsource');
 let source = new EventSource(process.argv[1]);
 source.onmessage = e => console.log(e.data);
 setInterval(() => {}, 1000);  // while it waits to come again, nothing else keeps Node.js from ending
 """
 WEB_SOCKET = """
+const { WebSocket } = require('ws');
 let socket = new WebSocket(process.argv[1].replace('http:', 'ws:'));
 socket.onmessage = e => console.log(e.data);
 socket.onclose = e => console.log(JSON.stringify({closed: e.code, reason: e.reason}));
 """
 
 
-def javascript(address, flag, script, query):
-    return subprocess.Popen(["node", flag, "-e", script, f"http://{address}/v1/subscribe?{query}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                            text=True)
+def javascript(address, script, query):
+    """A script with the clients that npm has of both, since the Node.js of Debian has neither."""
+    environment = os.environ | {"NODE_PATH": str(ROOT / "build" / "deps" / "test-js" / "node_modules")}
+    return subprocess.Popen(["node", "-e", script, f"http://{address}/v1/subscribe?{query}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            text=True, env=environment)
 
 
 def test_a_web_socket_gets_messages(node, sql, view):
     name, add = view
-    client = javascript(node.http, "--experimental-websocket", WEB_SOCKET, f"view={name}&snapshot=true")
+    client = javascript(node.http, WEB_SOCKET, f"view={name}&snapshot=true")
     held = Held()
     while held.total() != 100:
         held.apply(json.loads(client.stdout.readline()))
@@ -185,7 +190,7 @@ class Wire:
 def test_an_event_source_whose_connection_is_cut_goes_on(node, sql, view):
     name, add = view
     wire = Wire(node.http)
-    client = javascript(wire.address, "--experimental-eventsource", EVENT_SOURCE, f"view={name}&snapshot=true")
+    client = javascript(wire.address, EVENT_SOURCE, f"view={name}&snapshot=true")
     held = Held()
     for total in (100, 150, 200):
         add(held.total() or 100, total)
