@@ -45,7 +45,7 @@ format: ## clang-format src/ in place
 asan tsan: setup ## unit tests under a sanitizer
 	@cmake --preset $@ > /dev/null
 	@cmake --build --preset $@
-	@ctest --test-dir build/$@ --output-on-failure
+	@TSAN_OPTIONS=suppressions=$(CURDIR)/tools/tsan.supp ctest --test-dir build/$@ --output-on-failure
 
 FUZZ_SECONDS ?= 600
 fuzz: setup ## each fuzzer for FUZZ_SECONDS (600), one after the other; what they learn stays in build/corpus
