@@ -1,7 +1,5 @@
 #include <duckdb.hpp>
 
-#include <thread>
-
 #include "flow/detail/test_node.h"
 
 // Views whose WHERE asks for now(), on a clock that the test turns.
@@ -31,17 +29,6 @@ TextRows ids(const std::vector<int>& numbers) {
   TextRows rows;
   for (const int n : numbers) rows.push_back({std::to_string(n)});
   return rows;
-}
-
-/// Asks until the answer is what is expected, or for a minute.
-void expect_soon(TestNode& node, const std::string& query, const TextRows& expected) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  TextRows rows = node.run(query);
-  while (rows != expected && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    rows = node.run(query);
-  }
-  EXPECT_EQ(rows, expected) << query;
 }
 
 TEST(Clock, RowsLeaveWhenTheirTimeHasCome) {

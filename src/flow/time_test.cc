@@ -1,4 +1,3 @@
-#include <thread>
 
 #include "flow/detail/test_node.h"
 
@@ -22,17 +21,6 @@ constexpr const char* kPerMinute =
 TestRecord event(int id, int k, int seconds) {
   return {std::nullopt, fmt::format(R"({{"id":{},"k":{},"ts":"2024-03-01T10:{:02}:{:02}"}})", id, k,
                                     seconds / 60, seconds % 60)};
-}
-
-/// Asks until the answer is what is expected, or for a minute.
-void expect_soon(TestNode& node, const std::string& query, const TextRows& expected) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  TextRows rows = node.run(query);
-  while (rows != expected && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    rows = node.run(query);
-  }
-  EXPECT_EQ(rows, expected) << query;
 }
 
 TEST(Time, WindowsCloseByTheClockWhenInputStops) {

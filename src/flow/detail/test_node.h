@@ -196,6 +196,17 @@ class TestNode : public sql::Host {
   std::unique_ptr<sql::Session> session_;
 };
 
+/// Asks until the answer is what is expected, or for a minute.
+inline void expect_soon(TestNode& node, const std::string& query, const TextRows& expected) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  TextRows rows = node.run(query);
+  while (rows != expected && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    rows = node.run(query);
+  }
+  EXPECT_EQ(rows, expected) << query;
+}
+
 /// DuckDB alone: what the answer must be.
 class Oracle {
  public:
