@@ -454,7 +454,11 @@ Result<> FlowsImpl::wait_caught_up(const std::string& name, Clock::time_point de
     }
     auto shown = found->wait_shown(ends_of(*found), deadline);
     const bool closed = !shown && shown.error().code == ErrorCode::kCancelled;
-    if (!closed || Clock::now() >= deadline) return shown;
+    const bool stopping = [this] {
+      std::lock_guard lock(mutex_);
+      return stopped_;
+    }();
+    if (!closed || stopping || Clock::now() >= deadline) return shown;
     std::this_thread::sleep_for(kClosedLook);  // it is started anew, or another takes its place
   }
 }
