@@ -17,6 +17,11 @@ add_library(duckdb SHARED IMPORTED)
 set_target_properties(duckdb PROPERTIES IMPORTED_LOCATION ${DUCKDB_ROOT}/lib/libduckdb.so IMPORTED_NO_SONAME ON)
 target_include_directories(duckdb SYSTEM INTERFACE ${DUCKDB_ROOT}/include)
 
+set(WASMTIME_ROOT ${CMAKE_SOURCE_DIR}/build/deps/wasmtime CACHE PATH "Where tools/setup.sh put wasmtime")
+add_library(wasmtime SHARED IMPORTED)
+set_target_properties(wasmtime PROPERTIES IMPORTED_LOCATION ${WASMTIME_ROOT}/lib/libwasmtime.so IMPORTED_NO_SONAME ON)
+target_include_directories(wasmtime SYSTEM INTERFACE ${WASMTIME_ROOT}/include)
+
 # One precompiled header for the rooms that see DuckDB, one for the others: 5 s a file saved.
 file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
 add_library(mr_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)

@@ -15,15 +15,16 @@ ROOMS = {
     "base": ([], r"fmt/|spdlog/|prometheus/|zlib\.h|zstd\.h|lz4|snappy|xxhash|nmmintrin\.h|openssl/"),
     "base/io": (["base"], r"boost/asio|liburing\.h"),
     "log": (["base/io"], r"librdkafka/"),
+    "wasm": (["base/io"], r"wasmtime|openssl/"),
     "catalog": (["log"], r"boost/json"),
-    "broker": (["log", "catalog"], r"boost/json|re2/"),
+    "broker": (["log", "catalog", "wasm"], r"boost/json|re2/"),
     "kafka": (["broker"], r"boost/"),
     "sql": (["catalog", "broker"], r"duckdb|simdjson"),
     "table": (["log", "sql"], r"duckdb|boost/unordered"),
     "flow": (["sql", "table", "broker"], r"duckdb|boost/(unordered|intrusive)|boost/json|simdjson"),
     "pgwire": (["sql", "table", "flow"], r"duckdb"),
     "http": (["sql", "table", "flow"], r"boost/beast|boost/asio|duckdb"),
-    "app": (["base", "base/io", "log", "catalog", "broker", "kafka", "sql", "table", "flow", "pgwire", "http"],
+    "app": (["base", "base/io", "log", "wasm", "catalog", "broker", "kafka", "sql", "table", "flow", "pgwire", "http"],
             r"CLI/|librdkafka/|libpq-fe\.h|boost/json|absl/time|duckdb"),
 }
 SYSTEM = re.compile(r"^[a-z_]+$|^[a-z0-9_]+\.h$|^(sys|arpa|netinet|linux|bits)/|^cxxabi|fmt/|gtest/|gmock/|x86intrin")

@@ -14,7 +14,7 @@ build_packages="build-essential ca-certificates ccache clang-19 clang-format-19 
   libcli11-dev libclang-rt-19-dev libfmt-dev libgmock-dev libgtest-dev libbenchmark-dev liblz4-dev libpq-dev libre2-dev librdkafka-dev libsimdjson-dev
   libsnappy-dev libspdlog-dev libssl-dev liburing-dev libxxhash-dev libzstd-dev lld-19 llvm-19 ninja-build pkg-config
   prometheus-cpp-dev python3 python3-venv zlib1g-dev zstd"
-test_packages="curl kcat maven openjdk-17-jdk-headless postgresql-client"
+test_packages="curl kcat libclang-rt-19-dev-wasm32 maven openjdk-17-jdk-headless postgresql-client wasi-libc"
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -39,28 +39,59 @@ verify() { # NAME FILE
   [ "$want" = "$have" ] || die "$1: sha256 of $2 is $have, tools/deps.lock says $want"
 }
 
+crate() { # SPEC FOLDER: brings the archive of crate:NAME@VERSION through cargo, prints its path
+  local spec=${1#crate:} t=$2
+  command -v cargo > /dev/null || apt_packages cargo-web >&2  # of the two in Debian the one that can reach the registry
+  mkdir -p "$t/crate/src"
+  printf '[package]\nname = "deps"\nversion = "0.0.0"\nedition = "2018"\n[dependencies]\n%s = "=%s"\n' "${spec%@*}" "${spec#*@}" > "$t/crate/Cargo.toml"
+  : > "$t/crate/src/lib.rs"
+  (cd "$t/crate" && CARGO_HOME="$PWD/../cargo" cargo fetch --quiet) >&2
+  find "$t/cargo" -name "${spec/@/-}.crate"
+}
+
 duckdb() {
   local stamp="$deps/duckdb/.stamp" want
   want=$(grep '^duckdb' tools/deps.lock | sha256sum)
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
   command -v npm > /dev/null || apt_packages npm
-  command -v cargo > /dev/null || apt_packages cargo-web  # of the two in Debian the one that can reach the registry
   say "DuckDB: library (npm) and headers (crates)"
-  local t="$deps/tmp"; rm -rf "$t" "$deps/duckdb"; mkdir -p "$t/crate/src" "$deps/duckdb/lib"
+  local t="$deps/tmp"; rm -rf "$t" "$deps/duckdb"; mkdir -p "$t" "$deps/duckdb/lib"
   local spec; spec=$(pinned duckdb-lib 2)
   (cd "$t" && npm pack --silent "${spec#npm:}" > lib.name)
   verify duckdb-lib "$t/$(cat "$t/lib.name")"
   tar xzf "$t/$(cat "$t/lib.name")" -C "$t"
   mv "$t/package/libduckdb.so" "$deps/duckdb/lib/"
-  spec=$(pinned duckdb-headers 2); spec=${spec#crate:}
-  printf '[package]\nname = "deps"\nversion = "0.0.0"\nedition = "2018"\n[dependencies]\n%s = "=%s"\n' "${spec%@*}" "${spec#*@}" > "$t/crate/Cargo.toml"
-  : > "$t/crate/src/lib.rs"
-  (cd "$t/crate" && CARGO_HOME="$PWD/../cargo" cargo fetch --quiet)
-  local crate; crate=$(find "$t/cargo" -name "${spec/@/-}.crate")
-  verify duckdb-headers "$crate"
-  tar xzf "$crate" -C "$t"
+  spec=$(pinned duckdb-headers 2)
+  local archive; archive=$(crate "$spec" "$PWD/$t")
+  spec=${spec#crate:}
+  verify duckdb-headers "$archive"
+  tar xzf "$archive" -C "$t"
   tar xzf "$t/${spec/@/-}/duckdb.tar.gz" -C "$t"
   mv "$t/duckdb/src/include" "$deps/duckdb/include"
+  rm -rf "$t"
+  echo "$want" > "$stamp"
+}
+
+# The library as Python's package has it, with every feature; the headers of the same version, told so.
+wasmtime() {
+  local stamp="$deps/wasmtime/.stamp" want
+  want=$(grep '^wasmtime' tools/deps.lock | sha256sum)
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
+  say "wasmtime: library (pip) and headers (crates)"
+  local t="$deps/tmp-wasmtime"; rm -rf "$t" "$deps/wasmtime"; mkdir -p "$t" "$deps/wasmtime/lib"
+  local spec; spec=$(pinned wasmtime-lib 2)
+  python3 -m venv "$t/venv"
+  "$t/venv/bin/pip" download --quiet --no-deps --dest "$t/wheel" "${spec#pip:}"
+  verify wasmtime-lib "$t"/wheel/*.whl
+  python3 -m zipfile -e "$t"/wheel/*.whl "$t/wheel"
+  mv "$t"/wheel/wasmtime/linux-x86_64/_libwasmtime.so "$deps/wasmtime/lib/libwasmtime.so"
+  spec=$(pinned wasmtime-headers 2)
+  local archive; archive=$(crate "$spec" "$PWD/$t")
+  spec=${spec#crate:}
+  verify wasmtime-headers "$archive"
+  tar xzf "$archive" -C "$t"
+  mv "$t/${spec/@/-}/include" "$deps/wasmtime/include"
+  sed 's/#cmakedefine/#define/' "$deps/wasmtime/include/wasmtime/conf.h.in" > "$deps/wasmtime/include/wasmtime/conf.h"
   rm -rf "$t"
   echo "$want" > "$stamp"
 }
@@ -117,7 +148,7 @@ go_clients() {
 }
 
 case "${1:-}" in
-  build) apt_packages "$build_packages"; duckdb ;;
+  build) apt_packages "$build_packages"; duckdb; wasmtime ;;
   demo) "$0" build; python_env demo-venv examples/flights/requirements.txt ;;
   test) "$0" build; apt_packages "$test_packages"; python_env test-venv test/requirements.txt; node_clients; go_clients ;;
   *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
