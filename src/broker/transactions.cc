@@ -91,9 +91,7 @@ io::Task<Result<TransactionsImpl::Slot>> TransactionsImpl::to_add(std::string id
   const auto deadline = std::chrono::steady_clock::now() + options_.busy_wait;
   // The next transaction may begin while the one before is being completed; of a producer that is
   // fenced there is no next one.
-  if (!slot->entry.preparing() || slot->entry.next_id < 0) {
-    MR_CO_TRY(slot->entry.check(producer, id));
-  }
+  MR_CO_TRY(slot->entry.check(producer, id));
   MR_CO_TRY(co_await until_free(slot, deadline));
   MR_CO_TRY(slot->entry.check(producer, id));
   co_return slot;

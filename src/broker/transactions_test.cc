@@ -303,6 +303,25 @@ TEST_F(TransactionsTest, GivesAnotherIdWhenTheEpochsAreUsedUp) {
   EXPECT_THAT(committed(0), ElementsAre("last-0", "next-0"));
 }
 
+TEST(TransactionEntryTest, KnowsTheNextIdWhileATransactionIsBeingEnded) {
+  using Step = detail::TransactionEntry::EndStep;
+  const Producer old{7, kEpochMax - 1};
+  const Producer next{8, 0};
+  detail::TransactionEntry entry;
+  entry.producer = old;
+  entry.begin(1);
+  entry.decide(true, true, next.id, 2);
+  EXPECT_TRUE(entry.check(next, "x"));
+  EXPECT_EQ(*entry.check_end(next, false, true, "x"), Step::kBusy);
+  EXPECT_EQ(*entry.check_end(old, true, true, "x"), Step::kBusy);
+  EXPECT_EQ(entry.check(old, "x").error().code, ErrorCode::kInvalidProducerIdMapping);
+  EXPECT_EQ(entry.check({old.id, kEpochMax}, "x").error().code,
+            ErrorCode::kInvalidProducerIdMapping);
+  entry.complete(3);
+  EXPECT_TRUE(entry.check(next, "x"));
+  EXPECT_EQ(*entry.check_end(old, true, true, "x"), Step::kRepeated);
+}
+
 TEST_F(TransactionsTest, GoesOnAfterARestart) {
   const auto who = *init();
   ASSERT_TRUE(produce(who, 0, 0, "a"));

@@ -109,8 +109,7 @@ io::Task<Result<Producer>> TransactionsImpl::end_here(std::string id, Producer p
                       fmt::format("the transaction of '{}' is being ended; try again", id)};
   }
   MR_CO_TRY(co_await decide(slot, {.commit = commit, .bump = bump}));
-  auto next = slot->entry.producer;
-  if (slot->entry.next_id >= 0) next = {slot->entry.next_id, 0};
+  const auto next = slot->entry.current();
   // What is decided will happen; the caller waits so that it reads what it wrote.
   const bool marked = co_await until_marked(slot, now + options_.marker_wait);
   if (!marked) logging::warn("slow to write transaction markers", {{"transactional_id", id}});

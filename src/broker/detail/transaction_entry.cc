@@ -43,12 +43,13 @@ Error refused(std::string_view id, TransactionState state, bool commit) {
 }  // namespace
 
 Result<> TransactionEntry::check(const Producer& who, std::string_view id) const {
-  if (who.id != producer.id) {
-    return Error{ErrorCode::kInvalidProducerIdMapping,
-                 fmt::format("the transactional id '{}' has producer id {}, not {}", id,
-                             producer.id, who.id)};
+  const Producer now = current();
+  if (who.id != now.id) {
+    return Error{
+        ErrorCode::kInvalidProducerIdMapping,
+        fmt::format("the transactional id '{}' has producer id {}, not {}", id, now.id, who.id)};
   }
-  if (who.epoch != producer.epoch) return fenced(id, who.epoch, producer.epoch);
+  if (who.epoch != now.epoch) return fenced(id, who.epoch, now.epoch);
   return {};
 }
 
@@ -109,7 +110,7 @@ Result<TransactionEntry::EndStep> TransactionEntry::check_end(const Producer& wh
     case TransactionState::kPrepareCommit:
     case TransactionState::kPrepareAbort:
       // Asked again, or the end of the next one: the answer comes before the state is complete.
-      if (again ? commit == (state == TransactionState::kPrepareCommit) : who == producer) {
+      if (again ? commit == (state == TransactionState::kPrepareCommit) : who == current()) {
         return EndStep::kBusy;
       }
       break;

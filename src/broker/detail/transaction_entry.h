@@ -32,6 +32,9 @@ struct TransactionEntry {
   static constexpr int16_t kEpochMax = std::numeric_limits<int16_t>::max();
   static bool exhausted(int16_t epoch) { return epoch >= kEpochMax - 1; }
 
+  /// Who goes on: while a transaction is being ended, its producer may have heard of its next id
+  /// already.
+  Producer current() const { return next_id >= 0 ? Producer{next_id, 0} : producer; }
   bool preparing() const {
     return state == TransactionState::kPrepareCommit || state == TransactionState::kPrepareAbort;
   }
