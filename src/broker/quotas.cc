@@ -5,6 +5,7 @@
 #include <atomic>
 #include <boost/json.hpp>
 #include <cmath>
+#include <limits>
 #include <mutex>
 #include <unordered_map>
 
@@ -139,13 +140,13 @@ class QuotasImpl final : public Quotas {
     const auto found = find(kind, user, client_id);
     if (!found) return milliseconds(0);
     const auto& [entity, rate] = *found;
-    const double full = rate * std::chrono::duration<double>(kBurst).count();
     const int64_t now = env_.now_ms();
     auto [at, fresh] = buckets_.try_emplace(bucket_name(kind, entity, user, client_id),
-                                            Bucket{.left = full, .at_ms = now});
+                                            Bucket{.left = full(rate), .at_ms = now});
     Bucket& bucket = at->second;
     const double earned = static_cast<double>(std::max<int64_t>(0, now - bucket.at_ms)) / 1000;
-    bucket.left = std::min(full, bucket.left + earned * rate) - amount;
+    const double most = full(rate);
+    bucket.left = std::min(most, std::min(most, bucket.left + earned * rate) - amount);
     bucket.at_ms = now;
     const double missing = bucket.left < 0 ? -bucket.left / rate : 0;
     if (fresh && buckets_.size() > kBucketsMax) forget_idle(now);
@@ -154,9 +155,19 @@ class QuotasImpl final : public Quotas {
                     std::chrono::duration_cast<milliseconds>(kBurst));
   }
 
+  double burst(QuotaKind kind, std::string_view user, std::string_view client_id) override {
+    constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+    if (!any_.load(std::memory_order_relaxed)) return kNoLimit;
+    std::lock_guard lock(mutex_);
+    const auto found = find(kind, user, client_id);
+    return found ? full(found->second) : kNoLimit;
+  }
+
   io::Task<void> close() override { co_return; }
 
  private:
+  static double full(double rate) { return rate * std::chrono::duration<double>(kBurst).count(); }
+
   io::Task<Result<>> alter_here(QuotaEntity entity,
                                 std::map<std::string, std::optional<double>> changes,
                                 bool validate_only) {

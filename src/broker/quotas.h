@@ -49,11 +49,15 @@ class Quotas {
   /// Any thread.
   virtual std::vector<Row> list() const = 0;
 
-  /// Counts `amount` (bytes; seconds of a thread; partitions) for a client, and gives how long it
-  /// is to be kept waiting; 0 when it is within its quota, or has none. Any thread; without any
-  /// quota one atomic load.
+  /// Counts `amount` (bytes; seconds of a thread; partitions; less than 0: given back) for a
+  /// client, and gives how long it is to be kept waiting; 0 when it is within its quota, or has
+  /// none. Any thread; without any quota one atomic load.
   virtual std::chrono::milliseconds charge(QuotaKind kind, std::string_view user,
                                            std::string_view client_id, double amount) = 0;
+
+  /// The most that a client is let have at once, after a long pause: kBurst at its rate; infinite
+  /// without a quota. Any thread.
+  virtual double burst(QuotaKind kind, std::string_view user, std::string_view client_id) = 0;
 
   virtual io::Task<void> close() = 0;
 };

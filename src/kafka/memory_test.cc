@@ -163,6 +163,43 @@ TEST_F(MemoryTest, AClientPastItsQuotaIsToldAndKeptWaiting) {
   EXPECT_GE(std::chrono::steady_clock::now(), until);
 }
 
+TEST_F(MemoryTest, AReaderPastItsQuotaGetsItsRecordsLater) {
+  listen({});
+  auto& shard = runtime_.shard(0);
+  const auto allow = [&](double rate) {
+    return shard.block_on(
+        quotas_->alter({{"client-id", "test"}}, {{"consumer_byte_rate", rate}}, false));
+  };
+  // Each time through a connection of its own, since one that is throttled is not read.
+  const auto fetch = [&] {
+    FetchRequest request;
+    request.session_epoch = -1;
+    request.max_bytes = 1 << 20;
+    auto& topic = request.topics.emplace_back();
+    topic.topic_id = broker_.find("t")->object.id;
+    topic.partitions.emplace_back().partition_max_bytes = 1 << 20;
+    return Client(server_->address()).ask<FetchResponse>(request, 18);
+  };
+  Client producer(server_->address());
+  producer.ask<ProduceResponse>(produce_request(6'000), 13);
+  const size_t bytes = fetch().responses.at(0).partitions.at(0).records->bytes().size();
+  ASSERT_GT(bytes, 6'000u);
+  ASSERT_TRUE(allow(1'000));  // ten thousand at once
+  EXPECT_EQ(fetch().throttle_time_ms, 0);
+  const auto refused = fetch();
+  EXPECT_GT(refused.throttle_time_ms, 1'000);
+  EXPECT_TRUE(refused.responses.empty());
+  env_.set_now_ms(env_.now_ms() + refused.throttle_time_ms);
+  const auto answer = fetch();
+  EXPECT_EQ(answer.throttle_time_ms, 0);
+  EXPECT_EQ(answer.responses.at(0).partitions.at(0).records->bytes().size(), bytes);
+  // What no wait would allow comes all the same, so that a reader never sticks.
+  ASSERT_TRUE(allow(1));
+  const auto large = fetch();
+  EXPECT_GT(large.throttle_time_ms, 0);
+  EXPECT_EQ(large.responses.at(0).partitions.at(0).records->bytes().size(), bytes);
+}
+
 TEST_F(MemoryTest, WorkOnARequestCountsAgainstItsQuotaAndWaitingDoesNot) {
   listen({});
   auto& shard = runtime_.shard(0);

@@ -12,42 +12,20 @@ namespace {
 
 using Answer = Result<std::optional<Encoded>>;
 
-/// Without authentication, everyone is. Source: Kafka's KafkaPrincipal.
-constexpr std::string_view kUser = "ANONYMOUS";
-
 /// Bytes that count against a client's quota.
 size_t produced_bytes(const Context& context) {
   return context.header.api_key == ProduceRequest::kApiKey ? context.request_bytes : 0;
 }
-template <typename Response>
-size_t fetched_bytes(const Response&) {
-  return 0;
-}
-size_t fetched_bytes(const FetchResponse& response) {
-  size_t bytes = 0;
-  for (const auto& topic : response.responses) {
-    for (const auto& part : topic.partitions) bytes += part.records ? part.records->size() : 0;
-  }
-  return bytes;
-}
-
 /// Charges the client for its request, and tells it how long it is kept waiting for it (KIP-13,
 /// KIP-219): its answer goes at once, its next request is read later.
 template <typename Response>
 void throttle(Context& context, Response& response) {
   using broker::QuotaKind;
-  auto& quotas = context.quotas();
-  std::string_view client;
-  if (context.header.client_id) client = *context.header.client_id;
   const auto charge = [&](QuotaKind kind, double amount) {
-    const auto wait = quotas.charge(kind, kUser, client, amount);
-    context.throttle = std::max(context.throttle, wait);
+    context.throttle = std::max(context.throttle, context.charge(kind, amount));
   };
   if (const size_t bytes = produced_bytes(context)) {
     charge(QuotaKind::kProducerByteRate, static_cast<double>(bytes));
-  }
-  if (const size_t bytes = fetched_bytes(response)) {
-    charge(QuotaKind::kConsumerByteRate, static_cast<double>(bytes));
   }
   const std::chrono::duration<double> busy = context.busy;
   charge(QuotaKind::kRequestPercentage, busy.count());

@@ -68,6 +68,16 @@ struct Context {
   broker::Quotas& quotas() const { return services.coordinators.quotas; }
   broker::GroupConfigs& group_configs() const { return services.coordinators.group_configs; }
   int16_t version() const { return header.api_version; }
+
+  /// Without authentication, everyone is. Source: Kafka's KafkaPrincipal.
+  static constexpr std::string_view kUser = "ANONYMOUS";
+  std::string_view client_id() const {
+    return header.client_id ? std::string_view(*header.client_id) : std::string_view();
+  }
+  /// Counts against the client's quota; gives how long it is to be kept waiting.
+  std::chrono::milliseconds charge(broker::QuotaKind kind, double amount) const {
+    return quotas().charge(kind, kUser, client_id(), amount);
+  }
 };
 
 }  // namespace millrace::kafka

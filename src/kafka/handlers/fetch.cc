@@ -254,6 +254,20 @@ FetchResponse respond(FetchSessions& sessions, const FetchSessions::Opened& open
   return response;
 }
 
+/// Charges the client for what it is about to be sent. Past its quota it gets nothing yet, and asks
+/// again when it has waited; but what it could not have at its rate at all, it gets, and waits.
+/// Source: KIP-13, KIP-219; Kafka's request handler.
+bool over_quota(Context& context, size_t bytes, double burst) {
+  constexpr auto kQuota = broker::QuotaKind::kConsumerByteRate;
+  const auto amount = static_cast<double>(bytes);
+  const auto wait = bytes == 0 ? std::chrono::milliseconds(0) : context.charge(kQuota, amount);
+  if (wait.count() == 0) return false;
+  context.throttle = std::max(context.throttle, wait);
+  if (amount > burst) return false;
+  context.charge(kQuota, -amount);
+  return true;
+}
+
 }  // namespace
 
 io::Task<FetchResponse> fetch(Context& context, FetchRequest request) {
@@ -268,23 +282,32 @@ io::Task<FetchResponse> fetch(Context& context, FetchRequest request) {
   Terms terms;
   terms.version = context.version();
   if (request.isolation_level == 1) terms.isolation = log::Isolation::kCommitted;
+  const double burst = context.quotas().burst(broker::QuotaKind::kConsumerByteRate, Context::kUser,
+                                              context.client_id());
   terms.bytes_max = static_cast<size_t>(std::clamp(request.max_bytes, 0, limits.fetch_bytes_max));
+  if (burst < static_cast<double>(terms.bytes_max)) terms.bytes_max = static_cast<size_t>(burst);
   terms.memory_max = std::max<size_t>(1, std::min(kMemoryBytesMax, services.memory->room()));
   const auto bytes_min =
       std::min(terms.bytes_max, static_cast<size_t>(std::max(0, request.min_bytes)));
   const auto deadline = Clock::now() + std::chrono::milliseconds(
                                            std::clamp(request.max_wait_ms, 0, limits.max_wait_ms));
   auto parts = parts_of(opened);
+  Total total;
   while (true) {
     const auto start = Clock::now();
     co_await read_parts(context, parts, terms);
     context.busy += Clock::now() - start;
-    const Total total = trim(parts, terms);
+    total = trim(parts, terms);
     if (total.bytes >= bytes_min || total.error || total.more || parts.empty() || context.ending ||
         Clock::now() >= deadline) {
       break;
     }
     co_await wait_for_more(context, opened, parts, terms.isolation, deadline);
+  }
+  if (over_quota(context, total.bytes, burst)) {
+    FetchResponse response;
+    response.session_id = opened.session_id;
+    co_return response;
   }
   co_return respond(*services.fetch_sessions, opened, parts, terms.isolation);
 }

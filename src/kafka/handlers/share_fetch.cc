@@ -62,7 +62,9 @@ broker::ShareFetch take_request(const Context& context, ShareFetchRequest& reque
   return out;
 }
 
-void fill(ShareFetchResponse& response, broker::ShareFetched fetched) {
+/// Gives the bytes of records.
+size_t fill(ShareFetchResponse& response, broker::ShareFetched fetched) {
+  size_t bytes = 0;
   response.acquisition_lock_timeout_ms = fetched.lock_ms;
   for (auto& part : fetched.parts) {
     auto& answer = share_answer_of(response.responses, part.id);
@@ -74,10 +76,12 @@ void fill(ShareFetchResponse& response, broker::ShareFetched fetched) {
       answer.acknowledge_error_code = wire_code(*part.acknowledge_error);
       answer.acknowledge_error_message = std::move(part.acknowledge_error->text);
     }
+    bytes += part.batches.size();
     answer.records.owned = std::move(part.batches);
     for (const auto& range : part.acquired)
       answer.acquired_records.push_back({range.first, range.last, range.delivery_count});
   }
+  return bytes;
 }
 
 /// Acquires, or waits for something to acquire, until `deadline`.
@@ -120,7 +124,9 @@ io::Task<ShareFetchResponse> share_fetch(Context& context, ShareFetchRequest req
     auto fetch = take_request(context, request);
     auto fetched = co_await fetch_or_wait(context, std::move(fetch), deadline);
     if (fetched) {
-      fill(response, std::move(*fetched));
+      // What is acquired is the member's: past its quota it waits for its next fetch.
+      const auto bytes = static_cast<double>(fill(response, std::move(*fetched)));
+      context.throttle = context.charge(broker::QuotaKind::kConsumerByteRate, bytes);
     } else {
       refused = std::move(fetched).error();
     }
