@@ -18,6 +18,9 @@ set_target_properties(duckdb PROPERTIES IMPORTED_LOCATION ${DUCKDB_ROOT}/lib/lib
 target_include_directories(duckdb SYSTEM INTERFACE ${DUCKDB_ROOT}/include)
 
 set(WASMTIME_ROOT ${CMAKE_SOURCE_DIR}/build/deps/wasmtime CACHE PATH "Where tools/setup.sh put wasmtime")
+if(NOT EXISTS ${WASMTIME_ROOT}/lib/libwasmtime.so)
+  message(FATAL_ERROR "wasmtime is not in ${WASMTIME_ROOT}: run tools/setup.sh build")
+endif()
 add_library(wasmtime SHARED IMPORTED)
 set_target_properties(wasmtime PROPERTIES IMPORTED_LOCATION ${WASMTIME_ROOT}/lib/libwasmtime.so IMPORTED_NO_SONAME ON)
 target_include_directories(wasmtime SYSTEM INTERFACE ${WASMTIME_ROOT}/include)
