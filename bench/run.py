@@ -2,7 +2,7 @@
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
     make bench                        everything (about twenty minutes)
-    bench/run.py start native         some cases: start, flights, produce, paced, native, consume, latency, view, memory, restart, cost
+    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, memory, restart, cost
 """
 import argparse
 import json
@@ -132,18 +132,22 @@ def paced(folder, runs):
 WIRE = ROOT / "build" / "release" / "bench" / "millrace_wire"
 
 
-def wire(*arguments):
-    """Runs the native client (bench/wire.cc)."""
-    done = subprocess.run([WIRE, *map(str, arguments)], capture_output=True, text=True)
+def run_client(*command):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"millrace_wire {' '.join(map(str, arguments))}: {done.stderr}")
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
     return json.loads(done.stdout)
 
 
-def measured(broker, *arguments):
-    """wire(), with the CPU that the broker's process used for each record in microseconds."""
+def wire(*arguments):
+    """Runs the native client (bench/wire.cc)."""
+    return run_client(WIRE, *arguments)
+
+
+def measured(broker, *arguments, client=wire):
+    """What a client gives, with the CPU that the broker's process used for each record in microseconds."""
     before = kafka_peer.cpu_seconds(broker.pid)
-    figure = wire(*arguments)
+    figure = client(*arguments)
     figure["cpu_us"] = (kafka_peer.cpu_seconds(broker.pid) - before) / figure["records"] * 1e6
     return figure
 
@@ -185,6 +189,39 @@ def native(folder, runs):
                       flush=True)
             rows[name] = {" ".join(k): v for k, v in figures.items()}
         print(f"memory after it: Millrace {kafka_peer.rss_mb(node.pid):.0f} MB, Kafka {kafka_peer.rss_mb(kafka.pid):.0f} MB")
+    finally:
+        node.stop()
+        kafka.stop()
+    return rows
+
+
+REPLAY = {"100 B, librdkafka's batches": (8_000_000, 100, 1_000_000), "1 KiB, librdkafka's batches": (1_000_000, 1024, 1_000_000),
+          "100 B, Java's batches": (3_000_000, 100, 16_384), "1 KiB, Java's batches": (600_000, 1024, 16_384)}
+
+
+def replay(folder, runs):
+    """What the broker takes when its client costs next to nothing (bench/replay.cc): requests that are ready, of the batches that
+    librdkafka and the Java client make by default, five under way. The last column is Kafka with flush.messages=1."""
+    def client(*arguments):
+        return run_client(WIRE.with_name("millrace_replay"), *arguments)
+
+    node, kafka = Node(folder / "millrace"), kafka_peer.Kafka(folder / "kafka")
+    rows = {}
+    try:
+        for name, (records, size, batch) in REPLAY.items():
+            figures = {}
+            for run in range(runs):
+                for who, broker, count, configs in (("millrace", node, records, {}), ("kafka", kafka, records, {}),
+                                                    ("kafka_fsync", kafka, records // 10, {"flush_messages": 1})):
+                    topic = f"replay-{size}-{batch}-{who}-{run}"
+                    kafka_peer.create_topic(broker.kafka, topic, **configs)
+                    touch_memory()
+                    figures.setdefault(who, []).append(measured(broker, broker.kafka, topic, count, size, batch, client=client))
+            ours, theirs, synced = (medians(figures[who]) for who in ("millrace", "kafka", "kafka_fsync"))
+            print(f"{name:<28} Millrace {ours['records_s']:>10,.0f}/s  CPU {ours['cpu_us']:6.3f} us   Kafka {theirs['records_s']:>10,.0f}/s  "
+                  f"CPU {theirs['cpu_us']:6.3f} us  ratio {ours['records_s'] / theirs['records_s']:5.2f}   Kafka with fsync "
+                  f"{synced['records_s']:>9,.0f}/s  ratio {ours['records_s'] / synced['records_s']:5.2f}", flush=True)
+            rows[name] = figures
     finally:
         node.stop()
         kafka.stop()
@@ -358,7 +395,7 @@ def view(folder, runs):
     return rows
 
 
-CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "consume": consume, "latency": latency,
+CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "replay": replay, "consume": consume, "latency": latency,
          "view": view, "memory": memory, "restart": restart, "cost": cost}
 
 
