@@ -73,6 +73,7 @@ class RecordDecoder final : public Decoder {
                   duckdb::DataChunk& out, const std::function<void(duckdb::DataChunk&)>& full,
                   std::vector<BadRecord>* bad) override {
     batches = trim(batches, from, until);
+    if (plan_.json) plan_.json->begin(out);
     return log::for_each_record(batches, wants_headers_, [&](const log::RecordView& record) {
       if (record.offset < from || record.offset >= until) return;
       if (!record.value && !plan_.keeps_tombstones) return;
@@ -83,7 +84,9 @@ class RecordDecoder final : public Decoder {
       }
       write_hidden(record, partition, out, row);
       out.SetCardinality(row + 1);
-      if (row + 1 == STANDARD_VECTOR_SIZE) full(out);
+      if (row + 1 < STANDARD_VECTOR_SIZE) return;
+      full(out);
+      if (plan_.json) plan_.json->begin(out);
     });
   }
 

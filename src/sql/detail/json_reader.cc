@@ -8,6 +8,7 @@
 #include <span>
 #include <unordered_map>
 
+#include "sql/detail/json_plain.h"
 #include "sql/detail/json_values.h"
 
 namespace millrace::sql {
@@ -65,6 +66,7 @@ struct JsonReader::Impl {
   };
 
   std::vector<Column> columns;
+  std::optional<PlainReader> plain;
   std::unordered_map<std::string, size_t, Hash, std::equal_to<>> by_name;
   std::unordered_map<std::string, size_t, Hash, std::equal_to<>> by_lower_name;
   std::vector<Expected> expected;
@@ -192,7 +194,7 @@ bool JsonReader::Impl::finish(duckdb::DataChunk& out, size_t row) {
   return true;
 }
 
-JsonReader::JsonReader(std::vector<Column> columns) : impl_(std::make_unique<Impl>()) {
+JsonReader::JsonReader(std::vector<Column> columns, bool plain) : impl_(std::make_unique<Impl>()) {
   Impl& i = *impl_;
   i.columns = std::move(columns);
   i.seen.resize(i.columns.size(), 0);
@@ -203,11 +205,16 @@ JsonReader::JsonReader(std::vector<Column> columns) : impl_(std::make_unique<Imp
     for (const Asked& asked : i.columns[c].asked)
       add_place(i.places[c], i.columns[c].shape, asked.path, asked.target);
   }
+  if (plain) i.plain.emplace(i.columns);
 }
 
 JsonReader::~JsonReader() = default;
 
 const std::string& JsonReader::reason() const { return impl_->reason; }
+
+void JsonReader::begin(duckdb::DataChunk& out) {
+  if (impl_->plain) impl_->plain->begin(out);
+}
 
 void JsonReader::read_nothing(duckdb::DataChunk& out, size_t row) {
   for (const Place& place : impl_->places) put_nulls(place, out, row);
@@ -215,13 +222,15 @@ void JsonReader::read_nothing(duckdb::DataChunk& out, size_t row) {
 
 bool JsonReader::read(std::string_view json, size_t readable, duckdb::DataChunk& out, size_t row) {
   Impl& i = *impl_;
-  ++i.record;
+  static_assert(PlainReader::kPadding <= simdjson::SIMDJSON_PADDING);
   if (readable < json.size() + simdjson::SIMDJSON_PADDING) {
     i.padded.resize(std::max(i.padded.size(), json.size() + simdjson::SIMDJSON_PADDING));
     std::memcpy(i.padded.data(), json.data(), json.size());
     json = std::string_view(i.padded.data(), json.size());
     readable = i.padded.size();
   }
+  if (i.plain && i.plain->read(json, row)) return true;
+  ++i.record;
   simdjson::ondemand::document document;
   if (const auto error = i.parser.iterate(json.data(), json.size(), readable).get(document);
       error != simdjson::SUCCESS)

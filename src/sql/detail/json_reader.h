@@ -29,8 +29,12 @@ class JsonReader {
     std::vector<Asked> asked;
   };
 
-  explicit JsonReader(std::vector<Column> columns);
+  /// Without `plain`, everything goes through the parser: for tests.
+  explicit JsonReader(std::vector<Column> columns, bool plain = true);
   ~JsonReader();
+
+  /// Rows go to `out` from now on. To be told again whenever its vectors were made anew or reset.
+  void begin(duckdb::DataChunk& out);
 
   /// Reads `json` into row `row` of `out`. False when it does not fit: reason() says why, and the
   /// row is to be written over. `readable`: how many bytes from json.data() on may be read.

@@ -351,14 +351,24 @@ bool JsonValues::read_number(const Shape& shape, std::string_view token, json::v
     }
     case Form::kDecimal: {
       if (!is_json_number(token)) return fail(shape, token);
-      const auto number = read_scaled(token, shape.scale);
-      return (number && put_decimal(shape, *number, into, row)) || fail(shape, token);
+      return read_decimal(shape, token, into, row) || fail(shape, token);
     }
     default:
       break;
   }
   return (is_json_number(token) && put_spelled_integer(shape, token, into, row)) ||
          fail(shape, token);
+}
+
+bool JsonValues::read_decimal(const Shape& shape, std::string_view number, duckdb::Vector& into,
+                              size_t row) {
+  const auto scaled = read_scaled(number, shape.scale);
+  return scaled && put_decimal(shape, *scaled, into, row);
+}
+
+bool JsonValues::check_string(const Shape& shape, std::string_view text) {
+  const bool piles_up = shape.form == Form::kBlob || shape.form == Form::kCast;
+  return read_string(shape, text, piles_up ? spare(shape) : spare_scalar_, 0);
 }
 
 bool JsonValues::read_string(const Shape& shape, std::string_view text, duckdb::Vector& into,

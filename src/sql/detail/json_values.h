@@ -38,6 +38,14 @@ class JsonValues {
   bool check(const Shape& shape, json::value& value);
   /// Passes over a value of which no type is known, and checks that it is JSON.
   bool skip(json::value& value, int depth = 0);
+  /// A string's text, or a number's, into row `row` of `into`; and the same when nobody asked for
+  /// it. False when it does not fit.
+  bool read_string(const Shape& shape, std::string_view text, duckdb::Vector& into, size_t row);
+  bool check_string(const Shape& shape, std::string_view text);
+  bool read_decimal(const Shape& shape, std::string_view number, duckdb::Vector& into, size_t row);
+  bool check_decimal(const Shape& shape, std::string_view number) {
+    return read_decimal(shape, number, spare_scalar_, 0);
+  }
   /// A JSON null stands next.
   static bool is_null(json::value& value) { return token_of(value).starts_with('n'); }
   /// Reads the fields of a struct: `known(number, value)` those that it has, the others are passed
@@ -80,7 +88,6 @@ class JsonValues {
                    duckdb::Vector& into, size_t row);
   bool read_number(const Shape& shape, std::string_view token, json::value& value,
                    duckdb::Vector& into, size_t row);
-  bool read_string(const Shape& shape, std::string_view text, duckdb::Vector& into, size_t row);
   bool read_quoted(const Shape& shape, std::string_view token, json::value& value,
                    duckdb::Vector& into, size_t row);
   bool read_raw(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
