@@ -12,11 +12,12 @@ BINARY = pathlib.Path(os.environ.get("MILLRACE", ROOT / "build" / "millrace"))
 
 class Node:
     """Starts `millrace serve` over the folder `data` on free ports, and waits until it is ready. start() after kill() or stop()
-    takes the same ports again."""
+    takes the same ports again. `under`: a command that starts it, as `nice`."""
 
-    def __init__(self, data, *flags, cwd=ROOT):
+    def __init__(self, data, *flags, cwd=ROOT, under=()):
         self.data = pathlib.Path(data)
         self.flags = flags
+        self.under = under
         self.cwd = cwd
         self.kafka = self.pg = self.http = "127.0.0.1:0"
         self.start()
@@ -28,7 +29,7 @@ class Node:
         began = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--data", self.data, "--kafka", self.kafka, "--pg", self.pg, "--http", self.http, *self.flags],
+                [*self.under, BINARY, "serve", "--data", self.data, "--kafka", self.kafka, "--pg", self.pg, "--http", self.http, *self.flags],
                 stdout=log, stderr=log, cwd=self.cwd)
         while not (self.data / "node.json").exists():
             if self.process.poll() is not None:
@@ -73,6 +74,32 @@ class Node:
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class HardLimit:
+    """A control group that gives what is started under() it `mib` MiB of memory, the files that it maps included: what takes
+    more is killed. `path` is None where this process may make none."""
+
+    def __init__(self, name, mib):
+        limit = str(mib << 20)
+        for root, settings in (("/sys/fs/cgroup/memory", {"memory.limit_in_bytes": limit}), ("/sys/fs/cgroup", {"memory.max": limit})):
+            self.path = pathlib.Path(root) / f"millrace-{name}-{os.getpid()}"
+            try:
+                self.path.mkdir()
+                for setting, value in settings.items():
+                    (self.path / setting).write_text(value)
+                return
+            except OSError:
+                self.remove()
+        self.path = None
+
+    def under(self):
+        return ["sh", "-c", f'echo $$ > {self.path}/cgroup.procs && exec "$@"', "sh"] if self.path else []
+
+    def remove(self):
+        """When nothing runs under it any more."""
+        if self.path and self.path.exists():
+            self.path.rmdir()
 
 
 def wait_until(condition, seconds=60, what="the condition"):

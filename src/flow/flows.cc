@@ -54,6 +54,11 @@ class Periodic : public Job {
   const std::function<void()> work_;
 };
 
+size_t decoded_bytes_max(const Flows::Options& options) {
+  constexpr size_t kMost = 64u << 20;
+  return options.state_bytes_max == 0 ? kMost : std::min(kMost, options.state_bytes_max / 8);
+}
+
 FlowsImpl::FlowsImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
                      sql::Engine& engine, Options options)
     : budget_(std::make_shared<StateBudget>(StateBudget::Limits{
@@ -63,7 +68,7 @@ FlowsImpl::FlowsImpl(io::Runtime& runtime, io::Env& env, broker::Broker& broker,
       broker_(broker),
       engine_(engine),
       options_(options),
-      sources_(env, broker, engine),
+      sources_(env, broker, engine, decoded_bytes_max(options)),
       lanes_(std::make_shared<Lanes>(options.lanes)),
       dead_letters_(std::make_shared<DeadLetters>(env, broker, sources_, lanes_)),
       refresh_(std::make_shared<Periodic>(kRefresh, [this] { refresh(); })),

@@ -107,17 +107,17 @@ TEST(Slab, GivesPiecesThatDoNotOverlapAndUsesFreedOnesAgain) {
 }
 
 TEST(Arrangement, AddsUpEqualRowsAndForgetsThem) {
-  Arrangement rows(false);
+  Arrangement rows(false, true);
   auto& key = rows.find_or_add("k", hash_bytes("k"));
   EXPECT_TRUE(rows.add(key, "row", 2).fresh);
   EXPECT_FALSE(rows.add(key, "row", 3).fresh);
   auto& other = rows.add(key, "other", -1).row;
   EXPECT_EQ(rows.rows(), 2u);
-  EXPECT_EQ(key.weight, 4);
-  EXPECT_EQ(key.first->weight, 5);
+  EXPECT_EQ(rows.first(key)->weight, 5);
+  EXPECT_EQ(rows.next(*rows.first(key)), &other);
   rows.remove(other);
-  rows.remove(*key.first);
-  EXPECT_EQ(key.first, nullptr);
+  rows.remove(*rows.first(key));
+  EXPECT_EQ(rows.first(key), nullptr);
   rows.remove(key);
   EXPECT_EQ(rows.find("k", hash_bytes("k")), nullptr);
 }

@@ -13,24 +13,45 @@ namespace millrace::table {
 namespace {
 
 constexpr size_t kBlockRows = 512;
-constexpr size_t kFree = std::numeric_limits<size_t>::max();
+constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
 constexpr uint32_t kGenerationMax = 0x7FFF'FFFF;
+
+/// The heap, or a store's RowMemory.
+template <typename T>
+struct RowAllocator {
+  using value_type = T;
+  std::shared_ptr<RowMemory> memory;
+
+  explicit RowAllocator(std::shared_ptr<RowMemory> m) : memory(std::move(m)) {}
+  template <typename U>
+  RowAllocator(const RowAllocator<U>& other) : memory(other.memory) {}
+  T* allocate(size_t n) {
+    return static_cast<T*>(memory ? memory->borrow(n * sizeof(T)) : ::operator new(n * sizeof(T)));
+  }
+  void deallocate(T* at, size_t n) {
+    memory ? memory->give_back(at, n * sizeof(T)) : ::operator delete(at);
+  }
+  bool operator==(const RowAllocator&) const = default;
+};
 
 /// The rows of kBlockRows slots, one after the other in the order in which they came.
 struct Block {
-  std::array<size_t, kBlockRows> begin;
+  std::array<uint32_t, kBlockRows> begin;
   std::array<uint32_t, kBlockRows> length;
   std::array<uint32_t, kBlockRows> generation{};  // of each slot: counts the rows that stood there
   size_t used = 0;
   size_t garbage = 0;  // bytes of rows that are gone
-  std::vector<char> bytes;
+  std::vector<char, RowAllocator<char>> bytes;
   std::atomic<size_t> readers =
       0;  // snapshots that hold it; a block without any is written in place
 
-  Block() { begin.fill(kFree); }
+  explicit Block(const RowAllocator<char>& allocator) : bytes(allocator) { begin.fill(kFree); }
+  static std::shared_ptr<Block> make(const RowAllocator<char>& allocator) {
+    return std::allocate_shared<Block>(allocator, allocator);
+  }
   /// A copy that holds no garbage.
   std::shared_ptr<Block> copy() const {
-    auto other = std::make_shared<Block>();
+    auto other = make(bytes.get_allocator());
     other->bytes.reserve(bytes.size() - garbage + bytes.size() / 8);
     other->generation = generation;
     for (size_t i = 0; i < kBlockRows; ++i)
@@ -39,7 +60,8 @@ struct Block {
   }
   std::string_view row(size_t i) const { return {bytes.data() + begin[i], length[i]}; }
   void put(size_t i, std::string_view row) {
-    begin[i] = bytes.size();
+    MR_CHECK(bytes.size() < kFree);
+    begin[i] = static_cast<uint32_t>(bytes.size());
     length[i] = static_cast<uint32_t>(row.size());
     bytes.insert(bytes.end(), row.begin(), row.end());
     // Filled for the first time: most blocks stay as they are from then on.
@@ -127,6 +149,7 @@ class StoreSnapshot final : public RowStore::Snapshot {
 
 struct RowStore::Impl {
   std::shared_ptr<const RowCodec> codec;
+  std::shared_ptr<RowMemory> where;  // null: the heap
   std::vector<size_t> all_columns;
   mutable std::mutex mutex;  // what follows; held for a batch of rows
   Blocks blocks;
@@ -152,7 +175,7 @@ struct RowStore::Impl {
     if (free.empty()) {
       const size_t first = blocks.size() * kBlockRows;
       MR_CHECK(first + kBlockRows <= std::numeric_limits<uint32_t>::max());
-      blocks.push_back(std::make_shared<Block>());
+      blocks.push_back(Block::make(RowAllocator<char>(where)));
       memory += blocks.back()->memory();
       for (size_t i = kBlockRows; i > 0; --i) free.push_back(static_cast<uint32_t>(first + i - 1));
     }
@@ -175,7 +198,9 @@ struct RowStore::Impl {
   }
 };
 
-RowStore::RowStore(std::vector<duckdb::LogicalType> types) : impl_(std::make_unique<Impl>()) {
+RowStore::RowStore(std::vector<duckdb::LogicalType> types, std::shared_ptr<RowMemory> memory)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->where = std::move(memory);
   impl_->codec = std::make_shared<const RowCodec>(types, RowCodec::Form::kExact);
   impl_->all_columns.resize(types.size());
   std::iota(impl_->all_columns.begin(), impl_->all_columns.end(), size_t{0});

@@ -5,6 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "table/row_memory.h"
+
 namespace millrace::table {
 
 /// Rows in memory in a compact binary layout, addressed by slot, with snapshots that cost nothing
@@ -12,7 +14,9 @@ namespace millrace::table {
 /// them. One writer; snapshot() from any thread.
 class RowStore {
  public:
-  explicit RowStore(std::vector<duckdb::LogicalType> types);
+  /// `memory` may be null.
+  explicit RowStore(std::vector<duckdb::LogicalType> types,
+                    std::shared_ptr<RowMemory> memory = nullptr);
   ~RowStore();
 
   using Slot = int64_t;

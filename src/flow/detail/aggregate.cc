@@ -53,8 +53,7 @@ class Aggregate : public Operator {
   }
 
   ~Aggregate() override {
-    for (Group* group : table_)
-      for (auto& column : columns_) column->forget(*group);
+    for (auto& column : columns_) column->destroy_states();
   }
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
@@ -202,7 +201,7 @@ class Aggregate : public Operator {
       if (group->rows > 0 || global_)
         living.push_back(group);
       else if (!is_new(*group))
-        builder_.add({table_.key_of(*group), group->emitted}, -1, out);
+        builder_.add({table_.key_of(*group), table_.emitted(*group).data()}, -1, out);
     }
     duckdb::DataChunk results;
     make_chunk(results, result_types_, living.size());
@@ -220,14 +219,14 @@ class Aggregate : public Operator {
     for (size_t i = 0; i < living.size(); ++i) {
       if (table_.emitted(*living[i]) == encoded_[i] && !is_new(*living[i])) continue;
       table_.set_emitted(*living[i], encoded_[i]);
-      builder_.add({table_.key_of(*living[i]), living[i]->emitted}, 1, out);
+      builder_.add({table_.key_of(*living[i]), table_.emitted(*living[i]).data()}, 1, out);
     }
     builder_.flush(out);
     for (Group* group : groups)
       if (group->rows == 0 && !global_) let_go(*group);
     return {};
   }
-  bool is_new(const Group& group) const { return group.emitted == nullptr; }
+  bool is_new(const Group& group) const { return group.emitted == 0; }
 
   /// Of a group without rows. One that the index by time names stays, as new, until it closes.
   void let_go(Group& group) {
@@ -258,7 +257,7 @@ class Aggregate : public Operator {
   }
 
   void index_all_by_time() {
-    for (Group* group : table_) index_by_time(*group, time_of(*group));
+    table_.each([&](Group& group) { index_by_time(group, time_of(group)); });
   }
 
   std::optional<int64_t> time_of(Group& group) {

@@ -45,7 +45,7 @@ AggregateColumn::AggregateColumn(AggregateFunction function, Layout layout)
   if (!layout_.distinct && (way_ == Way::kStates || way_ == Way::kInvertible)) return;
   codec_ = std::make_unique<RowCodec>(argument_types(function_.bound(), layout_.arguments),
                                       layout_.distinct ? RowCodec::Use::kKey : RowCodec::Use::kRow);
-  kept_ = std::make_unique<Arrangement>(false);
+  kept_ = std::make_unique<Arrangement>(false, true);
 }
 
 AggregateColumn::~AggregateColumn() = default;
@@ -142,7 +142,7 @@ void AggregateColumn::keep_rows(duckdb::DataChunk& arguments, std::vector<uint32
   for (const uint32_t i : rows) {
     auto& key = kept_->find_or_add(key_of(groups[i]), groups[i]->hash);
     auto& row = kept_->add(key, encoded_[i], weights[i]).row;
-    if (row.weight == weights[i] && row.emitted == 0) fresh.push_back(i);
+    if (row.weight == weights[i] && row.counts().emitted == 0) fresh.push_back(i);
     if (!row.touched && way_ != Way::kStates) {
       row.touched = true;
       touched_.push_back(&row);
@@ -178,14 +178,15 @@ void AggregateColumn::settle_distinct() {
   };
   for (auto* row : touched_) {
     const int64_t now = row->weight > 0 ? 1 : 0;
-    if (now == row->emitted) continue;
+    auto& emitted = row->counts().emitted;
+    if (now == emitted) continue;
     Group* group;
-    std::memcpy(&group, row->key->bytes(), sizeof(group));
+    std::memcpy(&group, kept_->key_of(*row).bytes(), sizeof(group));
     rows.push_back(static_cast<uint32_t>(changed.size()));
     changed.push_back(row->bytes());
-    weights.push_back(now - row->emitted);
+    weights.push_back(now - emitted);
     groups.push_back(group);
-    row->emitted = now;
+    emitted = now;
     if (changed.size() == STANDARD_VECTOR_SIZE) flush();
   }
   if (!changed.empty()) flush();
@@ -306,7 +307,7 @@ void AggregateColumn::feed_kept(std::span<Group* const> groups, std::span<char* 
   };
   for (size_t i = 0; i < groups.size(); ++i) {
     const auto* key = kept_->find(key_of(groups[i]), groups[i]->hash);
-    for (auto* row = key ? key->first : nullptr; row; row = row->next) {
+    for (auto* row = key ? kept_->first(*key) : nullptr; row; row = kept_->next(*row)) {
       const int64_t times = layout_.distinct ? std::min<int64_t>(row->weight, 1) : row->weight;
       for (int64_t n = 0; n < times; ++n) {
         pointers(targets)[rows.size()] = reinterpret_cast<duckdb::data_ptr_t>(states[i]);
@@ -325,13 +326,18 @@ void AggregateColumn::destroy_state(Group& group, duckdb::ArenaAllocator& arena)
   function_.destroy(states, 1, arena);
 }
 
+void AggregateColumn::destroy_states() {
+  if (!has_states() || !function_.has_destructor()) return;
+  table_->each([&](Group& group) { destroy_state(group, *arena_); });
+}
+
 void AggregateColumn::forget(Group& group) {
   destroy_state(group, *arena_);
   if (!kept_) return;
   Group* address = &group;
   auto* key = kept_->find(key_of(address), group.hash);
   if (!key) return;
-  while (key->first) kept_->remove(*key->first);
+  while (auto* row = kept_->first(*key)) kept_->remove(*row);
   kept_->remove(*key);
 }
 
@@ -343,14 +349,14 @@ void AggregateColumn::compact() {
   const size_t bytes = function_.state_bytes();
   duckdb::Vector from(duckdb::LogicalType::POINTER), to(duckdb::LogicalType::POINTER);
   scratch_states_.resize(bytes);
-  for (Group* group : *table_) {
+  table_->each([&](Group& group) {
     function_.init(scratch_states_.data());
-    pointers(from)[0] = reinterpret_cast<duckdb::data_ptr_t>(state(*group));
+    pointers(from)[0] = reinterpret_cast<duckdb::data_ptr_t>(state(group));
     pointers(to)[0] = reinterpret_cast<duckdb::data_ptr_t>(scratch_states_.data());
     function_.combine(from, to, 1, *fresh);
-    destroy_state(*group, *arena_);
-    std::memcpy(state(*group), scratch_states_.data(), bytes);
-  }
+    destroy_state(group, *arena_);
+    std::memcpy(state(group), scratch_states_.data(), bytes);
+  });
   arena_ = std::move(fresh);
   arena_bytes_kept_ = arena_->AllocationSize();
 }

@@ -57,6 +57,8 @@ class AggregateColumn {
   void finalize(std::span<Group* const> groups, duckdb::Vector& out);
   /// The group goes.
   void forget(Group& group);
+  /// All of them go; what lies in the system's memory is given back.
+  void destroy_states();
   /// Bytes beside the groups.
   size_t memory_bytes() const;
   /// Whether its states can be written down exactly; may become false when states begin to own

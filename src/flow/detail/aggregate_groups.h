@@ -1,10 +1,10 @@
 #pragma once
 
-#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
+#include "flow/detail/flat_table.h"
 #include "flow/detail/frozen_slab.h"
 
 namespace millrace::flow {
@@ -13,13 +13,13 @@ namespace millrace::flow {
 struct Group {
   uint64_t hash = 0;
   int64_t rows = 0;
-  char* emitted = nullptr;  // the aggregates' results as they stand in the output; null: none
+  Slab::Handle emitted = 0;  // the aggregates' results as they stand in the output; 0: none
   uint32_t emitted_bytes = 0;
-  uint32_t key_bytes = 0;
-  bool touched = false;
+  uint32_t key_bytes : 31 = 0;
+  uint32_t touched : 1 = false;
   alignas(16) char states[];
 
-  static constexpr size_t kHeader = 48;
+  static constexpr size_t kHeader = 32;
 };
 static_assert(sizeof(Group) == Group::kHeader && offsetof(Group, states) == Group::kHeader);
 
@@ -31,8 +31,10 @@ class GroupTable {
 
   /// Null: there is none.
   Group* find(std::string_view key, uint64_t hash) const {
-    const auto found = groups_.find(Probe{key, hash, state_bytes_});
-    return found == groups_.end() ? nullptr : *found;
+    const auto* found = groups_.find(PieceEntry::place_of(hash), [&](const PieceEntry& entry) {
+      return this->key(group_at(entry)) == key;
+    });
+    return found ? &group_at(*found) : nullptr;
   }
   /// The group, and whether it is new: then its states are raw memory.
   std::pair<Group*, bool> find_or_add(std::string_view key, uint64_t hash) {
@@ -40,13 +42,16 @@ class GroupTable {
     void* memory = slab_.allocate(Group::kHeader + state_bytes_ + key.size());
     Group* group = std::construct_at(static_cast<Group*>(memory));
     group->hash = hash;
+    MR_CHECK(key.size() < uint32_t{1} << 31);
     group->key_bytes = static_cast<uint32_t>(key.size());
     std::memcpy(key_of(*group), key.data(), key.size());
-    groups_.insert(group);
+    groups_.insert({PieceEntry::place_of(hash), slab_.handle_of(group)});
     return {group, true};
   }
   void remove(Group& group) {
-    groups_.erase(&group);
+    const auto handle = slab_.handle_of(&group);
+    groups_.erase(groups_.find(PieceEntry::place_of(group.hash),
+                               [&](const auto& entry) { return entry.piece == handle; }));
     set_emitted(group, {});
     slab_.release(&group, Group::kHeader + state_bytes_ + group.key_bytes);
   }
@@ -55,54 +60,41 @@ class GroupTable {
 
   /// Keeps a copy of `row` as what is emitted; frees the one before.
   void set_emitted(Group& group, std::string_view row) {
-    if (group.emitted) row_slab_.release(group.emitted, group.emitted_bytes);
-    group.emitted = nullptr;
+    if (group.emitted != 0) row_slab_.release(row_slab_.at(group.emitted), group.emitted_bytes);
+    group.emitted = 0;
     group.emitted_bytes = static_cast<uint32_t>(row.size());
     if (row.empty()) return;
-    group.emitted = static_cast<char*>(row_slab_.allocate(row.size()));
-    std::memcpy(group.emitted, row.data(), row.size());
+    void* const kept = row_slab_.allocate(row.size());
+    std::memcpy(kept, row.data(), row.size());
+    group.emitted = row_slab_.handle_of(kept);
   }
   std::string_view emitted(const Group& group) const {
-    return {group.emitted, group.emitted ? group.emitted_bytes : 0};
+    if (group.emitted == 0) return {};
+    return {static_cast<const char*>(row_slab_.at(group.emitted)), group.emitted_bytes};
   }
 
   /// The groups as they stand: who changes one saves it first, if this says so.
   FrozenSlab& frozen() { return frozen_; }
   size_t size() const { return groups_.size(); }
   size_t memory_bytes() const {
-    return slab_.memory_bytes() + row_slab_.memory_bytes() +
-           groups_.bucket_count() * (sizeof(void*) + 1);
+    return slab_.memory_bytes() + row_slab_.memory_bytes() + groups_.memory_bytes();
   }
-  auto begin() const { return groups_.begin(); }
-  auto end() const { return groups_.end(); }
+  /// Calls f(Group&) for every group.
+  template <typename F>
+  void each(F&& f) const {
+    groups_.each([&](const PieceEntry& entry) { f(group_at(entry)); });
+  }
 
  private:
-  struct Probe {
-    std::string_view key;
-    uint64_t hash;
-    size_t state_bytes;
-  };
-  struct Hash {
-    using is_transparent = void;
-    using is_avalanching = void;
-    size_t operator()(const Group* g) const { return g->hash; }
-    size_t operator()(const Probe& p) const { return p.hash; }
-  };
-  struct Equal {
-    using is_transparent = void;
-    bool operator()(const Group* a, const Group* b) const { return a == b; }
-    bool operator()(const Probe& p, const Group* g) const {
-      return p.hash == g->hash &&
-             p.key == std::string_view{g->states + p.state_bytes, g->key_bytes};
-    }
-    bool operator()(const Group* g, const Probe& p) const { return (*this)(p, g); }
-  };
+  Group& group_at(const PieceEntry& entry) const {
+    return *static_cast<Group*>(slab_.at(entry.piece));
+  }
 
   size_t state_bytes_;
   Slab row_slab_;  // of what is emitted
   Slab slab_;      // of groups
   FrozenSlab frozen_{slab_};
-  boost::unordered_flat_set<Group*, Hash, Equal> groups_;
+  PieceTable groups_;
 };
 
 }  // namespace millrace::flow

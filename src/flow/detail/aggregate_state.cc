@@ -91,7 +91,7 @@ void AggregateColumn::load_rest(StateReader& in) {
     return group ? &kept_->find_or_add(key_of(group), group->hash) : nullptr;
   });
   if (frozen_saving_ != Saving::kNothing || way_ != Way::kStatesAndRows) return;
-  spoilt_.assign(table_->begin(), table_->end());
+  table_->each([&](Group& group) { spoilt_.push_back(&group); });
   rebuild_spoilt();
 }
 

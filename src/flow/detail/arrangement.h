@@ -1,11 +1,11 @@
 #pragma once
 
-#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <string_view>
 
+#include "flow/detail/flat_table.h"
 #include "flow/detail/frozen_slab.h"
 
 namespace millrace::flow {
@@ -17,47 +17,62 @@ uint64_t hash_bytes(std::string_view bytes);
 class Arrangement {
  public:
   struct Key;
+  /// What an operator counts of a row, when it asked for that.
+  struct Counts {
+    int64_t matches = 0;  // rows of the other side that join it
+    int64_t emitted = 0;  // the weight with which it stands in the output
+  };
+  /// Behind it in memory: its Counts, if it has them; its bytes. There are many: links are handles.
   struct Row {
-    Row* next = nullptr;  // of the same key
-    Row* previous = nullptr;
-    Key* key = nullptr;
+    Slab::Handle next = 0;  // of the same key
+    Slab::Handle previous = 0;
+    Slab::Handle key = 0;
+    uint32_t hash = 0;  // of key and row; unused when append-only
     int64_t weight = 0;
-    int64_t matches = 0;  // for the operator: rows of the other side that join it
-    int64_t emitted = 0;  // for the operator: the weight with which it stands in the output
     uint64_t number = 0;  // rows of a key stand in this order
-    uint32_t hash = 0;    // of key and row; unused when append-only
-    uint32_t size : 29 = 0;
+    uint32_t size : 28 = 0;
     uint32_t mark : 2 = 0;         // for the operator
     uint32_t touched : 1 = false;  // for the operator: listed as touched in this epoch
+    uint32_t counted : 1 = false;
 
-    char* bytes() { return reinterpret_cast<char*>(this + 1); }
-    std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
+    Counts& counts() { return *reinterpret_cast<Counts*>(this + 1); }
+    const Counts& counts() const { return *reinterpret_cast<const Counts*>(this + 1); }
+    char* bytes() { return reinterpret_cast<char*>(this) + head_bytes(counted); }
+    std::string_view view() const {
+      return {reinterpret_cast<const char*>(this) + head_bytes(counted), size};
+    }
+    static constexpr size_t head_bytes(bool counted) { return counted ? 56 : 36; }
   };
+  static_assert(sizeof(Row) == 40 && sizeof(Counts) == 16);
   struct Added {
     Row& row;
     bool fresh;  // it was not there before, not even with weight 0
   };
   struct Key {
-    Row* first = nullptr;
-    Row* last = nullptr;
-    uint64_t hash = 0;
-    int64_t weight = 0;  // of all its rows
-    uint32_t size = 0;
-    bool mixed_up = false;  // while loading: rows do not stand in order yet
+    Slab::Handle first = 0;
+    Slab::Handle last = 0;
+    uint32_t hash = 0;
+    uint32_t size : 31 = 0;
+    uint32_t mixed_up : 1 = false;  // while loading: rows do not stand in order yet
 
     char* bytes() { return reinterpret_cast<char*>(this + 1); }
     std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
   };
 
   /// `append_only`: weights are positive, and equal rows are kept apart, which saves an index.
-  explicit Arrangement(bool append_only) : append_only_(append_only) {}
+  /// `counted`: rows have Counts.
+  Arrangement(bool append_only, bool counted) : append_only_(append_only), counted_(counted) {}
 
   /// Null when no row has this key. `hash` is hash_bytes(key).
   Key* find(std::string_view key, uint64_t hash);
   Key& find_or_add(std::string_view key, uint64_t hash);
+  /// The rows of a key: null at the end.
+  Row* first(const Key& key) const { return row_at(key.first); }
+  Row* next(const Row& row) const { return row_at(row.next); }
+  Key& key_of(const Row& row) const { return *static_cast<Key*>(key_slab_.at(row.key)); }
   /// To be called before anything of the row is changed from outside, `touched` apart.
   void before_change(Row& row) {
-    if (auto* out = frozen_.thaw(&row)) save(row, nullptr, *out);
+    if (auto* out = frozen_.thaw(&row)) save(row, 0, *out);
   }
   /// Adds `weight` to the row. A row that comes to weight 0 stays until the caller removes it.
   Added add(Key& key, std::string_view row, int64_t weight);
@@ -78,60 +93,32 @@ class Arrangement {
   /// Calls f(Row&) for every row.
   template <typename F>
   void each_row(F&& f) {
-    for (Key* key : keys_)
-      for (Row* row = key->first; row; row = row->next) f(*row);
+    keys_.each([&](const PieceEntry& entry) {
+      for (Row* row = first(key_at(entry)); row; row = next(*row)) f(*row);
+    });
   }
 
  private:
-  struct Probe {
-    std::string_view bytes;
-    uint64_t hash;
-    const Key* key;  // of a row
-  };
-  struct KeyHash {
-    using is_transparent = void;
-    using is_avalanching = void;
-    size_t operator()(const Key* k) const { return k->hash; }
-    size_t operator()(const Probe& p) const { return p.hash; }
-  };
-  struct KeyEqual {
-    using is_transparent = void;
-    bool operator()(const Key* a, const Key* b) const { return a == b; }
-    bool operator()(const Probe& p, Key* k) const {
-      return p.hash == k->hash && p.bytes == k->view();
-    }
-    bool operator()(Key* k, const Probe& p) const { return (*this)(p, k); }
-  };
-  struct RowHash {
-    using is_transparent = void;
-    using is_avalanching = void;
-    size_t operator()(const Row* r) const { return spread(r->hash); }
-    size_t operator()(const Probe& p) const { return spread(static_cast<uint32_t>(p.hash)); }
-    static size_t spread(uint32_t hash) { return hash * 0x9e3779b97f4a7c15ull; }
-  };
-  struct RowEqual {
-    using is_transparent = void;
-    bool operator()(const Row* a, const Row* b) const { return a == b; }
-    bool operator()(const Probe& p, Row* r) const {
-      return static_cast<uint32_t>(p.hash) == r->hash && p.key == r->key && p.bytes == r->view();
-    }
-    bool operator()(Row* r, const Probe& p) const { return (*this)(p, r); }
-  };
+  Row* row_at(Slab::Handle row) const {
+    return row == 0 ? nullptr : static_cast<Row*>(slab_.at(row));
+  }
+  Key& key_at(const PieceEntry& entry) const {
+    return *static_cast<Key*>(key_slab_.at(entry.piece));
+  }
+  uint32_t hash_of(const Key& key, std::string_view row) const;
+  Row& append(Key& key, std::string_view row, int64_t weight, uint32_t hash);
+  /// `last`: the key of the row that was saved before it; 0: not known.
+  void save(const Row& row, Slab::Handle last, StateWriter& out) const;
+  void put_in_order(Key& key);
 
-  uint64_t hash_of(const Key& key, std::string_view row) const;
-  Row& append(Key& key, std::string_view row, int64_t weight, uint64_t hash);
-  /// `last`: the key of the row that was saved before it; null: not known.
-  void save(const Row& row, const Key* last, StateWriter& out) const;
-  static void put_in_order(Key& key);
-
-  bool append_only_;
+  const bool append_only_, counted_;
   Slab key_slab_, slab_;  // of rows
   FrozenSlab frozen_{slab_};
   bool began_ = true;  // to save what is frozen
   uint64_t next_number_ = 0;
   std::function<std::string_view(const Key&)> name_of_;
-  boost::unordered_flat_set<Key*, KeyHash, KeyEqual> keys_;
-  boost::unordered_flat_set<Row*, RowHash, RowEqual> index_;
+  PieceTable keys_;
+  PieceTable index_;  // of rows, unless append-only
   size_t rows_ = 0;
 };
 

@@ -19,22 +19,23 @@ class BagOperation : public Operator {
       : except_(except),
         codec_(std::move(types), RowCodec::Use::kKey),
         builder_({&codec_}),
-        rows_(false) {}
+        rows_(false, true) {}
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
     for (const auto& chunk : inputs[0]->chunks) take(*chunk, true);
     for (const auto& chunk : inputs[1]->chunks) take(*chunk, false);
     for (auto* row : touched_) {
-      const int64_t left = row->weight, right = row->matches;
+      const int64_t left = row->weight;
+      auto& [right, emitted] = row->counts();
       const int64_t now = except_ ? std::max<int64_t>(left - right, 0) : std::min(left, right);
-      if (now != row->emitted) builder_.add({row->bytes()}, now - row->emitted, out);
-      row->emitted = now;
+      if (now != emitted) builder_.add({row->bytes()}, now - emitted, out);
+      emitted = now;
     }
     builder_.flush(out);
     for (auto* row : touched_) {
       row->touched = false;
-      if (row->weight == 0 && row->matches == 0) rows_.remove(*row);
+      if (row->weight == 0 && row->counts().matches == 0) rows_.remove(*row);
     }
     touched_.clear();
     return {};
@@ -57,7 +58,7 @@ class BagOperation : public Operator {
     auto& all = rows_.find_or_add(kNoKey, hash_bytes(kNoKey));
     for (size_t i = 0; i < delta.weights.size(); ++i) {
       auto& row = rows_.add(all, encoded_[i], is_left ? delta.weights[i] : 0).row;
-      if (!is_left) row.matches += delta.weights[i];
+      if (!is_left) row.counts().matches += delta.weights[i];
       if (row.touched) continue;
       row.touched = true;
       touched_.push_back(&row);

@@ -20,19 +20,20 @@ std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>
 /// What is known of one input of a join.
 struct Side {
   Side(duckdb::ClientContext& context, const duckdb::vector<duckdb::LogicalType>& types,
-       Expressions key_expressions, bool is_append_only)
+       Expressions key_expressions, bool is_append_only, bool counts_matches)
       : keys(context, std::move(key_expressions)),
         key_codec(plain(keys.types()), RowCodec::Use::kKey),
         row_codec(plain(types), RowCodec::Use::kRow),
-        rows(is_append_only),
+        rows(is_append_only, counts_matches),
         append_only(is_append_only),
         types(types),
+        tracked(counts_matches),
         late(column_names({&keys})) {}
 
   void remove(Arrangement::Row& row) {
-    auto* key = row.key;
+    auto& key = rows.key_of(row);
     rows.remove(row);
-    if (!key->first) rows.remove(*key);
+    if (key.first == 0) rows.remove(key);
   }
 
   /// Before the row is changed.
@@ -49,7 +50,7 @@ struct Side {
   Arrangement rows;
   bool append_only;
   duckdb::vector<duckdb::LogicalType> types;
-  bool tracked = false;                    // rows count their matches
+  const bool tracked;                      // rows count their matches
   std::vector<Arrangement::Row*> touched;  // in this epoch: weight or matches changed
   RowsByTime by_time;                      // where the join's times are bound
   LateCollector late;
@@ -76,8 +77,10 @@ class Join : public Operator {
       : kind_(spec.kind),
         key_columns_(columns_of_keys(spec)),
         times_(times_of(spec)),
-        left_(context, spec.left_types, std::move(spec.left_keys), spec.left_append_only),
-        right_(context, spec.right_types, std::move(spec.right_keys), spec.right_append_only),
+        left_(context, spec.left_types, std::move(spec.left_keys), spec.left_append_only,
+              kind_ != JoinKind::kInner && kind_ != JoinKind::kRight),
+        right_(context, spec.right_types, std::move(spec.right_keys), spec.right_append_only,
+               kind_ == JoinKind::kRight || kind_ == JoinKind::kFull),
         null_equals_null_(std::move(spec.null_equals_null)),
         mark_codec_({duckdb::LogicalType::BOOLEAN}, RowCodec::Use::kRow),
         alone_(parts()) {
@@ -88,8 +91,6 @@ class Join : public Operator {
     }
     types_ = left_.types;
     types_.insert(types_.end(), right_.types.begin(), right_.types.end());
-    left_.tracked = kind_ != JoinKind::kInner && kind_ != JoinKind::kRight;
-    right_.tracked = kind_ == JoinKind::kRight || kind_ == JoinKind::kFull;
     emits_pairs_ = kind_ != JoinKind::kSemi && kind_ != JoinKind::kAnti && kind_ != JoinKind::kMark;
     duckdb::DataChunk marks;
     make_chunk(marks, {duckdb::LogicalType::BOOLEAN}, 3);
@@ -259,7 +260,8 @@ class Join : public Operator {
       if (times_ && added.fresh) mine.by_time.add(added.row);
       if (mine.tracked || !mine.append_only) mine.touch(added.row);
       const auto* matching = null ? nullptr : other.rows.find(keys_[i], hash);
-      for (auto* row = matching ? matching->first : nullptr; row; row = row->next) {
+      for (auto* row = matching ? other.rows.first(*matching) : nullptr; row;
+           row = other.rows.next(*row)) {
         pairs.rows.push_back(static_cast<uint32_t>(i));
         pairs.mine.push_back(&added.row);
         pairs.others.push_back(row);
@@ -395,11 +397,11 @@ class Join : public Operator {
     Side& other = pairs.delta_is_left ? right_ : left_;
     if (mine.tracked)
       for (const uint32_t i : passing)
-        if (pairs.fresh[i]) pairs.mine[i]->matches += pairs.others[i]->weight;
+        if (pairs.fresh[i]) pairs.mine[i]->counts().matches += pairs.others[i]->weight;
     if (!other.tracked) return;
     for (const uint32_t i : passing) {
       other.touch(*pairs.others[i]);
-      pairs.others[i]->matches += pairs.weights[i];
+      pairs.others[i]->counts().matches += pairs.weights[i];
     }
   }
 
@@ -423,17 +425,18 @@ class Join : public Operator {
     switch (kind_) {
       case JoinKind::kSemi:
       case JoinKind::kAnti: {
-        const bool stands = (row.matches > 0) == (kind_ == JoinKind::kSemi);
+        const bool stands = (row.counts().matches > 0) == (kind_ == JoinKind::kSemi);
         const int64_t now = stands ? row.weight : 0;
-        if (now != row.emitted) alone_.add({row.bytes()}, now - row.emitted, out);
-        row.emitted = now;
+        auto& emitted = row.counts().emitted;
+        if (now != emitted) alone_.add({row.bytes()}, now - emitted, out);
+        emitted = now;
         return {};
       }
       case JoinKind::kMark:
         settle_mark(row, out);
         return {};
       case JoinKind::kSingle:
-        if (row.matches > 1 && row.weight > 0)
+        if (row.counts().matches > 1 && row.weight > 0)
           return Error{ErrorCode::kInvalidArgument,
                        "more than one row returned by a subquery used as an expression"};
         [[fallthrough]];
@@ -448,25 +451,27 @@ class Join : public Operator {
 
   void settle_alone(std::initializer_list<const char*> pieces, Arrangement::Row& row,
                     DeltaStream& out) {
-    const int64_t now = row.matches == 0 ? row.weight : 0;
-    if (now != row.emitted) alone_.add(pieces, now - row.emitted, out);
-    row.emitted = now;
+    auto& [matches, emitted] = row.counts();
+    const int64_t now = matches == 0 ? row.weight : 0;
+    if (now != emitted) alone_.add(pieces, now - emitted, out);
+    emitted = now;
   }
 
   void settle_mark(Arrangement::Row& row, DeltaStream& out) {
     const uint8_t mark = mark_of(row);
-    if (mark == row.mark && row.emitted == row.weight) return;
-    if (row.emitted != 0) alone_.add({row.bytes(), marks_[row.mark].data()}, -row.emitted, out);
+    auto& emitted = row.counts().emitted;
+    if (mark == row.mark && emitted == row.weight) return;
+    if (emitted != 0) alone_.add({row.bytes(), marks_[row.mark].data()}, -emitted, out);
     if (row.weight != 0) alone_.add({row.bytes(), marks_[mark].data()}, row.weight, out);
-    row.emitted = row.weight;
+    emitted = row.weight;
     row.mark = mark;
   }
 
   /// The value of `left IN (right)`.
   uint8_t mark_of(Arrangement::Row& row) const {
-    if (row.matches > 0) return kTrue;
+    if (row.counts().matches > 0) return kTrue;
     if (right_rows_ == 0) return kFalse;
-    return right_nulls_ > 0 || is_null(row.key->view()) ? kUnknown : kFalse;
+    return right_nulls_ > 0 || is_null(left_.rows.key_of(row).view()) ? kUnknown : kFalse;
   }
 
   /// When the right side's first row or first NULL comes, or its last goes, every mark may turn.

@@ -28,9 +28,15 @@ void* Slab::carve(size_t n) {
 
 Slab::Block* Slab::make_block(void* memory, size_t stride, size_t count) {
   auto* block = static_cast<Block*>(memory);
-  *block = {static_cast<uint32_t>(stride), static_cast<uint32_t>(count), 0, 0};
+  MR_CHECK(blocks_.size() < kBlocksMax);
+  *block = {static_cast<uint32_t>(stride),
+            static_cast<uint32_t>(blocks_.size()),
+            static_cast<uint16_t>(count),
+            0,
+            0,
+            0};
   const size_t first = sizeof(Block) + 2 * sizeof(uint64_t) * block->words();
-  block->first = static_cast<uint32_t>(first);
+  block->first = static_cast<uint16_t>(first);
   std::memset(block->used(), 0, first - sizeof(Block));
   blocks_.push_back(block);
   memory_bytes_ += first;

@@ -21,6 +21,20 @@ namespace millrace::flow {
 /// called and nobody has asked for it since.
 class Slab {
  public:
+  /// What stands for a piece in half the bytes of its address: 0 for none. 64 GiB have one.
+  using Handle = uint32_t;
+
+  /// Of a piece in use.
+  Handle handle_of(const void* piece) const {
+    const Block* block = block_of(const_cast<void*>(piece));
+    const auto offset = static_cast<const char*>(piece) - reinterpret_cast<const char*>(block);
+    return block->number << kOffsetBits | static_cast<Handle>(offset / 16);
+  }
+  void* at(Handle handle) const {
+    return reinterpret_cast<char*>(blocks_[handle >> kOffsetBits]) +
+           (handle & ((1u << kOffsetBits) - 1)) * 16;
+  }
+
   void* allocate(size_t bytes) {
     const size_t n = class_of(bytes);
     void* piece = free_[n];
@@ -72,11 +86,16 @@ class Slab {
   static constexpr size_t kClasses = kFine + 4 * 40;
   static constexpr size_t kShared = kFine + 4 * 4;  // classes up to 8 KiB; others: a block a piece
 
+  static constexpr size_t kOffsetBits = 12;  // of a handle: of 16 bytes, where in its block
+  static constexpr size_t kBlocksMax = size_t{1} << (32 - kOffsetBits);
+
   struct Block {
     uint32_t stride;
-    uint32_t count;  // of pieces that fit
-    uint32_t begun;  // of pieces that were ever handed out
-    uint32_t first;  // where the pieces begin
+    uint32_t number;  // in blocks_
+    uint16_t count;   // of pieces that fit
+    uint16_t begun;   // of pieces that were ever handed out
+    uint16_t first;   // where the pieces begin
+    uint16_t unused;
 
     size_t words() const { return (count + 63) / 64; }
     uint64_t* used() { return reinterpret_cast<uint64_t*>(this + 1); }

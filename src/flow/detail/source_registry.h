@@ -19,8 +19,10 @@ bool is_same(const broker::Topic& a, const broker::Topic& b);
 /// Any thread that is not a shard's.
 class SourceRegistry {
  public:
-  SourceRegistry(io::Env& env, broker::Broker& broker, sql::Engine& engine)
-      : env_(env), broker_(broker), engine_(engine) {}
+  /// `decoded_bytes_max`: of what readers have not passed yet, in all.
+  SourceRegistry(io::Env& env, broker::Broker& broker, sql::Engine& engine,
+                 size_t decoded_bytes_max)
+      : env_(env), broker_(broker), engine_(engine), budget_{.bytes_max = decoded_bytes_max} {}
 
   /// Errors: kUndefinedObject; what the topic's watermark has against it.
   Result<std::shared_ptr<Source>> get(const std::string& name);

@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "table/row_memory.h"
 
 namespace millrace::flow {
 
@@ -34,6 +38,11 @@ class StateBudget {
     return limits_.state_bytes_max > 0 && in_memory() > limits_.state_bytes_max &&
            bytes * static_cast<size_t>(views_) > limits_.state_bytes_max;
   }
+  /// True at most once a second.
+  bool may_trim_heap() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::seconds(1);
+    return heap_trimmed_s_.exchange(now) != now;
+  }
   size_t in_memory() const { return static_cast<size_t>(std::max<int64_t>(in_memory_, 0)); }
 
  private:
@@ -41,20 +50,24 @@ class StateBudget {
   const Limits limits_;
   std::atomic<int64_t> in_memory_ = 0;
   std::atomic<int64_t> views_ = 0;
+  std::atomic<int64_t> heap_trimmed_s_ = 0;
 };
 
 /// The memory of one view's state. When the views have used up what they may, further memory is a
 /// file, without a name and mapped: the system writes out what is not in use, and reads what is
 /// wanted again, page by page. Any thread.
-class StateMemory {
+class StateMemory : public table::RowMemory {
  public:
   /// Without a budget there is no limit.
   explicit StateMemory(std::shared_ptr<StateBudget> budget = nullptr);
-  ~StateMemory();
+  ~StateMemory() override;
   StateMemory(const StateMemory&) = delete;
 
   /// Aligned to 64 KiB; there until the end.
   void* take(size_t bytes);
+  /// Aligned to 16 bytes; to be given back, `bytes` as then. Null may be given back.
+  void* borrow(size_t bytes) override;
+  void give_back(void* borrowed, size_t bytes) override;
   size_t spilled_bytes() const { return spilled_bytes_; }
   /// Tells how large the view's state is in all; gives what of it is in memory.
   size_t report(size_t state_bytes);
@@ -76,20 +89,20 @@ class StateMemory {
   static std::shared_ptr<StateMemory> current();
 
  private:
-  struct FreeRegion {
-    void operator()(void* region) const;
-  };
   struct Mapping {
     char* at;
     size_t bytes;
   };
   void* take_spilled(size_t bytes);
+  void* borrow_spilled(size_t bytes);
+  bool is_spilled(const void* borrowed);
   bool map_more(size_t bytes);
   bool open_file();
 
   const std::shared_ptr<StateBudget> budget_;
   std::mutex mutex_;
-  std::vector<std::unique_ptr<void, FreeRegion>> regions_;
+  std::vector<Mapping> regions_;
+  std::map<size_t, std::vector<void*>> given_back_;  // of the file, by size
   int file_ = -1;
   bool file_fails_ = false;
   std::mutex mappings_mutex_;

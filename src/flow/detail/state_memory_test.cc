@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "flow/detail/flat_table.h"
 #include "flow/detail/slab.h"
 
 namespace millrace::flow {
@@ -58,6 +59,28 @@ TEST(StateMemory, WithoutADiskItIsFullWhoHasMoreThanItsShare) {
   EXPECT_TRUE(small->is_full());
   small->report(64 << 10);
   EXPECT_FALSE(small->is_full());
+}
+
+TEST(StateMemory, TablesThatAreTooMuchAreOnDiskTooAndLeaveTheirRoomToOthers) {
+  const auto shared = budget(2 << 20, folder());
+  const auto memory = std::make_shared<StateMemory>(shared);
+  {
+    const StateMemory::Scope scope(memory);
+    PieceTable table;
+    memory->take(1 << 20);  // from here on, what is new goes to disk
+    for (uint32_t i = 1; i <= 500'000; ++i) table.insert({i * 2'654'435'761u, i});
+    memory->trim();
+    EXPECT_LT(shared->in_memory(), 2u << 20);
+    EXPECT_EQ(memory->spilled_bytes(), (table.memory_bytes() + 4095) / 4096 * 4096);
+    for (uint32_t i = 1; i <= 500'000; ++i)
+      ASSERT_TRUE(table.find(i * 2'654'435'761u, [&](const auto& e) { return e.piece == i; }));
+  }
+  EXPECT_EQ(memory->spilled_bytes(), 0u);
+  // Of the same sizes: what the table left is taken again.
+  void* const first = memory->borrow(64 << 10);
+  memory->give_back(first, 64 << 10);
+  EXPECT_EQ(memory->borrow(64 << 10), first);
+  memory->give_back(first, 64 << 10);
 }
 
 TEST(StateMemory, OutsideAScopeThereIsNoLimit) {

@@ -135,15 +135,16 @@ void UpsertInput::apply_versions(duckdb::DataChunk& rows, DeltaStream& out) {
   out.chunks.push_back(std::move(delta));
 }
 
-size_t UpsertInput::Hash::operator()(std::string_view key) const { return hash_bytes(key); }
-
-void UpsertInput::forget(std::string_view key) {
-  const auto found = rows_.find(key);
-  if (found != rows_.end()) take_out(found);
+PieceEntry* UpsertInput::find(std::string_view key, uint32_t place) const {
+  return rows_.find(place, [&](const PieceEntry& entry) { return row_at(entry).key() == key; });
 }
 
-void UpsertInput::take_out(Rows::iterator at) {
-  Row* row = *at;
+void UpsertInput::forget(std::string_view key) {
+  if (auto* found = find(key, PieceEntry::place_of(hash_bytes(key)))) take_out(found);
+}
+
+void UpsertInput::take_out(PieceEntry* at) {
+  Row* row = &row_at(*at);
   if (auto* out = frozen_.thaw(row)) save(*row, *out);
   rows_.erase(at);
   changed_.push_back(row->row().data());
@@ -152,8 +153,9 @@ void UpsertInput::take_out(Rows::iterator at) {
 }
 
 void UpsertInput::put(std::string_view key, std::string_view row) {
-  if (const auto found = rows_.find(key); found != rows_.end()) {
-    if ((*found)->row() == row) return;
+  const auto place = PieceEntry::place_of(hash_bytes(key));
+  if (auto* found = find(key, place)) {
+    if (row_at(*found).row() == row) return;
     take_out(found);
   }
   Row* made =
@@ -163,7 +165,7 @@ void UpsertInput::put(std::string_view key, std::string_view row) {
   char* bytes = reinterpret_cast<char*>(made + 1);
   if (!key.empty()) std::memcpy(bytes, key.data(), key.size());
   if (!row.empty()) std::memcpy(bytes + key.size(), row.data(), row.size());
-  rows_.insert(made);
+  rows_.insert({place, slab_.handle_of(made)});
   changed_.push_back(made->row().data());
   weights_.push_back(1);
 }

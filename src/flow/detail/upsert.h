@@ -2,7 +2,6 @@
 
 #include <duckdb.hpp>
 
-#include <boost/unordered/unordered_flat_set.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include "catalog/catalog.h"
 #include "flow/detail/delta.h"
+#include "flow/detail/flat_table.h"
 #include "flow/detail/frozen_slab.h"
 #include "flow/detail/row_codec.h"
 #include "flow/detail/source.h"
@@ -36,9 +36,7 @@ class UpsertInput {
   const std::vector<size_t>& columns() const { return read_columns_; }
   /// Appends the changes that `records` (of columns()) make, in order.
   void apply(const ReadChunk& records, DeltaStream& out);
-  size_t memory_bytes() const {
-    return slab_.memory_bytes() + rows_.bucket_count() * (sizeof(void*) + 1);
-  }
+  size_t memory_bytes() const { return slab_.memory_bytes() + rows_.memory_bytes(); }
   /// As Operator's.
   void freeze();
   bool save_some(StateWriter& out, size_t bytes);
@@ -54,19 +52,6 @@ class UpsertInput {
     std::string_view key() const { return {bytes(), key_bytes}; }
     std::string_view row() const { return {bytes() + key_bytes, row_bytes}; }
   };
-  struct Hash {
-    using is_transparent = void;
-    using is_avalanching = void;
-    size_t operator()(std::string_view key) const;
-    size_t operator()(const Row* row) const { return (*this)(row->key()); }
-  };
-  struct Equal {
-    using is_transparent = void;
-    bool operator()(const Row* a, const Row* b) const { return a == b; }
-    bool operator()(std::string_view key, const Row* row) const { return key == row->key(); }
-    bool operator()(const Row* row, std::string_view key) const { return key == row->key(); }
-  };
-  using Rows = boost::unordered_flat_set<Row*, Hash, Equal>;
 
   UpsertInput() = default;
   void apply_versions(duckdb::DataChunk& rows, DeltaStream& out);
@@ -76,7 +61,9 @@ class UpsertInput {
   std::optional<std::string> key_of_tombstone(std::string_view json);
   void put(std::string_view key, std::string_view row);
   void forget(std::string_view key);
-  void take_out(Rows::iterator at);
+  PieceEntry* find(std::string_view key, uint32_t place) const;
+  Row& row_at(const PieceEntry& entry) const { return *static_cast<Row*>(slab_.at(entry.piece)); }
+  void take_out(PieceEntry* at);
   static void save(const Row& row, StateWriter& out);
   void release_gone();
   void flush(DeltaStream& out);
@@ -95,7 +82,7 @@ class UpsertInput {
   Slab slab_;
   FrozenSlab frozen_{slab_};
   bool began_ = true;  // to save
-  Rows rows_;
+  PieceTable rows_;
   std::vector<const char*> changed_;  // rows to be put out
   std::vector<int64_t> weights_;
   std::vector<Row*> gone_;  // released when they are put out

@@ -48,7 +48,7 @@ View::View(io::Env& env, const Flows::Options& options, Parallel& parallel, Part
       snapshot_files_(std::move(parts.snapshots)),
       background_(std::move(parts.background)),
       memory_(std::move(parts.memory)),
-      rows_(dataflow_->types(), dataflow_->append_only()),
+      rows_(dataflow_->types(), dataflow_->append_only(), memory_),
       allowed_lateness_us_(
           std::chrono::microseconds(sql::ViewOptions::of(object_).allowed_lateness).count()),
       instruments_(std::make_unique<Instruments>(

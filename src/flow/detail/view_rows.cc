@@ -105,12 +105,18 @@ class ViewScan : public sql::RelationScan {
 
 }  // namespace
 
-ViewRows::ViewRows(std::vector<duckdb::LogicalType> types, bool append_only)
+ViewRows::ViewRows(std::vector<duckdb::LogicalType> types, bool append_only,
+                   std::shared_ptr<StateMemory> memory)
     : types_(std::move(types)),
       append_only_(append_only),
       seed_(random_seed()),
       codec_(types_, RowCodec::Use::kRow),
-      store_(with_weight(types_)) {}
+      store_(with_weight(types_), memory),
+      index_(memory) {}
+
+ViewRows::Entry* ViewRows::find(const RowHash& hash) const {
+  return index_.find(Entry{hash}.place(), [&](const Entry& entry) { return entry.hash == hash; });
+}
 
 Result<> ViewRows::apply(const DeltaStream& changes, std::optional<ChangelogEnd> end) {
   std::lock_guard lock(mutex_);
@@ -140,20 +146,22 @@ Result<> ViewRows::apply(const Delta& delta) {
     const auto bytes = encoded_[row];
     const auto hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed_);
     const RowHash key{hash.low64, hash.high64};
-    auto at = index_.find(key);
-    if (at != index_.end() && at->second.slot == kPending) insert_pending(chunk);
-    const int64_t before = at == index_.end() ? 0 : at->second.weight;
+    Entry* at = find(key);
+    if (at && at->slot == kPending) insert_pending(chunk);
+    const int64_t before = at ? at->weight : 0;
     const int64_t after = before + delta.weights[row];
     if (after < 0)
       return Error{ErrorCode::kInternal, "a row is to be removed that the view does not hold"};
-    if (before > 0) store_.erase(at->second.slot);
+    if (before > 0) store_.erase(at->slot);
     if (after == 0) {
-      if (at != index_.end()) index_.erase(at);
+      if (at) index_.erase(at);
       continue;
     }
     weight[row] = after;
-    if (at == index_.end()) at = index_.emplace(key, Entry{}).first;
-    at->second = {kPending, after};
+    if (at)
+      *at = {key, kPending, after};
+    else
+      index_.insert({key, kPending, after});
     pending_rows_.push_back(row);
     pending_hashes_.push_back(key);
   }
@@ -172,7 +180,7 @@ void ViewRows::insert_pending(duckdb::DataChunk& chunk) {
     slice_chunk(chunk, sel, pending_rows_.size(), rows);
     store_.insert(rows, slots);
   }
-  for (size_t i = 0; i < slots.size(); ++i) index_.at(pending_hashes_[i]).slot = slots[i];
+  for (size_t i = 0; i < slots.size(); ++i) find(pending_hashes_[i])->slot = slots[i];
   pending_rows_.clear();
   pending_hashes_.clear();
 }
@@ -189,7 +197,7 @@ size_t ViewRows::size() const {
 
 size_t ViewRows::memory_bytes() const {
   std::lock_guard lock(mutex_);
-  return store_.memory_bytes() + index_.size() * (sizeof(RowHash) + sizeof(Entry)) * 5 / 4;
+  return store_.memory_bytes() + index_.memory_bytes();
 }
 
 std::unique_ptr<sql::RelationScan> ViewRows::scan(std::vector<size_t> columns) const {

@@ -3,7 +3,6 @@
 #include <duckdb.hpp>
 
 #include <array>
-#include <boost/unordered/unordered_flat_map.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -14,6 +13,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "flow/detail/delta.h"
+#include "flow/detail/flat_table.h"
 #include "flow/detail/row_codec.h"
 #include "flow/detail/state_stream.h"
 #include "sql/relation.h"
@@ -32,7 +32,8 @@ struct ChangelogEnd {
 class ViewRows {
  public:
   /// `append_only`: nothing is ever removed, which saves the index.
-  ViewRows(std::vector<duckdb::LogicalType> types, bool append_only);
+  ViewRows(std::vector<duckdb::LogicalType> types, bool append_only,
+           std::shared_ptr<StateMemory> memory = StateMemory::current());
 
   /// Applies an epoch's output. Errors: kInternal, when a row is removed that is not there; the
   /// rows are undefined then. `end`: of the epoch in the changelog; nothing when it was not written
@@ -57,17 +58,18 @@ class ViewRows {
   // 128 bits of hash stand for the row itself: that two of 2^40 rows share them has a chance of
   // 2^-49, and the seed is this process's own.
   using RowHash = std::array<uint64_t, 2>;
-  struct HashOfHash {
-    using is_avalanching = void;
-    size_t operator()(const RowHash& hash) const { return hash[0]; }
-  };
   struct Entry {
-    table::RowStore::Slot slot;  // kPending: among the rows that wait for insertion
-    int64_t weight;
+    RowHash hash{};
+    table::RowStore::Slot slot = 0;  // kPending: among the rows that wait for insertion
+    int64_t weight = 0;
+
+    uint32_t place() const { return static_cast<uint32_t>(hash[0] >> 32); }
+    bool is_empty() const { return weight == 0; }
   };
   static constexpr table::RowStore::Slot kPending = -1;
 
   Result<> apply(const Delta& delta);
+  Entry* find(const RowHash& hash) const;
   void insert_pending(duckdb::DataChunk& chunk);
 
   mutable std::mutex mutex_;  // an epoch is applied, or a snapshot taken
@@ -78,7 +80,7 @@ class ViewRows {
   EncodedRows encoded_;
   ChangelogEnd end_;
   table::RowStore store_;  // the types, then the weight as BIGINT
-  boost::unordered_flat_map<RowHash, Entry, HashOfHash> index_;
+  FlatTable<Entry> index_;
 
   // Rows of the chunk at hand that are to be inserted.
   std::vector<uint32_t> pending_rows_;

@@ -166,7 +166,7 @@ class Window : public Operator {
         row_codec_(plain(spec.types), RowCodec::Use::kRow),
         result_codec_(plain(run_.result_types()), RowCodec::Use::kRow),
         builder_({&row_codec_, &result_codec_}),
-        rows_(false) {}
+        rows_(false, true) {}
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
@@ -176,8 +176,8 @@ class Window : public Operator {
     put_given(given);
     if (!fed_.empty()) compute(given);
     for (auto* row : touched_)
-      if (row->weight != row->emitted)
-        builder_.add({input_of(*row), result_of(*row)}, row->weight - row->emitted, out);
+      if (row->weight != row->counts().emitted)
+        builder_.add({input_of(*row), result_of(*row)}, row->weight - row->counts().emitted, out);
     builder_.flush(out);
     clean();
     if (closing_.advance(inputs[0]->frontiers)) index_all();
@@ -256,7 +256,7 @@ class Window : public Operator {
       auto& key = rows_.find_or_add(keys_[i], hash_bytes(keys_[i]));
       const auto [at, fresh] = places_.try_emplace(&key, changes_.size());
       if (fresh) changes_.push_back({&key, {}});
-      if (fresh && !key.first) closing_.add(key, i);
+      if (fresh && key.first == 0) closing_.add(key, i);
       changes_[at->second].second.push_back({std::string(encoded_[i]), delta.weights[i]});
     }
   }
@@ -265,11 +265,10 @@ class Window : public Operator {
   Result<> give(Arrangement::Key& key, const std::vector<Change>& changes,
                 duckdb::ColumnDataCollection& given) {
     std::vector<std::pair<std::string_view, int64_t>> rows;
-    for (auto* row = key.first; row; row = row->next) {
+    for (auto* row = rows_.first(key); row; row = rows_.next(*row)) {
       rows.emplace_back(std::string_view{input_of(*row), input_bytes(*row)}, row->weight);
       rows_.before_change(*row);
-      row->emitted = row->weight;
-      key.weight -= row->weight;
+      row->counts().emitted = row->weight;
       row->weight = 0;
       row->touched = true;
       touched_.push_back(row);
@@ -338,11 +337,11 @@ class Window : public Operator {
   void clean() {
     for (auto* row : touched_) {
       row->touched = false;
-      row->emitted = 0;
+      row->counts().emitted = 0;
       if (row->weight == 0) rows_.remove(*row);
     }
     for (auto& [key, changes] : changes_) {
-      if (key->first) continue;
+      if (key->first != 0) continue;
       closing_.remove(*key, key->view());
       rows_.remove(*key);
     }
@@ -354,12 +353,13 @@ class Window : public Operator {
 
   void index_all() {
     rows_.each_row([&](Arrangement::Row& row) {
-      if (&row == row.key->first) closing_.index(*row.key, row.key->view());
+      auto& key = rows_.key_of(row);
+      if (&row == rows_.first(key)) closing_.index(key, key.view());
     });
   }
 
   void forget(Arrangement::Key& key) {
-    while (key.first) rows_.remove(*key.first);
+    while (auto* row = rows_.first(key)) rows_.remove(*row);
     rows_.remove(key);
   }
 
