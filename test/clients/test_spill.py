@@ -11,7 +11,7 @@ import pytest
 
 from node import HardLimit, Node, wait_until
 
-ROWS = int(os.environ.get("MR_STATE_ROWS", 250_000))
+ROWS = int(os.environ.get("MR_STATE_ROWS", 300_000))
 MIB = 96 if ROWS < 1_000_000 else 256  # --memory
 VIEWS = {
     "grouped": "SELECT id, count(*) AS n, sum(v) AS v, max(v) AS most FROM events GROUP BY id",
@@ -77,7 +77,8 @@ def test_state_that_is_too_much_goes_to_disk(small_node):
     def all_came():
         nonlocal most
         most = max(most, node.memory_kb()["RssAnon"] / 1024)
-        return min(metrics(node, "millrace_flow_rows_in_total").values()) >= ROWS
+        came = metrics(node, "millrace_flow_rows_in_total")
+        return min(came.values()) >= ROWS and came["joined"] >= 2 * ROWS
 
     wait_until(all_came, 600, "all rows")
     state = sum(metrics(node, "millrace_flow_state_bytes").values()) / 2**20
