@@ -31,8 +31,8 @@ struct Step {
 };
 
 struct ChainOptions {
-  std::string place;  // where it stands, for logs and errors: "topic orders on produce"
-  std::vector<Step> steps;
+  std::string place = {};  // where it stands, for logs and errors: "topic orders on produce"
+  std::vector<Step> steps = {};
 };
 
 /// Where an aggregate's states come from.

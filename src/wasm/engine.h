@@ -30,10 +30,10 @@ struct EngineOptions {
   size_t lanes = 2;  // threads that run guests: a core has one, and one more
   /// Where compiled modules are kept, by hash; empty: nowhere. What lies there is read only when
   /// its seal is ours (a key beside it, readable by us alone) and of this version.
-  std::string cache_folder;
+  std::string cache_folder = {};
   /// Instances at one time, of all modules; each takes address space, memory only as it is used.
   size_t instances_max = 1000;
-  LogSink log;  // none: lines are dropped
+  LogSink log = {};  // none: lines are dropped
 };
 
 /// Compiles guest modules and runs them: one a node (or a client). Any thread. Guests run on lanes,

@@ -13,29 +13,29 @@
 namespace millrace::wasm {
 
 struct HeaderView {
-  std::string_view name;
-  std::optional<std::string_view> value;
+  std::string_view name = {};
+  std::optional<std::string_view> value = {};
 };
 
 /// One record on its way through guests. Views live as long as who gave the record says.
 struct RecordView {
   TimestampMs timestamp = 0;
   Offset offset = -1;  // -1: it has none yet
-  std::optional<std::string_view> key;
-  std::optional<std::string_view> value;
-  std::span<const HeaderView> headers;  // of a SQL row: its arguments, without names
+  std::optional<std::string_view> key = {};
+  std::optional<std::string_view> value = {};
+  std::span<const HeaderView> headers = {};  // of a SQL row: its arguments, without names
   uint32_t input = 0;  // of an output: the index of the caller's record that it comes from
 };
 
 /// What a stateful transform keeps of one key. No value: nothing is kept (yet, or any more).
 struct StateView {
-  std::optional<std::string_view> key;
-  std::optional<std::string_view> value;
+  std::optional<std::string_view> key = {};
+  std::optional<std::string_view> value = {};
 };
 
 /// Records that go through guests in one call.
 struct Batch {
-  std::span<const RecordView> records;
+  std::span<const RecordView> records = {};
   /// When keys, values and headers lie in one buffer (a decompressed record batch), that buffer:
   /// it is then copied in one go. May be empty, and records may lie elsewhere: those are copied
   /// one by one.
