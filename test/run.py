@@ -72,6 +72,7 @@ def main():
     parts = [
         run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2", "--timeout", "300"], count_ctest),
         run("house rules", [sys.executable, "-m", "pytest", "-q", "test/house_rules_test.py"], count_pytest),
+        run("guest SDKs", [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test/sdk_test.py"], count_pytest),
         *run_clients(),
     ]
     passed, failed = map(sum, zip(*parts))

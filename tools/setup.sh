@@ -4,7 +4,8 @@
 #
 #   tools/setup.sh build    what `make build` needs
 #   tools/setup.sh demo     the same, and what the demo's client needs
-#   tools/setup.sh test     the same, and the clients and servers that the tests talk to
+#   tools/setup.sh guests   the compilers of smart modules, for tools/guests.sh
+#   tools/setup.sh test     all that, and the clients and servers that the tests talk to
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deps=build/deps
@@ -14,7 +15,8 @@ build_packages="build-essential ca-certificates ccache clang-19 clang-format-19 
   libcli11-dev libclang-rt-19-dev libfmt-dev libgmock-dev libgtest-dev libbenchmark-dev liblz4-dev libpq-dev libre2-dev librdkafka-dev libsimdjson-dev
   libsnappy-dev libspdlog-dev libssl-dev liburing-dev libxxhash-dev libzstd-dev lld-19 llvm-19 ninja-build pkg-config
   prometheus-cpp-dev python3 python3-venv zlib1g-dev zstd"
-test_packages="curl kcat libclang-rt-19-dev-wasm32 maven openjdk-17-jdk-headless postgresql-client wasi-libc"
+guest_packages="clang-19 libc++-19-dev-wasm32 libclang-rt-19-dev-wasm32 libcurl3-gnutls libgit2-1.5 libllvm14 libssh2-1 lld-14 lld-19 nodejs wasi-libc"
+test_packages="curl kcat maven openjdk-17-jdk-headless postgresql-client $guest_packages"
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -120,6 +122,38 @@ node_clients() {
   echo "$want" > "$folder/.stamp"
 }
 
+# AssemblyScript's compiler, by the lock file of its SDK.
+assemblyscript() {
+  local folder="$deps/assemblyscript" from=sdk/assemblyscript want
+  want=$(sha256sum "$from/package-lock.json")
+  [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$want" ] && return
+  command -v npm > /dev/null || apt_packages npm
+  say "AssemblyScript for $from"
+  rm -rf "$folder"; mkdir -p "$folder"
+  cp "$from/package.json" "$from/package-lock.json" "$folder/"
+  npm ci --silent --ignore-scripts --prefix "$folder"
+  echo "$want" > "$folder/.stamp"
+}
+
+# Debian's Rust with its standard library for WebAssembly, unpacked and not installed: cargo-web, which brings DuckDB's
+# headers, is in conflict with it, and has no such library.
+rust_wasm() {
+  local folder="$deps/rust" packages="rustc cargo libstd-rust-1.63 libstd-rust-dev libstd-rust-dev-wasm32"
+  [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$packages" ] && return
+  say "Rust with WebAssembly, for sdk/rust"
+  rm -rf "$folder"; mkdir -p "$folder/packages" "$folder/bin"
+  # shellcheck disable=SC2086
+  (cd "$folder/packages" && apt-get download -qq $packages > apt.log 2>&1) || { apt-get update -qq; (cd "$folder/packages" && apt-get download -qq $packages > apt.log 2>&1); } ||
+    { tail -5 "$folder/packages/apt.log" >&2; die "apt-get download $packages failed"; }
+  local p; for p in "$folder"/packages/*.deb; do dpkg -x "$p" "$folder"; done
+  rm -rf "$folder/packages" "$folder/usr/share" "$folder/usr/lib/rustlib/wasm32-unknown-unknown"
+  for p in rustc cargo; do
+    printf '#!/bin/sh\nhere=$(dirname "$(dirname "$(realpath "$0")")")\nexport RUSTC="$here/bin/rustc" LD_LIBRARY_PATH="$here/usr/lib/x86_64-linux-gnu"\nexec "$here/usr/bin/%s" "$@"\n' $p > "$folder/bin/$p"
+    chmod +x "$folder/bin/$p"
+  done
+  echo "$packages" > "$folder/.stamp"
+}
+
 # The clients in Go want a younger Go than Debian's. Where the one at hand is too old, it brings the pinned toolchain as a module.
 go_clients() {
   local from=test/clients/suites/go want go=go need version spec
@@ -150,6 +184,7 @@ go_clients() {
 case "${1:-}" in
   build) apt_packages "$build_packages"; duckdb; wasmtime ;;
   demo) "$0" build; python_env demo-venv examples/flights/requirements.txt ;;
-  test) "$0" build; apt_packages "$test_packages"; python_env test-venv test/requirements.txt; node_clients; go_clients ;;
-  *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  test) "$0" build; apt_packages "$test_packages"; python_env test-venv test/requirements.txt; node_clients; go_clients; assemblyscript; rust_wasm ;;
+  guests) apt_packages "$guest_packages"; assemblyscript; rust_wasm ;;
+  *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac
