@@ -266,6 +266,22 @@ TEST_F(ChainTest, MoreChainsThanInstancesTakeTurns) {
   EXPECT_TRUE(chains[1]->apply({.records = records}).has_value());
 }
 
+TEST_F(ChainTest, IdleInstancesOfMoreMemoryThanMayBeEnd) {
+  restart(2, size_t{8} << 20);
+  const auto module = guest();
+  const auto small = chain({{.module = module, .transform = "upper"}});
+  const auto large = chain({{.module = module, .transform = "keyed"}});
+  const std::string text(size_t{5} << 20, 'x');
+  const auto one = values({"x"});
+  const auto much = values({text, text});
+  EXPECT_TRUE(small->apply({.records = one}).has_value());
+  EXPECT_EQ(module->counters().instances, 1u);
+  EXPECT_TRUE(large->apply({.records = much}).has_value());
+  EXPECT_EQ(module->counters().instances, 0u);
+  EXPECT_THAT(told(must(small->apply({.records = one}))), ElementsAre("0:X"));
+  EXPECT_EQ(module->counters().instances, 1u);
+}
+
 TEST_F(ChainTest, AwaitedFromAShardItRunsOnALane) {
   io::Runtime runtime(1, 1);
   const auto upper = chain({{.module = guest(), .transform = "upper"}});

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/logging.h"
+#include "wasm/detail/code_size.h"
 #include "wasm/detail/engine_impl.h"
 
 namespace millrace::wasm {
@@ -208,6 +209,7 @@ Result<std::unique_ptr<Module::Impl>> Engine::Impl::compile(const std::string& h
     return Error{ErrorCode::kInvalidArgument,
                  "these bytes are no WebAssembly module (they do not begin with \\0asm)"};
   }
+  MR_TRY(check_code_size(bytes));
   wasmtime_module_t* module = nullptr;
   const WasmError error(wasmtime_module_new(
       engine.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), &module));

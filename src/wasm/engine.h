@@ -33,6 +33,9 @@ struct EngineOptions {
   std::string cache_folder = {};
   /// Instances at one time, of all modules; each takes address space, memory only as it is used.
   size_t instances_max = 1000;
+  /// Memory of instances that are kept for their next batch; more of it: those not used for longest
+  /// end.
+  size_t idle_memory_bytes = size_t{256} << 20;
   LogSink log = {};  // none: lines are dropped
 };
 

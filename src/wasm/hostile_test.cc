@@ -191,6 +191,41 @@ TEST_F(HostileTest, WhatIsTooLargeOrNoModuleIsRefused) {
   EXPECT_EQ(begun.error().code, ErrorCode::kInvalidArgument);
 }
 
+/// A number in LEB128.
+std::string leb(uint32_t n) {
+  std::string bytes;
+  for (; n >= 0x80; n >>= 7) bytes += static_cast<char>(n | 0x80);
+  return bytes + static_cast<char>(n);
+}
+
+/// A module of `count` functions, each of which adds `adds` times.
+std::string functions(uint32_t count, uint32_t adds) {
+  std::string body("\0\x20\0", 3);  // no locals; local.get 0
+  for (uint32_t i = 0; i < adds; ++i) body += std::string("\x20\0\x6a", 3);  // local.get 0; i32.add
+  body += '\x0b';
+  std::string types("\1\x60\1\x7f\1\x7f", 6), declared = leb(count), code = leb(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    declared += '\0';
+    code += leb(static_cast<uint32_t>(body.size())) + body;
+  }
+  std::string wasm("\0asm\1\0\0\0", 8);
+  for (const auto& [id, content] : {std::pair('\1', types), {'\3', declared}, {'\x0a', code}}) {
+    wasm += id + leb(static_cast<uint32_t>(content.size())) + content;
+  }
+  return wasm;
+}
+
+TEST_F(HostileTest, CodeThatWouldTakeTheCompilerGigabytesIsRefused) {
+  const auto refused = [&](uint32_t count, uint32_t adds) {
+    const auto loaded = engine().load(functions(count, adds));
+    EXPECT_FALSE(loaded.has_value());
+    return loaded ? std::string() : loaded.error().text;
+  };
+  EXPECT_THAT(refused(300'000, 20), HasSubstr("it has 300000 functions, more than 30000"));
+  EXPECT_THAT(refused(1, 300'000), HasSubstr("its function 0 has 900004 bytes, more than 524288"));
+  EXPECT_THAT(refused(3, 20), HasSubstr("no Millrace module"));  // but well-formed
+}
+
 TEST_F(HostileTest, ResultsAreNotBelieved) {
   const auto record = [](uint32_t key_at, uint32_t key_size, uint32_t input) {
     return std::vector<uint32_t>{0, 0, 0, 0, key_at, key_size, 0, 0xffffffff, 0, 0, input, 0};

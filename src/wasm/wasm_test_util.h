@@ -42,11 +42,12 @@ inline std::string wat_filter(std::string_view body) {
 /// An engine over files in memory, and what guests logged.
 class WasmTest : public testing::Test {
  protected:
-  void restart(size_t lanes = 2) {
+  void restart(size_t lanes = 2, size_t idle_bytes = size_t{1} << 30) {
     engine_.reset();
     engine_ = must(Engine::start(env_, {.lanes = lanes,
                                         .cache_folder = "/cache",
                                         .instances_max = 50,
+                                        .idle_memory_bytes = idle_bytes,
                                         .log = [this](const LogLine& line) {
                                           std::lock_guard lock(mutex_);
                                           logged_.push_back(

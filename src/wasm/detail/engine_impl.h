@@ -62,9 +62,13 @@ struct Engine::Impl {
   struct Idle {
     IdleInstances* use;
     std::unique_ptr<Instance> instance;
+    size_t bytes;  // of its memory
   };
+  /// Takes one out of the list. With the lock.
+  std::unique_ptr<Instance> pull(std::list<Idle>::iterator at);
   std::mutex instances_mutex;
   std::list<Idle> idle;  // the one not used for longest first
+  size_t idle_bytes = 0;
   size_t instances = 0;  // idle and in use
 
   Lanes compiling;  // one thread, of low priority

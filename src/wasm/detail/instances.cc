@@ -11,16 +11,18 @@ namespace {
 constexpr size_t kInstancesALane = 4;
 }  // namespace
 
+std::unique_ptr<Instance> Engine::Impl::pull(std::list<Idle>::iterator at) {
+  std::erase(at->use->idle, at);
+  idle_bytes -= at->bytes;
+  auto instance = std::move(at->instance);
+  idle.erase(at);
+  return instance;
+}
+
 Result<std::unique_ptr<Instance>> Engine::Impl::take(IdleInstances& use) {
   std::unique_ptr<Instance> evicted;  // ends outside of the lock
   std::lock_guard lock(instances_mutex);
-  if (!use.idle.empty()) {
-    const auto at = use.idle.back();
-    use.idle.pop_back();
-    auto instance = std::move(at->instance);
-    idle.erase(at);
-    return instance;
-  }
+  if (!use.idle.empty()) return pull(use.idle.back());
   const size_t of_module_max = kInstancesALane * lanes.count();
   const bool module_full = use.module->impl().counting.instances >= of_module_max;
   if (module_full || instances >= instances_max) {
@@ -33,9 +35,7 @@ Result<std::unique_ptr<Instance>> Engine::Impl::take(IdleInstances& use) {
                       module_full ? of_module_max : instances_max,
                       module_full ? use.module->impl().name() : std::string("guests"))};
     }
-    std::erase(at->use->idle, at);
-    evicted = std::move(at->instance);
-    idle.erase(at);
+    evicted = pull(at);
     --instances;
   }
   ++instances;
@@ -43,8 +43,15 @@ Result<std::unique_ptr<Instance>> Engine::Impl::take(IdleInstances& use) {
 }
 
 void Engine::Impl::release(IdleInstances& use, std::unique_ptr<Instance> instance) {
+  const size_t bytes = instance->memory().size();
+  std::vector<std::unique_ptr<Instance>> ending;  // outside of the lock
   std::lock_guard lock(instances_mutex);
-  use.idle.push_back(idle.insert(idle.end(), {&use, std::move(instance)}));
+  use.idle.push_back(idle.insert(idle.end(), {&use, std::move(instance), bytes}));
+  idle_bytes += bytes;
+  while (idle_bytes > options.idle_memory_bytes) {
+    ending.push_back(pull(idle.begin()));
+    --instances;
+  }
 }
 
 void Engine::Impl::lost() {
@@ -55,12 +62,10 @@ void Engine::Impl::lost() {
 void Engine::Impl::close(IdleInstances& use) {
   std::vector<std::unique_ptr<Instance>> ending;
   std::lock_guard lock(instances_mutex);
-  for (const auto at : use.idle) {
-    ending.push_back(std::move(at->instance));
-    idle.erase(at);
+  while (!use.idle.empty()) {
+    ending.push_back(pull(use.idle.back()));
+    --instances;
   }
-  instances -= use.idle.size();
-  use.idle.clear();
 }
 
 }  // namespace millrace::wasm
