@@ -137,6 +137,45 @@ TEST(FailedRows, AreLeftOutOfWindowsAndOrders) {
   }
 }
 
+TEST(FailedRows, AGroupThatOverflowsIsLeftOutAndToldOf) {
+  io::TestEnv env;
+  const std::string huge = "99999999999999999999999999999999999999";
+  {
+    TestNode node(env);
+    node.run("CREATE TABLE items (id INTEGER PRIMARY KEY, shop INTEGER, n DECIMAL(38, 0))");
+    node.run("CREATE MATERIALIZED VIEW v AS SELECT shop, sum(n) AS n FROM items GROUP BY shop");
+    node.run("CREATE MATERIALIZED VIEW all_of_it AS SELECT sum(n) AS n FROM items");
+    node.run(
+        "CREATE MATERIALIZED VIEW w AS SELECT id, sum(n) OVER (PARTITION BY shop ORDER BY id) AS n "
+        "FROM items");
+    node.run(
+        "CREATE MATERIALIZED VIEW stopping WITH (on_error = 'stop') AS SELECT shop, avg(n) AS n "
+        "FROM items GROUP BY shop");
+    node.run(fmt::format("INSERT INTO items VALUES (1, 1, {0}), (2, 1, {0}), (3, 2, 5)", huge));
+    EXPECT_EQ(node.view("v"), (TextRows{{"2", "5"}}));
+    EXPECT_EQ(node.view("all_of_it"), TextRows());
+    EXPECT_EQ(node.view("w"), (TextRows{{"3", "5"}}));
+    const auto set_aside = letters(node, "v");
+    ASSERT_EQ(set_aside.size(), 1u);
+    EXPECT_EQ(set_aside[0].first, R"({"shop":1})");
+    EXPECT_NE(set_aside[0].second.find("Overflow"), std::string::npos) << set_aside[0].second;
+    EXPECT_EQ(letters(node, "all_of_it").at(0).first, "{}");
+    EXPECT_EQ(letters(node, "w").at(0).first, R"({"shop":1})");
+    const auto stopped = node.flows->wait_caught_up("stopping", std::chrono::seconds(60));
+    ASSERT_FALSE(stopped);
+    EXPECT_NE(stopped.error().text.find("in the row {\"shop\":1}"), std::string::npos)
+        << stopped.error().text;
+  }
+  TestNode node(env);
+  node.run("INSERT INTO items VALUES (4, 1, -1)");
+  EXPECT_EQ(node.view("v"), (TextRows{{"2", "5"}}));
+  EXPECT_EQ(letters(node, "v").size(), 1u);
+  node.run("DELETE FROM items WHERE id = 2");
+  const auto sum = huge.substr(1) + "8";
+  EXPECT_EQ(node.view("v"), (TextRows{{"1", sum}, {"2", "5"}}));
+  EXPECT_EQ(node.view("w"), (TextRows{{"1", huge}, {"3", "5"}, {"4", sum}}));
+}
+
 class FailedRowsCrash : public ::testing::TestWithParam<uint64_t> {};
 
 TEST_P(FailedRowsCrash, EachHasOneLetter) {

@@ -99,7 +99,9 @@ TEST_F(JoinTimeTest, IntervalsAreReadInEveryForm) {
   const char* forms[] = {
       "a.k = b.k AND a.ts >= b.ts AND a.ts < b.ts + INTERVAL '3 minutes'",
       "a.k = b.k AND b.ts - INTERVAL '3 minutes' <= a.ts AND INTERVAL '1 minute' + b.ts > a.ts",
-      "a.ts BETWEEN b.ts AND b.ts + INTERVAL '20 seconds'"};
+      "a.ts BETWEEN b.ts AND b.ts + INTERVAL '20 seconds'",
+      "a.k = b.k AND a.ts - b.ts BETWEEN INTERVAL '-1 minute' AND INTERVAL '2 minutes'",
+      "b.ts - a.ts >= INTERVAL '0 seconds' AND INTERVAL '30 seconds' > b.ts - a.ts"};
   for (const std::string form : forms) {
     view("SELECT a.id, b.id FROM a JOIN b ON " + form);
     view("SELECT a.id, b.id FROM a, b WHERE " + form);

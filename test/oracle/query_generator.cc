@@ -2,55 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "oracle/query_columns.h"
+
 namespace millrace::flow {
-
-uint32_t Choices::below(uint32_t n) {
-  uint32_t choice = 0;
-  if (!replays_) {
-    choice = static_cast<uint32_t>(random_() % n);
-  } else if (made_.size() < given_.size()) {
-    choice = given_[made_.size()] % n;
-  }
-  made_.push_back(choice);
-  return choice;
-}
-
-void GeneratedTable::append_to(std::vector<std::string>& setup) const {
-  setup.push_back(create);
-  std::string values;
-  for (const auto& row : rows) values += (values.empty() ? "" : ", ") + row;
-  if (!values.empty()) setup.push_back(fmt::format("INSERT INTO {} VALUES {}", name, values));
-}
 
 namespace {
 
-enum class Type { kInteger, kText, kDecimal, kTime, kBoolean };
-
-struct Column {
-  std::string text;
-  Type type;
-};
-using Scope = std::vector<Column>;
-
-constexpr std::pair<const char*, Type> kColumns[] = {{"k", Type::kInteger}, {"i", Type::kInteger},
-                                                     {"s", Type::kText},    {"d", Type::kDecimal},
-                                                     {"ts", Type::kTime},   {"f", Type::kBoolean}};
-constexpr const char* kTables[] = {"t1", "t2", "t3"};
 constexpr const char* kComparisons[] = {
     "=", "<", "<=", "<>", ">", ">=", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"};
-
-const char* literal(Type type, uint32_t choice) {
-  static const char* const kIntegers[] = {"1", "0", "2", "3", "-1"};
-  static const char* const kTexts[] = {"'a'", "''", "'b'", "'a text of more than twelve'", "'c'"};
-  static const char* const kDecimals[] = {"1.50", "0.00", "-2.25", "3.00", "10.10"};
-  static const char* const kTimes[] = {
-      "TIMESTAMP '2024-01-01 00:00:00'", "TIMESTAMP '2024-01-01 01:00:00'",
-      "TIMESTAMP '2024-01-01 00:30:00'", "TIMESTAMP '2024-01-02 00:00:00'",
-      "TIMESTAMP '2023-12-31 23:00:00'"};
-  static const char* const kBooleans[] = {"true", "false", "true", "false", "true"};
-  static const char* const* const kOf[] = {kIntegers, kTexts, kDecimals, kTimes, kBooleans};
-  return kOf[static_cast<size_t>(type)][choice];
-}
 
 class Generator {
  public:
@@ -127,7 +86,7 @@ class Generator {
   }
 
   std::string predicate(const Scope& scope, int depth, bool subqueries) {
-    const uint32_t kinds = subqueries && depth > 0 ? 11 : 7;
+    const uint32_t kinds = subqueries && depth > 0 ? 12 : 7;
     const auto& column = any(scope);
     switch (choices_.below(kinds)) {
       default:
@@ -152,6 +111,8 @@ class Generator {
         return exists(scope, depth);
       case 8:
         return in(scope, column, depth);
+      case 11:
+        return any_or_all(column, depth);
       case 9:
       case 10: {
         const auto type = static_cast<Type>(choices_.below(3));
@@ -193,6 +154,15 @@ class Generator {
                        inner_where(inner.columns, correlated ? outer : inner.columns, depth));
   }
 
+  std::string any_or_all(const Column& column, int depth) {
+    const auto inner = relation(depth - 1);
+    const auto* own = column_of(inner.columns, column.type);
+    return fmt::format("{} {} {} (SELECT {} FROM {}{})", column.text,
+                       kComparisons[choices_.below(6)], choices_.below(2) ? "ALL" : "ANY",
+                       own ? own->text : literal(column.type, 0), inner.text,
+                       inner_where(inner.columns, inner.columns, depth));
+  }
+
   std::string scalar(const Scope& outer, Type type, int depth) {
     const auto inner = relation(depth - 1);
     const auto* own = column_of(inner.columns, type);
@@ -211,7 +181,8 @@ class Generator {
 
   /// A table, a common table expression or a subquery, with an alias.
   Made relation(int depth) {
-    const uint32_t kind = choices_.below(depth > 0 ? 6 : 4);
+    const uint32_t kind = choices_.below(depth > 0 ? 8 : 4);
+    if (kind > 5) return computed(kind == 7);
     Made out;
     Scope names;
     if (kind == 3 && !ctes_.empty()) {
@@ -230,6 +201,62 @@ class Generator {
     out.text += " " + as;
     for (const auto& [name, type] : names) out.columns.push_back({as + "." + name, type});
     return out;
+  }
+
+  /// A table whose rows are put into windows of time, or go with the elements of a list.
+  Made computed(bool windows) {
+    static const char* const kWindows[] = {
+        "TUMBLE({}, ts, INTERVAL '1 hour')",
+        "HOP({}, ts, INTERVAL '30 minutes', INTERVAL '1 hour')",
+        "SESSION({}, ts, INTERVAL '30 minutes', k)",
+        "CUMULATE({}, ts, INTERVAL '6 hours', INTERVAL '1 day')"};
+    static const char* const kLists[] = {"unnest([k, i, 1])", "unnest(range(k))",
+                                         "unnest(CASE WHEN f THEN [i, NULL] END)",
+                                         "unnest(string_split(s, ' '))::VARCHAR"};
+    const char* table = kTables[choices_.below(3)];
+    const uint32_t which = choices_.below(4);
+    const auto as = alias();
+    Made out;
+    for (const auto& [name, type] : kColumns) out.columns.push_back({as + "." + name, type});
+    if (windows) {
+      out.text = fmt::format(fmt::runtime(kWindows[which]), table) + " " + as;
+      for (const char* bound : {".window_start", ".window_end"})
+        out.columns.push_back({as + bound, Type::kTime});
+    } else {
+      out.text = fmt::format("(SELECT *, {} AS u FROM {}) {}", kLists[which], table, as);
+      out.columns.push_back({as + ".u", which == 3 ? Type::kText : Type::kInteger});
+    }
+    return out;
+  }
+
+  /// A right side without ties, each left row with the row that is nearest in time.
+  void asof_join(Made& out) {
+    const auto* time = column_of(out.columns, Type::kTime);
+    const auto* key = column_of(out.columns, Type::kInteger);
+    if (!time || !key) return;
+    static const char* const kNearest[] = {">=", ">", "<=", "<"};
+    const auto as = alias();
+    out.text += fmt::format(
+        " ASOF {}JOIN (SELECT k, ts, max(i) AS i, min(s) AS s FROM {} GROUP BY k, ts) {} ON {} = "
+        "{}.k AND {} {} {}.ts",
+        choices_.below(2) ? "LEFT " : "", kTables[choices_.below(3)], as, key->text, as, time->text,
+        kNearest[choices_.below(4)], as);
+    out.columns.push_back({as + ".i", Type::kInteger});
+    out.columns.push_back({as + ".s", Type::kText});
+  }
+
+  /// LATERAL: something computed for each row of what stands before it.
+  void lateral(Made& out, int depth) {
+    const auto inner = relation(depth - 1);
+    const auto as = alias();
+    const auto& column = any(inner.columns);
+    const bool outer = choices_.below(2) == 1;
+    out.text += fmt::format("{} (SELECT max({}) AS a, count(*) AS n FROM {}{}) {}{}",
+                            outer ? " LEFT JOIN LATERAL" : ", LATERAL", column.text, inner.text,
+                            inner_where(inner.columns, out.columns, depth - 1), as,
+                            outer ? " ON true" : "");
+    out.columns.push_back({as + ".a", column.type});
+    out.columns.push_back({as + ".n", Type::kInteger});
   }
 
   std::string join_condition(const Scope& left, const Scope& right, int depth) {
@@ -255,7 +282,16 @@ class Generator {
                                          "SEMI JOIN", "ANTI JOIN", "CROSS JOIN"};
     for (uint32_t n = choices_.below(3); n > 0 && joins_ < 3; --n) {
       ++joins_;
-      const std::string join = kJoins[choices_.below(7)];
+      const uint32_t kind = choices_.below(9);
+      if (kind == 7) {
+        asof_join(out);
+        continue;
+      }
+      if (kind == 8) {
+        lateral(out, depth);
+        continue;
+      }
+      const std::string join = kJoins[kind];
       const auto right = relation(depth - 1);
       out.text += " " + join + " " + right.text;
       if (join != "CROSS JOIN")
@@ -272,7 +308,9 @@ class Generator {
     const auto& column = any(scope);
     std::string text = "count(*)";
     Type type = Type::kInteger;
-    switch (choices_.below(9)) {
+    const uint32_t kind = choices_.below(12);
+    if (kind > 8) return ordered_aggregate(scope, column, kind, depth);
+    switch (kind) {
       case 1:
         text = fmt::format("count({})", column.text);
         break;
@@ -311,6 +349,27 @@ class Generator {
     return {text, type};
   }
 
+  /// Of what has an order, or the same value whatever it is.
+  Column ordered_aggregate(const Scope& scope, const Column& column, uint32_t kind, int depth) {
+    static const char* const kText[] = {"list({0} ORDER BY {0})::VARCHAR",
+                                        "list(DISTINCT {0} ORDER BY {0} DESC NULLS LAST)::VARCHAR",
+                                        "histogram({0})::VARCHAR", "min({0}, 2)::VARCHAR",
+                                        "max({0}, 3)::VARCHAR"};
+    static const char* const kSame[] = {"first({0} ORDER BY {0} DESC)", "arg_max({0}, {0})",
+                                        "quantile_disc({0}, 0.25)", "arg_min({0}, {0})",
+                                        "last({0} ORDER BY {0} NULLS FIRST)"};
+    static const char* const kNumber[] = {"sum(DISTINCT {0})", "count_if({0} > 1)", "bit_xor({0})",
+                                          "median({0})::INTEGER", "(avg({0}) * 4)::INTEGER"};
+    const uint32_t which = choices_.below(5);
+    if (kind == 9) return {fmt::format(fmt::runtime(kText[which]), column.text), Type::kText};
+    if (kind == 10) {
+      if (column.type == Type::kBoolean && which == 2) return {"count(*)", Type::kInteger};
+      return {fmt::format(fmt::runtime(kSame[which]), column.text), column.type};
+    }
+    const auto number = value(scope, Type::kInteger, depth);
+    return {fmt::format(fmt::runtime(kNumber[which]), number), Type::kInteger};
+  }
+
   /// Peers are ordered by every column, so that those which are left are equal.
   Column window(const Scope& scope) {
     const auto& partition = any(scope);
@@ -320,7 +379,9 @@ class Generator {
     const auto over = [&](const std::string& by) {
       return fmt::format(" OVER (PARTITION BY {} ORDER BY {})", partition.text, by);
     };
-    switch (choices_.below(6)) {
+    const uint32_t kind = choices_.below(13);
+    if (kind > 5) return framed(partition, order, of, kind);
+    switch (kind) {
       case 1:
         return {"rank()" + over(of.text), Type::kInteger};
       case 2:
@@ -333,6 +394,37 @@ class Generator {
         return {fmt::format("lag({})", of.text) + over(order), of.type};
       default:
         return {"row_number()" + over(order), Type::kInteger};
+    }
+  }
+
+  Column framed(const Column& partition, const std::string& order, const Column& of,
+                uint32_t kind) {
+    static const char* const kFrames[] = {
+        "ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+        "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+        "GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
+        "RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+        "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW",
+        "GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING EXCLUDE TIES"};
+    const auto over =
+        fmt::format(" OVER ({}ORDER BY {}{} {})",
+                    choices_.below(3) ? "PARTITION BY " + partition.text + " " : "", order,
+                    choices_.below(2) ? " NULLS FIRST" : "", kFrames[choices_.below(6)]);
+    switch (kind) {
+      case 6:
+        return {fmt::format("first_value({})", of.text) + over, of.type};
+      case 7:
+        return {fmt::format("last_value({} IGNORE NULLS)", of.text) + over, of.type};
+      case 8:
+        return {fmt::format("nth_value({}, 2)", of.text) + over, of.type};
+      case 9:
+        return {fmt::format("min({})", of.text) + over, of.type};
+      case 10:
+        return {fmt::format("lead({}, 2)", of.text) + over, of.type};
+      case 11:
+        return {"ntile(3)" + over, Type::kInteger};
+      default:
+        return {fmt::format("count(DISTINCT {})", of.text) + over, Type::kInteger};
     }
   }
 
@@ -360,8 +452,9 @@ class Generator {
           fmt::format("SELECT {} FROM {}{}", list_of(columns, out.columns), source.text, where);
       return out;
     }
-    const uint32_t kind = choices_.below(8);
+    const uint32_t kind = choices_.below(9);
     if (kind == 3 || kind == 4) return grouped(source, where, depth, kind == 4);
+    if (kind == 8) return grouping_sets(source, where, depth);
     for (uint32_t n = 1 + choices_.below(4); n > 0; --n) {
       const auto type = any(source.columns).type;
       columns.push_back({value(source.columns, type, depth), type});
@@ -395,6 +488,21 @@ class Generator {
     return out;
   }
 
+  Made grouping_sets(const Made& source, const std::string& where, int depth) {
+    static const char* const kSets[] = {"ROLLUP ({0}, {1})", "CUBE ({0}, {1})",
+                                        "GROUPING SETS (({0}), ({1}), ())",
+                                        "GROUPING SETS (({0}, {1}), ({1}))"};
+    const auto &first = any(source.columns), &second = any(source.columns);
+    Made out;
+    Scope columns{first, second};
+    columns.push_back({fmt::format("grouping({}, {})", first.text, second.text), Type::kInteger});
+    columns.push_back(aggregate(source.columns, depth - 1));
+    out.text = fmt::format(
+        "SELECT {} FROM {}{} GROUP BY {}", list_of(columns, out.columns), source.text, where,
+        fmt::format(fmt::runtime(kSets[choices_.below(4)]), first.text, second.text));
+    return out;
+  }
+
   Made set_operation(int depth) {
     static const char* const kOperations[] = {"UNION ALL", "UNION",      "EXCEPT",
                                               "INTERSECT", "EXCEPT ALL", "INTERSECT ALL"};
@@ -407,13 +515,25 @@ class Generator {
   }
 
   Made top() {
-    const uint32_t kind = choices_.below(8);
+    const uint32_t kind = choices_.below(11);
     auto made = kind == 6 ? set_operation(2) : select(2, {});
-    if (kind != 7) return made;
+    if (kind < 7) return made;
+    static const char* const kDirections[] = {"", " DESC", " NULLS FIRST", " DESC NULLS LAST"};
     std::string order;
-    for (const auto& column : made.columns) order += (order.empty() ? "" : ", ") + column.text;
-    made.text = fmt::format("SELECT * FROM ({}) ORDER BY {} LIMIT {}", made.text, order,
-                            1 + choices_.below(6));
+    for (const auto& column : made.columns)
+      order += (order.empty() ? "" : ", ") + column.text + kDirections[choices_.below(4)];
+    const auto& first = made.columns[0].text;
+    const uint32_t limit = 1 + choices_.below(6);
+    if (kind == 9)
+      made.text = fmt::format(
+          "SELECT * FROM ({}) QUALIFY row_number() OVER (PARTITION BY {} ORDER BY {}) <= {}",
+          made.text, first, order, limit);
+    else if (kind == 10)
+      made.text =
+          fmt::format("SELECT DISTINCT ON ({}) * FROM ({}) ORDER BY {}", first, made.text, order);
+    else
+      made.text = fmt::format("SELECT * FROM ({}) ORDER BY {} LIMIT {}{}", made.text, order, limit,
+                              kind == 8 ? fmt::format(" OFFSET {}", choices_.below(4)) : "");
     return made;
   }
 
@@ -424,32 +544,6 @@ class Generator {
 };
 
 }  // namespace
-
-std::vector<GeneratedTable> generate_tables(std::mt19937_64& random) {
-  std::vector<GeneratedTable> tables;
-  for (const char* name : kTables) {
-    GeneratedTable table{name,
-                         fmt::format("CREATE TABLE {}(k INTEGER, i INTEGER, s VARCHAR, "
-                                     "d DECIMAL(8, 2), ts TIMESTAMP, f BOOLEAN)",
-                                     name),
-                         {}};
-    for (uint64_t n = random() % 12; n > 0; --n) {
-      if (!table.rows.empty() && random() % 6 == 0) {
-        table.rows.push_back(table.rows[random() % table.rows.size()]);
-        continue;
-      }
-      std::string row;
-      for (const auto& [column, type] : kColumns) {
-        const bool null = random() % 5 == 0;
-        row += fmt::format("{}{}", row.empty() ? "(" : ", ",
-                           null ? "NULL" : literal(type, static_cast<uint32_t>(random() % 5)));
-      }
-      table.rows.push_back(row + ")");
-    }
-    tables.push_back(std::move(table));
-  }
-  return tables;
-}
 
 std::string generate_query(Choices& choices) { return Generator(choices).query(); }
 

@@ -37,9 +37,10 @@ struct GeneratedTable {
 };
 std::vector<GeneratedTable> generate_tables(std::mt19937_64& random);
 
-/// A query over those tables: projections, filters, joins, aggregates, subqueries, set operations,
-/// DISTINCT, common table expressions, window functions, ORDER BY with LIMIT. Its answer does not
-/// depend on the order of rows.
+/// A query over those tables: projections, filters, joins (as-of and LATERAL ones too), aggregates,
+/// grouping sets, subqueries, set operations, DISTINCT, common table expressions, windows of time,
+/// lists made rows, window functions, first rows by an order. Its answer does not depend on the
+/// order of rows.
 std::string generate_query(Choices& choices);
 
 }  // namespace millrace::flow

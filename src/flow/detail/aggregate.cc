@@ -7,6 +7,7 @@
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/frontier_map.h"
 #include "flow/detail/operators.h"
+#include "flow/detail/row_errors.h"
 
 namespace millrace::flow {
 
@@ -205,18 +206,23 @@ class Aggregate : public Operator {
     }
     duckdb::DataChunk results;
     make_chunk(results, result_types_, living.size());
-    for (size_t i = 0; i < columns_.size() && !living.empty(); ++i) {
-      columns_[i]->finalize(living, results.data[i]);
-    }
+    std::vector<RowFailure> failures;
+    for (size_t i = 0; i < columns_.size() && !living.empty(); ++i)
+      columns_[i]->finalize(living, results.data[i], failures);
     results.SetCardinality(living.size());
     result_codec_.encode(results, encoded_);
+    leave_out_failed(living, failures, out);
     for (size_t i = 0; i < living.size(); ++i) {
       const auto before = table_.emitted(*living[i]);
-      if (before == encoded_[i] && !is_new(*living[i])) continue;
+      if (before == encoded_[i] && !is_new(*living[i]) && !living[i]->failed) continue;
       if (!is_new(*living[i])) builder_.add({table_.key_of(*living[i]), before.data()}, -1, out);
     }
     builder_.flush(out);  // before the bytes that it points at go
     for (size_t i = 0; i < living.size(); ++i) {
+      if (living[i]->failed) {
+        table_.set_emitted(*living[i], {});
+        continue;
+      }
       if (table_.emitted(*living[i]) == encoded_[i] && !is_new(*living[i])) continue;
       table_.set_emitted(*living[i], encoded_[i]);
       builder_.add({table_.key_of(*living[i]), table_.emitted(*living[i]).data()}, 1, out);
@@ -228,12 +234,27 @@ class Aggregate : public Operator {
   }
   bool is_new(const Group& group) const { return group.emitted == 0; }
 
+  /// Marks the groups that an aggregate fails over, and tells of those that it did not before.
+  void leave_out_failed(std::span<Group* const> groups, const std::vector<RowFailure>& failures,
+                        DeltaStream& out) {
+    std::vector<const std::string*> reasons(groups.size());
+    for (const auto& [row, reason] : failures)
+      if (!reasons[row]) reasons[row] = &reason;
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const bool failed_before = groups[i]->failed;
+      groups[i]->failed = reasons[i] != nullptr;
+      if (!groups[i]->failed || failed_before) continue;
+      tell_failed_key(groups_, key_codec_, table_.key_of(*groups[i]), *reasons[i], out);
+    }
+  }
+
   /// Of a group without rows. One that the index by time names stays, as new, until it closes.
   void let_go(Group& group) {
     if (!closing_.column() || !time_of(group)) return remove(group);
     for (auto& column : columns_) column->forget(group);
     for (auto& column : columns_) column->init(group);
     table_.set_emitted(group, {});
+    group.failed = false;
   }
 
   void remove(Group& group) {
@@ -292,7 +313,7 @@ class Aggregate : public Operator {
 };
 
 void Aggregate::save(StateWriter& out) const {
-  out.begin("groups", 2);
+  out.begin("groups", 3);
   late_.save(out);
   closing_.save(out);
 }
@@ -338,13 +359,14 @@ void Aggregate::save_groups(std::span<Group* const> groups, StateWriter& out) co
     out.bytes(table_.key(*group));
     out.number(group->rows);
     out.number(!is_new(*group));
+    out.number(static_cast<bool>(group->failed));
     out.bytes(table_.emitted(*group));
   }
   for (const auto& column : columns_) column->save(groups, out);
 }
 
 Result<> Aggregate::load(StateReader& in) {
-  in.begin("groups", 2);
+  in.begin("groups", 3);
   late_.load(in);
   closing_.load(in);
   std::vector<Group*> groups;
@@ -355,6 +377,7 @@ Result<> Aggregate::load(StateReader& in) {
       Group* group = find_group(key, hash_bytes(key));
       group->rows = in.number<int64_t>();
       const bool emitted = in.number<bool>();
+      group->failed = in.number<bool>();
       const auto row = in.bytes();
       if (emitted) table_.set_emitted(*group, row);
       group->touched = false;

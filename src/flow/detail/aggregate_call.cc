@@ -1,5 +1,7 @@
 #include "flow/detail/aggregate_call.h"
 
+#include <algorithm>
+#include <array>
 #include <duckdb/common/types/hugeint.hpp>
 #include <limits>
 
@@ -23,11 +25,23 @@ __int128 widen(T value) {
   return value;
 }
 
-void add_times(__int128& sum, __int128 value, int64_t weight) {
+using State = InvertibleAggregate::State;
+
+void add(State& state, __int128 value) {
+  if (__builtin_add_overflow(state.sum, value, &state.sum)) state.high += value < 0 ? -1 : 1;
+}
+
+void add_times(State& state, __int128 value, int64_t weight) {
   __int128 product;
-  if (__builtin_mul_overflow(value, static_cast<__int128>(weight), &product) ||
-      __builtin_add_overflow(sum, product, &sum))
-    throw duckdb::OutOfRangeException("Overflow in SUM: the sum does not fit 128 bits");
+  if (!__builtin_mul_overflow(value, static_cast<__int128>(weight), &product))
+    return add(state, product);
+  // In two halves, each of which fits; of the upper one the lower 64 bits are the sum's.
+  const __int128 upper = (value >> 64) * weight;
+  state.high += static_cast<int64_t>(upper >> 64);
+  const auto middle = static_cast<unsigned __int128>(upper) << 64;
+  if (middle >> 127) ++state.high;  // taken as negative below
+  add(state, static_cast<__int128>(middle));
+  add(state, static_cast<__int128>(static_cast<uint64_t>(value)) * weight);
 }
 
 template <typename T>
@@ -39,7 +53,7 @@ void add_values(const duckdb::UnifiedVectorFormat& values,
     const auto at = values.sel->get_index(i);
     if (!values.validity.RowIsValid(at)) continue;
     states[i]->count += weights[i];
-    add_times(states[i]->sum, widen(data[at]), weights[i]);
+    add_times(*states[i], widen(data[at]), weights[i]);
   }
 }
 
@@ -53,7 +67,32 @@ double average(const InvertibleAggregate::State& state, bool small, double scale
       (static_cast<long double>(state.count) * static_cast<long double>(scale)));
 }
 
+// Of several arguments: how many, which bins, which bits come with each row.
+constexpr std::array<std::string_view, 14> kRowMayFail{
+    "min",           "max",       "arg_min",      "arg_max",        "argmin",
+    "argmax",        "min_by",    "max_by",       "arg_min_null",   "arg_max_null",
+    "bitstring_agg", "histogram", "approx_top_k", "histogram_exact"};
+
 }  // namespace
+
+bool update_may_fail(const duckdb::BoundAggregateExpression& bound) {
+  const auto& name = bound.function.name;
+  const auto& arguments = bound.children;
+  if (arguments.empty()) return false;
+  // An average of intervals or big numbers overflows; bit strings may differ in length.
+  const auto first = arguments[0]->return_type.id();
+  if (first == duckdb::LogicalTypeId::INTERVAL || first == duckdb::LogicalTypeId::BIGNUM)
+    return name == "avg" || name == "mean" || name == "sum";
+  if (first == duckdb::LogicalTypeId::BIT) return name.starts_with("bit_");
+  const bool arg = name.starts_with("arg") || name.ends_with("_by");
+  return arguments.size() > (arg ? 2 : 1) &&
+         std::ranges::find(kRowMayFail, name) != kRowMayFail.end();
+}
+
+bool sum_may_overflow(const duckdb::BoundAggregateExpression& bound) {
+  return bound.children.size() == 1 &&
+         bound.children[0]->return_type.InternalType() == duckdb::PhysicalType::INT128;
+}
 
 AggregateFunction::AggregateFunction(duckdb::unique_ptr<duckdb::Expression> bound)
     : bound_(std::move(bound)) {
@@ -175,12 +214,13 @@ void InvertibleAggregate::update(duckdb::Vector* argument, std::span<State* cons
   }
 }
 
-void InvertibleAggregate::finalize(std::span<const State* const> states,
-                                   duckdb::Vector& out) const {
+void InvertibleAggregate::finalize(std::span<const State* const> states, duckdb::Vector& out,
+                                   std::vector<RowFailure>& failures) const {
   for (size_t i = 0; i < states.size(); ++i) {
     const State& state = *states[i];
     if (kind_ == Kind::kAverage || kind_ == Kind::kSum) {
-      if (state.count == 0)
+      if (state.high != 0) failures.push_back({i, "Overflow: a sum does not fit 128 bits"});
+      if (state.count == 0 || state.high != 0)
         duckdb::FlatVector::SetNull(out, i, true);
       else if (kind_ == Kind::kSum)
         duckdb::FlatVector::GetData<duckdb::hugeint_t>(out)[i] = narrow(state.sum);

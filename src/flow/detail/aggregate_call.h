@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "flow/detail/evaluator.h"
+
 namespace millrace::flow {
 
 /// One of DuckDB's aggregate functions over states that lie in our own memory.
@@ -41,25 +43,32 @@ class AggregateFunction {
   size_t state_bytes_;
 };
 
+/// Whether the function's update may throw over some rows: then its state is no longer known.
+bool update_may_fail(const duckdb::BoundAggregateExpression& bound);
+/// Whether its sum may leave the 128 bits of a result within a number of rows that can be.
+bool sum_may_overflow(const duckdb::BoundAggregateExpression& bound);
+
 /// count, sum and avg of integers and decimals: aggregates from which a row can be taken out again.
-/// Exact: the sum is kept in 128 bits.
+/// Exact: the sum is kept in 192 bits, which no number of rows leaves.
 class InvertibleAggregate {
  public:
   struct State {
     __int128 sum = 0;
     int64_t count = 0;  // of rows, or of values that are not NULL
+    int64_t high = 0;   // 2^128 times it belong to the sum
   };
   enum class Kind { kCountRows, kCountValues, kSum, kAverage };
 
   /// Nullopt when the aggregate is not one of these.
   static std::optional<InvertibleAggregate> of(const duckdb::BoundAggregateExpression& bound);
 
-  /// Adds row i of `argument` (null: no argument) `weights[i]` times to `*states[i]`. Throws
-  /// OutOfRangeException.
+  /// Adds row i of `argument` (null: no argument) `weights[i]` times to `*states[i]`.
   void update(duckdb::Vector* argument, std::span<State* const> states,
               std::span<const int64_t> weights) const;
-  /// Writes the results to rows [0, states.size()) of `out`.
-  void finalize(std::span<const State* const> states, duckdb::Vector& out) const;
+  /// Writes the results to rows [0, states.size()) of `out`; NULL, and told, where a sum leaves 128
+  /// bits.
+  void finalize(std::span<const State* const> states, duckdb::Vector& out,
+                std::vector<RowFailure>& failures) const;
 
  private:
   Kind kind_;

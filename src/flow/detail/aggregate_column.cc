@@ -36,14 +36,16 @@ AggregateColumn::AggregateColumn(AggregateFunction function, Layout layout)
     : function_(std::move(function)),
       layout_(layout),
       scratch_(duckdb::Allocator::DefaultAllocator()) {
-  if (!layout_.append_only) invertible_ = InvertibleAggregate::of(function_.bound());
-  way_ = invertible_           ? Way::kInvertible
-         : layout_.ordered     ? Way::kRows
-         : layout_.append_only ? Way::kStates
-                               : Way::kStatesAndRows;
+  const auto& bound = function_.bound();
+  if (!layout_.append_only || sum_may_overflow(bound)) invertible_ = InvertibleAggregate::of(bound);
+  const bool keeps_rows = !layout_.append_only || update_may_fail(bound);
+  way_ = invertible_       ? Way::kInvertible
+         : layout_.ordered ? Way::kRows
+         : keeps_rows      ? Way::kStatesAndRows
+                           : Way::kStates;
   arena_ = std::make_unique<duckdb::ArenaAllocator>(duckdb::Allocator::DefaultAllocator());
   if (!layout_.distinct && (way_ == Way::kStates || way_ == Way::kInvertible)) return;
-  codec_ = std::make_unique<RowCodec>(argument_types(function_.bound(), layout_.arguments),
+  codec_ = std::make_unique<RowCodec>(argument_types(bound, layout_.arguments),
                                       layout_.distinct ? RowCodec::Use::kKey : RowCodec::Use::kRow);
   kept_ = std::make_unique<Arrangement>(false, true);
 }
@@ -125,14 +127,22 @@ void AggregateColumn::apply(duckdb::DataChunk& arguments, std::span<const uint32
   std::vector<uint32_t> added;
   for (const uint32_t i : rows) {
     if (spoilt(*groups[i])) continue;
-    if (weights[i] > 0) {
+    if (weights[i] > 0 && !failing_.contains(groups[i]))
       added.push_back(i);
-    } else {
-      spoilt(*groups[i]) = true;
-      spoilt_.push_back(groups[i]);
-    }
+    else
+      spoil(*groups[i]);
   }
-  update_states(arguments, added, weights, groups);
+  try {
+    update_states(arguments, added, weights, groups);
+  } catch (const std::exception& thrown) {
+    reason_of_row(thrown);
+    for (const uint32_t i : added) spoil(*groups[i]);  // which rows they hold is not known
+  }
+}
+
+void AggregateColumn::spoil(Group& group) {
+  if (std::exchange(spoilt(group), true)) return;
+  spoilt_.push_back(&group);
 }
 
 void AggregateColumn::keep_rows(duckdb::DataChunk& arguments, std::vector<uint32_t>& rows,
@@ -193,14 +203,33 @@ void AggregateColumn::settle_distinct() {
 }
 
 void AggregateColumn::rebuild_spoilt() {
-  std::vector<char*> states;
   for (Group* group : spoilt_) {
+    failing_.erase(group);
     destroy_state(*group, *arena_);
     init(*group);
-    states.push_back(state(*group));
   }
-  feed_kept(spoilt_, states, *arena_);
+  rebuild(spoilt_);
   spoilt_.clear();
+}
+
+void AggregateColumn::rebuild(std::span<Group* const> groups) {
+  std::vector<char*> states;
+  for (Group* group : groups) states.push_back(state(*group));
+  try {
+    return feed_kept(groups, states, *arena_);
+  } catch (const std::exception& thrown) {
+    auto reason = reason_of_row(thrown);
+    for (Group* group : groups) {
+      destroy_state(*group, *arena_);
+      init(*group);
+    }
+    if (groups.size() == 1) {
+      failing_[groups[0]] = std::move(reason);
+      return;
+    }
+  }
+  rebuild(groups.first(groups.size() / 2));
+  rebuild(groups.subspan(groups.size() / 2));
 }
 
 void AggregateColumn::update_states(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
@@ -253,13 +282,61 @@ void AggregateColumn::update_invertible(duckdb::DataChunk& arguments,
   invertible_->update(&argument, states, row_weights);
 }
 
-void AggregateColumn::finalize(std::span<Group* const> groups, duckdb::Vector& out) {
-  if (has_states()) return finalize_states(groups, out);
-  if (way_ == Way::kRows) return finalize_kept(groups, out);
-  std::vector<const InvertibleAggregate::State*> states;
-  for (Group* group : groups) states.push_back(invertible_state(*group));
-  invertible_->finalize(states, out);
+void AggregateColumn::finalize(std::span<Group* const> groups, duckdb::Vector& out,
+                               std::vector<RowFailure>& failures) {
+  if (way_ == Way::kInvertible) {
+    std::vector<const InvertibleAggregate::State*> states;
+    for (Group* group : groups) states.push_back(invertible_state(*group));
+    return invertible_->finalize(states, out, failures);
+  }
+  try {
+    if (failing_.empty()) return finalize_groups(groups, out);
+  } catch (const std::exception& thrown) {
+    reason_of_row(thrown);
+  }
+  duckdb::Vector fresh(result_type(), std::max<size_t>(groups.size(), 1));
+  out.Reference(fresh);  // what failed may have left something there
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const auto known = failing_.find(groups[i]);
+    if (known != failing_.end()) {
+      failures.push_back({i, known->second});
+    } else {
+      try {
+        duckdb::Vector one(result_type());
+        finalize_groups(groups.subspan(i, 1), one);
+        out.SetValue(i, one.GetValue(0));
+        continue;
+      } catch (const std::exception& thrown) {
+        failures.push_back({i, reason_of_row(thrown)});
+      }
+    }
+    duckdb::FlatVector::SetNull(out, i, true);
+  }
 }
+
+void AggregateColumn::finalize_groups(std::span<Group* const> groups, duckdb::Vector& out) {
+  has_states() ? finalize_states(groups, out) : finalize_kept(groups, out);
+}
+
+namespace {
+
+/// States that are there for a moment: destroyed whatever is thrown meanwhile.
+class Passing {
+ public:
+  Passing(const AggregateFunction& function, duckdb::Vector& states, size_t count,
+          duckdb::ArenaAllocator& arena)
+      : function_(function), states_(states), count_(count), arena_(arena) {}
+  ~Passing() { function_.destroy(states_, count_, arena_); }
+  Passing(const Passing&) = delete;
+
+ private:
+  const AggregateFunction& function_;
+  duckdb::Vector& states_;
+  size_t count_;
+  duckdb::ArenaAllocator& arena_;
+};
+
+}  // namespace
 
 /// Finalizing may spoil a state, so it is done on a copy.
 void AggregateColumn::finalize_states(std::span<Group* const> groups, duckdb::Vector& out) {
@@ -272,9 +349,9 @@ void AggregateColumn::finalize_states(std::span<Group* const> groups, duckdb::Ve
     pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(state(*groups[i]));
     pointers(copies)[i] = reinterpret_cast<duckdb::data_ptr_t>(copy);
   }
+  const Passing passing(function_, copies, groups.size(), scratch_);
   function_.combine(states, copies, groups.size(), scratch_);
   function_.finalize(copies, groups.size(), out, scratch_);
-  function_.destroy(copies, groups.size(), scratch_);
 }
 
 void AggregateColumn::finalize_kept(std::span<Group* const> groups, duckdb::Vector& out) {
@@ -287,9 +364,9 @@ void AggregateColumn::finalize_kept(std::span<Group* const> groups, duckdb::Vect
     function_.init(addresses[i]);
     pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(addresses[i]);
   }
+  const Passing passing(function_, states, groups.size(), scratch_);
   feed_kept(groups, addresses, scratch_);
   function_.finalize(states, groups.size(), out, scratch_);
-  function_.destroy(states, groups.size(), scratch_);
 }
 
 void AggregateColumn::feed_kept(std::span<Group* const> groups, std::span<char* const> states,
@@ -333,6 +410,7 @@ void AggregateColumn::destroy_states() {
 
 void AggregateColumn::forget(Group& group) {
   destroy_state(group, *arena_);
+  failing_.erase(&group);
   if (!kept_) return;
   Group* address = &group;
   auto* key = kept_->find(key_of(address), group.hash);

@@ -2,6 +2,7 @@
 
 #include <duckdb.hpp>
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,7 +21,7 @@ namespace millrace::flow {
 ///  - DuckDB's state in the group, when rows are only added;
 ///  - a state from which rows can be taken out again (count, exact sums);
 ///  - DuckDB's state and the argument rows beside it, from which the state is made anew when one of
-///    them is taken out;
+///    them is taken out, or when DuckDB failed over some of them;
 ///  - the argument rows alone, with ORDER BY within: DuckDB's combine empties the state that it
 ///    copies, so that such a state cannot be looked at and kept.
 class AggregateColumn {
@@ -53,8 +54,10 @@ class AggregateColumn {
   /// After the last finalize() of an epoch: moves what live states have allocated to fresh memory,
   /// when most of it belongs to states that are gone.
   void compact();
-  /// The groups' results, to rows [0, groups.size()) of `out`.
-  void finalize(std::span<Group* const> groups, duckdb::Vector& out);
+  /// The groups' results, to rows [0, groups.size()) of `out`; NULL, and told, where DuckDB fails
+  /// over a group. That follows from the group's rows, not from their order.
+  void finalize(std::span<Group* const> groups, duckdb::Vector& out,
+                std::vector<RowFailure>& failures);
   /// The group goes.
   void forget(Group& group);
   /// All of them go; what lies in the system's memory is given back.
@@ -101,7 +104,11 @@ class AggregateColumn {
                  duckdb::ArenaAllocator& arena);
   /// What came to or left a DISTINCT in this epoch, now that all is known.
   void settle_distinct();
+  void spoil(Group& group);
   void rebuild_spoilt();
+  /// Adds the kept rows to states that were just made; where that fails, group by group.
+  void rebuild(std::span<Group* const> groups);
+  void finalize_groups(std::span<Group* const> groups, duckdb::Vector& out);
   void apply(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
              std::span<const int64_t> weights, std::span<Group* const> groups);
   bool has_states() const { return way_ == Way::kStates || way_ == Way::kStatesAndRows; }
@@ -131,7 +138,9 @@ class AggregateColumn {
   std::unique_ptr<Arrangement> kept_;
   EncodedRows encoded_;
   std::vector<Arrangement::Row*> touched_;
-  std::vector<Group*> spoilt_;  // a row was taken out of the state
+  std::vector<Group*> spoilt_;  // a row was taken out of the state, or the state is not known
+  // Whose states DuckDB cannot make of their rows, and why: empty ones stand in their place.
+  boost::unordered_flat_map<Group*, std::string> failing_;
 };
 
 }  // namespace millrace::flow

@@ -15,8 +15,9 @@ struct Group {
   int64_t rows = 0;
   Slab::Handle emitted = 0;  // the aggregates' results as they stand in the output; 0: none
   uint32_t emitted_bytes = 0;
-  uint32_t key_bytes : 31 = 0;
+  uint32_t key_bytes : 30 = 0;
   uint32_t touched : 1 = false;
+  uint32_t failed : 1 = false;  // an aggregate fails over its rows: it stands not in the output
   alignas(16) char states[];
 
   static constexpr size_t kHeader = 32;
@@ -42,7 +43,7 @@ class GroupTable {
     void* memory = slab_.allocate(Group::kHeader + state_bytes_ + key.size());
     Group* group = std::construct_at(static_cast<Group*>(memory));
     group->hash = hash;
-    MR_CHECK(key.size() < uint32_t{1} << 31);
+    MR_CHECK(key.size() < uint32_t{1} << 30);
     group->key_bytes = static_cast<uint32_t>(key.size());
     std::memcpy(key_of(*group), key.data(), key.size());
     groups_.insert({PieceEntry::place_of(hash), slab_.handle_of(group)});

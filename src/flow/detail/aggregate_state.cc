@@ -23,10 +23,11 @@ constexpr std::array<std::string_view, 6> kTheirResult{"min",        "max",     
 constexpr std::array<std::string_view, 2> kLists{"list", "array_agg"};
 // Aggregates that do not look at the order of rows, or at who came first only: the kept rows stand
 // in the order in which the first of each came.
-constexpr std::array<std::string_view, 17> kFromKeptRows{
-    "quantile",  "quantile_disc", "quantile_cont", "median", "mad",      "mode",
-    "histogram", "arg_min",       "arg_max",       "argmin", "argmax",   "min_by",
-    "max_by",    "arg_min_null",  "arg_max_null",  "first",  "arbitrary"};
+constexpr std::array<std::string_view, 23> kFromKeptRows{
+    "quantile",  "quantile_disc", "quantile_cont", "median",        "mad",      "mode",
+    "histogram", "arg_min",       "arg_max",       "argmin",        "argmax",   "min_by",
+    "max_by",    "arg_min_null",  "arg_max_null",  "first",         "min",      "max",
+    "bit_and",   "bit_or",        "bit_xor",       "bitstring_agg", "arbitrary"};
 // Flat whatever they take in.
 constexpr std::array<std::string_view, 2> kFlat{"count", "approx_count_distinct"};
 
@@ -56,7 +57,10 @@ AggregateColumn::Saving AggregateColumn::saving() const {
       return Saving::kList;
   }
   if (is_flat()) return Saving::kBytes;
-  if (way_ == Way::kStatesAndRows && is_one_of(name, kFromKeptRows)) return Saving::kNothing;
+  // Of several rows that tie, arg_min and its like take those that came first, copies among them.
+  const bool several = bound.children.size() > 2;
+  if (way_ == Way::kStatesAndRows && !several && is_one_of(name, kFromKeptRows))
+    return Saving::kNothing;
   return Saving::kNot;
 }
 
@@ -90,8 +94,11 @@ void AggregateColumn::load_rest(StateReader& in) {
     Group* const group = table_->find(name, hash_bytes(name));
     return group ? &kept_->find_or_add(key_of(group), group->hash) : nullptr;
   });
-  if (frozen_saving_ != Saving::kNothing || way_ != Way::kStatesAndRows) return;
-  table_->each([&](Group& group) { spoilt_.push_back(&group); });
+  if (way_ != Way::kStatesAndRows) return;
+  table_->each([&](Group& group) {
+    if (frozen_saving_ == Saving::kNothing || (group.failed && update_may_fail(function_.bound())))
+      spoil(group);
+  });
   rebuild_spoilt();
 }
 

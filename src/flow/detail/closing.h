@@ -26,11 +26,17 @@ class TimeColumn {
     const auto at = values_.sel->get_index(row);
     if (!values_.validity.RowIsValid(at)) return std::nullopt;
     if (!date_) return duckdb::UnifiedVectorFormat::GetData<int64_t>(values_)[at];
-    return int64_t{duckdb::UnifiedVectorFormat::GetData<int32_t>(values_)[at]} *
-           duckdb::Interval::MICROS_PER_DAY;
+    return of_day(duckdb::UnifiedVectorFormat::GetData<int32_t>(values_)[at]);
   }
 
  private:
+  /// A DATE reaches further than a TIMESTAMP, infinity not to speak of: such a day is infinity's.
+  static int64_t of_day(int32_t day) {
+    int64_t us;
+    if (!__builtin_mul_overflow(int64_t{day}, duckdb::Interval::MICROS_PER_DAY, &us)) return us;
+    return day > 0 ? std::numeric_limits<int64_t>::max() : -std::numeric_limits<int64_t>::max();
+  }
+
   bool date_;
   duckdb::UnifiedVectorFormat values_;
 };

@@ -60,9 +60,6 @@ std::string Evaluator::describe() const {
   return text;
 }
 
-namespace {
-
-/// What went wrong, in words; throws on when it was no row's fault.
 std::string reason_of_row(const std::exception& thrown) {
   const duckdb::ErrorData data(thrown);
   switch (data.Type()) {
@@ -76,6 +73,8 @@ std::string reason_of_row(const std::exception& thrown) {
       return data.RawMessage();
   }
 }
+
+namespace {
 
 void find_failing(const duckdb::DataChunk& in, size_t begin, size_t end,
                   const std::function<void(const duckdb::DataChunk&)>& evaluate,

@@ -41,13 +41,17 @@ class Evaluator {
   duckdb::ExpressionExecutor executor_;
 };
 
+/// What went wrong over some row, in words. In a handler: throws on when it was no row's fault (out
+/// of memory, an error of ours).
+std::string reason_of_row(const std::exception& thrown);
+
 /// A row that an expression fails over, and why.
 struct RowFailure {
   size_t row;
   std::string reason;
 };
-/// The rows of `in` over which `evaluate` throws, found by halving. What is no row's fault (out of
-/// memory, an error of ours) passes through.
+/// The rows of `in` over which `evaluate` throws, found by halving. What is no row's fault passes
+/// through.
 std::vector<RowFailure> failing_rows(const duckdb::DataChunk& in,
                                      const std::function<void(const duckdb::DataChunk&)>& evaluate);
 /// Tells `out` of the failures that come with an insertion: a removal only takes back a row that

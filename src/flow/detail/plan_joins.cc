@@ -1,5 +1,6 @@
 #include "flow/detail/plan_temporal.h"
 #include "flow/detail/plan_translator.h"
+#include "flow/detail/time_bound.h"
 
 #include <duckdb/function/function_binder.hpp>
 #include <duckdb/planner/expression/bound_cast_expression.hpp>
@@ -198,6 +199,38 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_comparison_join(
   if (spec.kind == JoinKind::kMark && (spec.left_keys.size() != 1 || !spec.residual.empty()))
     return put_mark_join(spec, left, right, join.mark_index);
   return put_join(std::move(spec), left, right, join.mark_index);
+}
+
+namespace {
+
+bool has_time_difference(const duckdb::Expression& e) {
+  bool has = is_time_difference(e);
+  duckdb::ExpressionIterator::EnumerateChildren(
+      e, [&](const duckdb::Expression& child) { has = has || has_time_difference(child); });
+  return has;
+}
+
+}  // namespace
+
+/// DuckDB leaves `a.ts - b.ts < INTERVAL …` above an inner join. Such conditions become the join's,
+/// which forgets rows by them.
+void PlanTranslator::bound_join_below(duckdb::LogicalFilter& filter) {
+  auto& below = *filter.children[0];
+  if (below.type != duckdb::LogicalOperatorType::LOGICAL_COMPARISON_JOIN) return;
+  auto& join = below.Cast<duckdb::LogicalComparisonJoin>();
+  if (join.join_type != duckdb::JoinType::INNER) return;
+  Expressions others;
+  for (auto& condition : filter.expressions) {
+    if (!has_time_difference(*condition)) {
+      others.push_back(std::move(condition));
+    } else if (!join.predicate) {
+      join.predicate = std::move(condition);
+    } else {
+      join.predicate = duckdb::make_uniq<duckdb::BoundConjunctionExpression>(
+          duckdb::ExpressionType::CONJUNCTION_AND, std::move(join.predicate), std::move(condition));
+    }
+  }
+  filter.expressions = std::move(others);
 }
 
 /// An ASOF join: equalities, and one inequality that says which of the right rows is taken.

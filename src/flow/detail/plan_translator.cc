@@ -354,6 +354,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_filter(duckdb::LogicalF
   }
   MR_TRY(auto numbered, translate_numbered(filter, above));
   if (numbered) return std::move(*numbered);
+  bound_join_below(filter);
   MR_TRY(Stream stream, translate(*filter.children[0]));
   MR_TRY(auto conditions, resolve_all(filter.expressions, stream.scope));
   stream.node = add(make_filter(context_, std::move(conditions)), {stream.node});

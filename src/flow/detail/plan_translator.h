@@ -103,6 +103,7 @@ class PlanTranslator {
 
   // In plan_joins.cc; temporal joins in plan_temporal.cc.
   Result<Stream> translate_comparison_join(duckdb::LogicalComparisonJoin& join);
+  static void bound_join_below(duckdb::LogicalFilter& filter);
   Result<Stream> translate_asof_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_temporal_join(duckdb::LogicalComparisonJoin& join);
   Result<Stream> translate_versions(duckdb::LogicalOperator& op);

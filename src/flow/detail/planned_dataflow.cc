@@ -313,7 +313,9 @@ class PlannedDataflow : public Dataflow {
     if (!node.ops.empty()) return node.ops[0]->describe();
     const auto& input = inputs_[node.input];
     const bool is_table = input.object.kind == catalog::Kind::kTable;
-    return (!input.append_only ? "changes of " : is_table ? "versions of " : "stream ") +
+    return (!input.append_only ? "changes of "
+            : is_table         ? "versions of "
+                               : "stream ") +
            input.object.name;
   }
 
@@ -329,6 +331,10 @@ class PlannedDataflow : public Dataflow {
   void collect_errors(Node& node, std::vector<RowError>& all) {
     for (auto& stream : node.streams)
       for (auto& error : std::exchange(stream.errors, {})) {
+        if (!error.json.empty()) {
+          all.push_back(std::move(error));
+          continue;
+        }
         std::vector<std::string> names;
         for (size_t c = 0; c < node.edges.size(); ++c) {
           if (error.child && c != *error.child) continue;

@@ -33,4 +33,17 @@ std::string failed_row_json(const Delta& row, std::vector<std::string> names) {
   return text;
 }
 
+void tell_failed_key(const Evaluator& keys, const RowCodec& codec, const char* key,
+                     std::string reason, DeltaStream& out) {
+  auto row = std::make_shared<Delta>();
+  make_chunk(row->rows, keys.types(), 1);
+  codec.decode({&key, 1}, row->rows);
+  row->rows.SetCardinality(1);
+  row->weights.push_back(1);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < keys.size(); ++i) names.push_back(keys[i].GetName());
+  auto json = failed_row_json(*row, std::move(names));
+  out.errors.push_back({std::move(row), std::nullopt, std::move(reason), std::move(json)});
+}
+
 }  // namespace millrace::flow

@@ -78,6 +78,37 @@ std::optional<Term> term_of(const Expression& e) {
   }
 }
 
+/// Of `a - b`, the time between two: the two, and by how much it may be wrong. Times are taken from
+/// each other to the microsecond; with time zones, days between them may be of 23 or 25 hours.
+struct Difference {
+  Term from, taken;
+};
+std::optional<Difference> difference_of(const Expression& e) {
+  if (!is_time_difference(e)) return std::nullopt;
+  const auto& f = e.Cast<duckdb::BoundFunctionExpression>();
+  if (f.function.name != "-") return difference_of(*f.children[0]);
+  auto from = term_of(*f.children[0]), taken = term_of(*f.children[1]);
+  if (!from || !taken) return std::nullopt;
+  if (f.children[0]->return_type.id() == duckdb::LogicalTypeId::TIMESTAMP_TZ)
+    from->slack_us += duckdb::Interval::MICROS_PER_DAY;
+  return Difference{*from, *taken};
+}
+
+/// A constant interval as DuckDB compares it: a month has 30 days, a day 24 hours.
+std::optional<int64_t> compared_interval(const Expression& e) {
+  if (e.GetExpressionClass() != ExpressionClass::BOUND_CONSTANT ||
+      e.return_type.id() != duckdb::LogicalTypeId::INTERVAL)
+    return std::nullopt;
+  const auto& value = e.Cast<duckdb::BoundConstantExpression>().value;
+  if (value.IsNull()) return std::nullopt;
+  const auto interval = duckdb::IntervalValue::Get(value);
+  const auto [least, most] =
+      std::minmax<int64_t>({interval.months, interval.days, interval.micros});
+  int64_t us = 0;
+  if ((least < 0 && most > 0) || !duckdb::Interval::TryGetMicro(interval, us)) return std::nullopt;
+  return us;
+}
+
 /// Collects what the conditions of one join say, by pair of columns.
 class Bounds {
  public:
@@ -123,6 +154,16 @@ class Bounds {
   void compare(const Expression& a, const Expression& b, ExpressionType type) {
     const auto left = term_of(a), right = term_of(b);
     if (left && right) add(*left, *right, type);
+    compare_difference(a, b, type);
+    compare_difference(b, a, duckdb::FlipComparisonExpression(type));
+  }
+
+  void compare_difference(const Expression& a, const Expression& b, ExpressionType type) {
+    auto difference = difference_of(a);
+    const auto interval = compared_interval(b);
+    if (!difference || !interval) return;
+    difference->taken.shift_us += *interval;
+    add(difference->from, difference->taken, type);
   }
 
   void add(const Term& a, const Term& b, ExpressionType type) {
@@ -170,6 +211,17 @@ class Bounds {
 };
 
 }  // namespace
+
+bool is_time_difference(const Expression& e) {
+  if (e.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION ||
+      e.return_type.id() != duckdb::LogicalTypeId::INTERVAL)
+    return false;
+  const auto& f = e.Cast<duckdb::BoundFunctionExpression>();
+  // DuckDB wraps an interval that it compares in this.
+  if (f.function.name == "normalized_interval") return is_time_difference(*f.children[0]);
+  return f.function.name == "-" && f.children.size() == 2 && is_time(f.children[0]->return_type) &&
+         is_time(f.children[1]->return_type);
+}
 
 int64_t add_time(int64_t a, int64_t b) {
   int64_t sum = 0;

@@ -29,6 +29,9 @@ struct TimeBounds {
 /// two, and rather an interval than equality. Nothing: no bound either way.
 std::optional<TimeBounds> time_bounds_of(const JoinSpec& spec);
 
+/// `a - b` of two times.
+bool is_time_difference(const duckdb::Expression& e);
+
 /// Times at the ends of the range stay there.
 int64_t add_time(int64_t a, int64_t b);
 

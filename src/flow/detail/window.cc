@@ -10,12 +10,14 @@
 
 #include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/check.h"
 #include "flow/detail/arrangement.h"
 #include "flow/detail/closing_partitions.h"
 #include "flow/detail/delta_builder.h"
 #include "flow/detail/operators.h"
+#include "flow/detail/row_errors.h"
 #include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
@@ -84,7 +86,12 @@ class WindowRun {
     plan->ResolveOperatorTypes();
     auto result = context_.Query(duckdb::make_uniq<duckdb::LogicalPlanStatement>(std::move(plan)),
                                  duckdb::QueryParameters(false));
-    if (result->HasError()) result->ThrowError();
+    if (result->HasError()) {
+      // The plan's transaction takes no more queries then.
+      context_.Query("ROLLBACK", duckdb::QueryParameters(false));
+      context_.Query("BEGIN", duckdb::QueryParameters(false));
+      result->ThrowError();
+    }
     return result;
   }
 
@@ -152,7 +159,8 @@ class WindowRun {
 /// computed again by DuckDB's own operator, all of them in one run, and the difference is put out:
 /// so an epoch costs the size of the partitions that it touches, and a query without PARTITION BY
 /// all rows. What ties in ORDER BY is ordered by the bytes of the row. A partition that a frontier
-/// has passed is forgotten.
+/// has passed is forgotten. One that DuckDB fails over is kept without the functions' values, and
+/// stands not in the output.
 class Window : public Operator {
  public:
   Window(duckdb::ClientContext& context, WindowSpec spec)
@@ -174,9 +182,9 @@ class Window : public Operator {
     duckdb::ColumnDataCollection given(context_, run_.types());
     for (auto& [key, changes] : changes_) MR_TRY(give(*key, changes, given));
     put_given(given);
-    if (!fed_.empty()) compute(given);
+    if (!fed_.empty()) compute(given, out);
     for (auto* row : touched_)
-      if (row->weight != row->counts().emitted)
+      if (row->weight != row->counts().emitted && has_result(*row))
         builder_.add({input_of(*row), result_of(*row)}, row->weight - row->counts().emitted, out);
     builder_.flush(out);
     clean();
@@ -236,6 +244,10 @@ class Window : public Operator {
   }
   static const char* input_of(Arrangement::Row& row) { return row.bytes() + sizeof(uint32_t); }
   static const char* result_of(Arrangement::Row& row) { return input_of(row) + input_bytes(row); }
+  /// Not in a partition that DuckDB fails over.
+  static bool has_result(Arrangement::Row& row) {
+    return row.size > sizeof(uint32_t) + input_bytes(row);
+  }
 
   void take(const std::shared_ptr<const Delta>& chunk, DeltaStream& out) {
     duckdb::DataChunk keys;
@@ -265,10 +277,11 @@ class Window : public Operator {
   Result<> give(Arrangement::Key& key, const std::vector<Change>& changes,
                 duckdb::ColumnDataCollection& given) {
     std::vector<std::pair<std::string_view, int64_t>> rows;
+    if (auto* first = rows_.first(key); first && !has_result(*first)) failed_before_.insert(&key);
     for (auto* row = rows_.first(key); row; row = rows_.next(*row)) {
       rows.emplace_back(std::string_view{input_of(*row), input_bytes(*row)}, row->weight);
       rows_.before_change(*row);
-      row->counts().emitted = row->weight;
+      row->counts().emitted = has_result(*row) ? row->weight : 0;
       row->weight = 0;
       row->touched = true;
       touched_.push_back(row);
@@ -291,8 +304,10 @@ class Window : public Operator {
 
   /// Appends the rows of `fed_` that `given` has not yet.
   void put_given(duckdb::ColumnDataCollection& given) {
-    const size_t from = given.Count(), count = fed_.size() - from;
-    if (count == 0) return;
+    const size_t from = given.Count();
+    if (from < fed_.size()) put(from, fed_.size() - from, given);
+  }
+  void put(size_t from, size_t count, duckdb::ColumnDataCollection& given) {
     duckdb::DataChunk chunk;
     make_chunk(chunk, run_.types(), count);
     std::vector<const char*> bytes(count);
@@ -306,11 +321,33 @@ class Window : public Operator {
     given.Append(chunk);
   }
 
-  void compute(duckdb::ColumnDataCollection& given) {
-    auto result = run_.run(given);
-    std::string bytes;
+  /// All partitions at once; where that fails, one by one.
+  void compute(duckdb::ColumnDataCollection& given, DeltaStream& out) {
+    try {
+      return take_results(*run_.run(given), fed_.size());
+    } catch (const std::exception& thrown) {
+      reason_of_row(thrown);
+    }
+    for (size_t from = 0, until = 0; from < fed_.size(); from = until) {
+      auto* const key = fed_[from].key;
+      while (until < fed_.size() && fed_[until].key == key) ++until;
+      duckdb::ColumnDataCollection rows(context_, run_.types());
+      for (size_t at = from; at < until; at += STANDARD_VECTOR_SIZE)
+        put(at, std::min<size_t>(STANDARD_VECTOR_SIZE, until - at), rows);
+      try {
+        take_results(*run_.run(rows), until - from);
+      } catch (const std::exception& thrown) {
+        auto reason = reason_of_row(thrown);
+        if (!failed_before_.contains(key))
+          tell_failed_key(partitions_, key_codec_, key->bytes(), std::move(reason), out);
+        for (size_t at = from; at < until; ++at) add_row(fed_[at], {});
+      }
+    }
+  }
+
+  void take_results(duckdb::QueryResult& result, size_t rows) {
     size_t came = 0;
-    while (auto chunk = result->Fetch()) {
+    while (auto chunk = result.Fetch()) {
       chunk->Flatten();
       const auto* numbers = duckdb::FlatVector::GetData<int64_t>(chunk->data[0]);
       duckdb::DataChunk results;
@@ -319,19 +356,21 @@ class Window : public Operator {
         results.data[c].Reference(chunk->data[c + 1]);
       results.SetCardinality(chunk->size());
       result_codec_.encode(results, encoded_);
-      for (size_t i = 0; i < chunk->size(); ++i) {
-        const auto& [key, row] = fed_[static_cast<size_t>(numbers[i])];
-        const auto size = static_cast<uint32_t>(row.size());
-        bytes.assign(reinterpret_cast<const char*>(&size), sizeof(size));
-        bytes.append(row).append(encoded_[i]);
-        auto& added = rows_.add(*key, bytes, 1).row;
-        if (added.touched) continue;
-        added.touched = true;
-        touched_.push_back(&added);
-      }
+      for (size_t i = 0; i < chunk->size(); ++i)
+        add_row(fed_[static_cast<size_t>(numbers[i])], encoded_[i]);
       came += chunk->size();
     }
-    MR_CHECK(came == fed_.size());
+    MR_CHECK(came == rows);
+  }
+
+  void add_row(const Fed& fed, std::string_view result) {
+    const auto size = static_cast<uint32_t>(fed.row.size());
+    bytes_.assign(reinterpret_cast<const char*>(&size), sizeof(size));
+    bytes_.append(fed.row).append(result);
+    auto& added = rows_.add(*fed.key, bytes_, 1).row;
+    if (added.touched) return;
+    added.touched = true;
+    touched_.push_back(&added);
   }
 
   void clean() {
@@ -349,6 +388,7 @@ class Window : public Operator {
     changes_.clear();
     places_.clear();
     fed_.clear();
+    failed_before_.clear();
   }
 
   void index_all() {
@@ -377,6 +417,8 @@ class Window : public Operator {
   std::vector<std::pair<Arrangement::Key*, std::vector<Change>>> changes_;
   boost::unordered_flat_map<Arrangement::Key*, size_t> places_;
   std::vector<Fed> fed_;
+  boost::unordered_flat_set<Arrangement::Key*> failed_before_;  // of those that changed
+  std::string bytes_;
   std::vector<Arrangement::Row*> touched_;
 };
 
