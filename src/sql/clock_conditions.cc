@@ -6,8 +6,10 @@
 #include <duckdb/planner/expression/bound_cast_expression.hpp>
 #include <duckdb/planner/expression/bound_columnref_expression.hpp>
 #include <duckdb/planner/expression/bound_comparison_expression.hpp>
+#include <duckdb/planner/expression/bound_conjunction_expression.hpp>
 #include <duckdb/planner/expression/bound_constant_expression.hpp>
 #include <duckdb/planner/expression/bound_function_expression.hpp>
+#include <duckdb/planner/expression/bound_operator_expression.hpp>
 #include <duckdb/planner/expression_iterator.hpp>
 #include <duckdb/planner/logical_operator_visitor.hpp>
 #include <duckdb/planner/operator/logical_filter.hpp>
@@ -55,16 +57,17 @@ bool is_time(const duckdb::LogicalType& type) {
          type.id() == LogicalTypeId::DATE;
 }
 
-/// The clock rounded down to units, and an offset.
+/// The clock rounded down to units, so many months on, and an offset.
 struct Moment {
   int64_t unit_us = 1;
+  int64_t months = 0;
   int64_t offset_us = 0;
 };
 
 /// Rounds a moment down once more.
 std::optional<Moment> rounded(const Moment& moment, int64_t unit_us) {
   if (moment.offset_us % unit_us != 0) return std::nullopt;
-  if (unit_us % moment.unit_us == 0) return Moment{unit_us, moment.offset_us};
+  if (unit_us % moment.unit_us == 0) return Moment{unit_us, moment.months, moment.offset_us};
   return moment.unit_us % unit_us == 0 ? std::optional(moment) : std::nullopt;
 }
 
@@ -83,7 +86,7 @@ class MomentReader {
     if (expression.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) return std::nullopt;
     const auto& call = expression.Cast<duckdb::BoundFunctionExpression>();
     if (is_moving(call))
-      return Moment{call.return_type.id() == LogicalTypeId::DATE ? kDayUs : 1, 0};
+      return Moment{call.return_type.id() == LogicalTypeId::DATE ? kDayUs : 1, 0, 0};
     return call.children.size() == 2 ? read_call(call) : std::nullopt;
   }
 
@@ -94,9 +97,13 @@ class MomentReader {
       const bool first = read(*call.children[0]).has_value();
       if (!first && name == "-") return std::nullopt;
       auto moment = read(*call.children[first ? 0 : 1]);
-      const auto by = microseconds(*call.children[first ? 1 : 0]);
+      const auto by = shift(*call.children[first ? 1 : 0]);
       if (!moment || !by) return std::nullopt;
-      moment->offset_us += name == "+" ? *by : -*by;
+      const auto [months, us] = *by;
+      // Months are added first, and once: their days differ.
+      if (months != 0 && (moment->months != 0 || moment->offset_us != 0)) return std::nullopt;
+      moment->months += name == "+" ? months : -months;
+      moment->offset_us += name == "+" ? us : -us;
       return moment;
     }
     if (name == "date_trunc" || name == "datetrunc") {
@@ -107,18 +114,20 @@ class MomentReader {
     return std::nullopt;
   }
 
-  /// What a constant adds: an interval without months, or days as a number.
-  std::optional<int64_t> microseconds(const Expression& expression) const {
+  /// What a constant adds, months and microseconds: an interval, or days as a number.
+  std::optional<std::pair<int64_t, int64_t>> shift(const Expression& expression) const {
     const auto value = constant(expression);
     if (!value || value->IsNull()) return std::nullopt;
     if (value->type().IsIntegral()) {
       const auto days = value->GetValue<int64_t>();
-      return std::abs(days) < 10'000'000 ? std::optional(days * kDayUs) : std::nullopt;
+      if (std::abs(days) >= 10'000'000) return std::nullopt;
+      return std::pair<int64_t, int64_t>(0, days * kDayUs);
     }
     if (value->type().id() != LogicalTypeId::INTERVAL) return std::nullopt;
-    const auto interval = duckdb::IntervalValue::Get(*value);
-    if (interval.months != 0) return std::nullopt;
-    return duckdb::Interval::GetMicro(interval);
+    auto interval = duckdb::IntervalValue::Get(*value);
+    const int64_t months = std::exchange(interval.months, 0);
+    if (std::abs(months) > 12'000) return std::nullopt;
+    return std::pair<int64_t, int64_t>(months, duckdb::Interval::GetMicro(interval));
   }
 
   std::optional<int64_t> unit_of(const Expression& expression) const {
@@ -146,9 +155,9 @@ Error cannot_move(const duckdb::BoundFunctionExpression& moving, const std::stri
                                             "to date in a materialized view " +
                                             why};
   error.hint =
-      "Compare a time of the row with it in WHERE, with AND between conditions: ts > now() - "
-      "INTERVAL '1 hour', or BETWEEN; +, -, date_trunc and casts of it may take constants without "
-      "months.";
+      "Compare a time of the row with it in WHERE: ts > now() - INTERVAL '1 hour', or BETWEEN, "
+      "with "
+      "AND, OR and NOT; +, -, date_trunc and casts of it may take constants.";
   if (moving.query_location.IsValid()) error.position = moving.query_location.GetIndex();
   return error;
 }
@@ -159,7 +168,7 @@ ExpressionPtr marked(ExpressionPtr time, ExpressionType comparison, const Moment
   duckdb::ScalarFunction function(
       std::string(kClockCondition),
       {time->return_type, duckdb::LogicalType::INTEGER, duckdb::LogicalType::BIGINT,
-       duckdb::LogicalType::BIGINT},
+       duckdb::LogicalType::BIGINT, duckdb::LogicalType::BIGINT},
       duckdb::LogicalType::BOOLEAN,
       [](duckdb::DataChunk& arguments, duckdb::ExpressionState&, duckdb::Vector& result) {
         if (!arguments.data[0].GetValue(0).IsNull())
@@ -171,7 +180,7 @@ ExpressionPtr marked(ExpressionPtr time, ExpressionType comparison, const Moment
   arguments.push_back(std::move(time));
   arguments.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(
       duckdb::Value::INTEGER(static_cast<int32_t>(comparison))));
-  for (const int64_t number : {moment.unit_us, moment.offset_us})
+  for (const int64_t number : {moment.unit_us, moment.months, moment.offset_us})
     arguments.push_back(
         duckdb::make_uniq<duckdb::BoundConstantExpression>(duckdb::Value::BIGINT(number)));
   auto call = duckdb::make_uniq<duckdb::BoundFunctionExpression>(
@@ -181,7 +190,7 @@ ExpressionPtr marked(ExpressionPtr time, ExpressionType comparison, const Moment
 }
 
 /// The comparison as a marked call; an error says what is wrong with it.
-Result<ExpressionPtr> mark(duckdb::ClientContext& context, ExpressionPtr condition) {
+Result<ExpressionPtr> mark_comparison(duckdb::ClientContext& context, ExpressionPtr condition) {
   const auto& moving = *moving_function(*condition);
   if (condition->GetExpressionClass() != ExpressionClass::BOUND_COMPARISON)
     return cannot_move(moving, "in such a condition");
@@ -208,22 +217,60 @@ Result<ExpressionPtr> mark(duckdb::ClientContext& context, ExpressionPtr conditi
   return marked(std::move(*time), type, *moment);
 }
 
-/// BETWEEN as two comparisons, where a bound moves or what stands between them does.
-void split_between(duckdb::vector<ExpressionPtr>& conditions) {
-  duckdb::vector<ExpressionPtr> split;
-  for (auto& condition : conditions) {
-    if (condition->GetExpressionClass() != ExpressionClass::BOUND_BETWEEN ||
-        !moving_function(*condition)) {
-      split.push_back(std::move(condition));
-      continue;
-    }
-    auto& between = condition->Cast<duckdb::BoundBetweenExpression>();
-    split.push_back(duckdb::make_uniq<duckdb::BoundComparisonExpression>(
-        between.LowerComparisonType(), between.input->Copy(), std::move(between.lower)));
-    split.push_back(duckdb::make_uniq<duckdb::BoundComparisonExpression>(
-        between.UpperComparisonType(), std::move(between.input), std::move(between.upper)));
+ExpressionPtr compared(ExpressionType type, const Expression& left, const Expression& right) {
+  return duckdb::make_uniq<duckdb::BoundComparisonExpression>(type, left.Copy(), right.Copy());
+}
+
+ExpressionPtr together(ExpressionType type, ExpressionPtr a, ExpressionPtr b) {
+  return duckdb::make_uniq<duckdb::BoundConjunctionExpression>(type, std::move(a), std::move(b));
+}
+
+/// A condition in which the clock stands in comparisons `<`, `<=`, `>`, `>=` and `=` alone, with
+/// AND and OR above them; where it stands elsewhere it is left there. A NOT goes to the
+/// comparisons: which rows pass stays the same, since both forms are NULL for the same ones.
+ExpressionPtr simplified(ExpressionPtr e, bool negated) {
+  constexpr auto kAnd = ExpressionType::CONJUNCTION_AND, kOr = ExpressionType::CONJUNCTION_OR;
+  if (e->GetExpressionType() == ExpressionType::OPERATOR_NOT && moving_function(*e))
+    return simplified(std::move(e->Cast<duckdb::BoundOperatorExpression>().children[0]), !negated);
+  if (moving_function(*e) && e->GetExpressionClass() == ExpressionClass::BOUND_CONJUNCTION) {
+    auto all = duckdb::make_uniq<duckdb::BoundConjunctionExpression>(
+        (e->type == kAnd) == negated ? kOr : kAnd);
+    for (auto& child : e->Cast<duckdb::BoundConjunctionExpression>().children)
+      all->children.push_back(simplified(std::move(child), negated));
+    return all;
   }
-  conditions = std::move(split);
+  if (moving_function(*e) && e->GetExpressionClass() == ExpressionClass::BOUND_BETWEEN) {
+    auto& between = e->Cast<duckdb::BoundBetweenExpression>();
+    auto both =
+        together(kAnd, compared(between.LowerComparisonType(), *between.input, *between.lower),
+                 compared(between.UpperComparisonType(), *between.input, *between.upper));
+    return simplified(std::move(both), negated);
+  }
+  if (moving_function(*e) && e->GetExpressionClass() == ExpressionClass::BOUND_COMPARISON) {
+    auto& comparison = e->Cast<duckdb::BoundComparisonExpression>();
+    const auto type = negated ? duckdb::NegateComparisonExpression(e->type) : e->type;
+    if (type != ExpressionType::COMPARE_NOTEQUAL)
+      return compared(type, *comparison.left, *comparison.right);
+    return together(
+        kOr, compared(ExpressionType::COMPARE_LESSTHAN, *comparison.left, *comparison.right),
+        compared(ExpressionType::COMPARE_GREATERTHAN, *comparison.left, *comparison.right));
+  }
+  if (!negated) return e;
+  auto no = duckdb::make_uniq<duckdb::BoundOperatorExpression>(ExpressionType::OPERATOR_NOT,
+                                                               duckdb::LogicalType::BOOLEAN);
+  no->children.push_back(std::move(e));
+  return no;
+}
+
+/// Marks the comparisons of such a condition.
+Result<ExpressionPtr> mark(duckdb::ClientContext& context, ExpressionPtr condition) {
+  if (!moving_function(*condition)) return condition;
+  if (condition->GetExpressionClass() != ExpressionClass::BOUND_CONJUNCTION)
+    return mark_comparison(context, std::move(condition));
+  for (auto& child : condition->Cast<duckdb::BoundConjunctionExpression>().children) {
+    MR_TRY(child, mark(context, std::move(child)));
+  }
+  return condition;
 }
 
 }  // namespace
@@ -231,10 +278,9 @@ void split_between(duckdb::vector<ExpressionPtr>& conditions) {
 Result<> mark_clock_conditions(duckdb::ClientContext& context, duckdb::LogicalOperator& plan) {
   if (plan.type == duckdb::LogicalOperatorType::LOGICAL_FILTER) {
     auto& filter = plan.Cast<duckdb::LogicalFilter>();
+    for (auto& condition : filter.expressions) condition = simplified(std::move(condition), false);
     filter.SplitPredicates();
-    split_between(filter.expressions);
     for (auto& condition : filter.expressions) {
-      if (!moving_function(*condition)) continue;
       MR_TRY(condition, mark(context, std::move(condition)));
     }
   }

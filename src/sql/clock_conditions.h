@@ -15,8 +15,10 @@ namespace millrace::sql {
 /// this name, which the optimizer pushes about like any condition, over
 ///   time        TIMESTAMP or TIMESTAMPTZ, from the row
 ///   comparison  a duckdb::ExpressionType, as INTEGER: time comparison moment
-///   unit        BIGINT, microseconds; moment = clock rounded down to units + offset
+///   unit        BIGINT, microseconds; moment = clock rounded down to units + months + offset
+///   months      BIGINT
 ///   offset      BIGINT, microseconds
+/// Such calls stand under AND and OR, beside conditions that do not move.
 inline constexpr std::string_view kClockCondition = "millrace_clock_condition";
 
 /// Puts such calls in place of the WHERE, HAVING and QUALIFY conditions of `plan` that compare a

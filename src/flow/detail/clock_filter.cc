@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -16,52 +17,6 @@ namespace millrace::flow {
 
 namespace {
 
-using duckdb::ExpressionType;
-
-constexpr int64_t kAlways = std::numeric_limits<int64_t>::min();
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-
-/// The clocks from `enter` until `leave`, which is not among them.
-struct Stay {
-  int64_t enter = kAlways;
-  int64_t leave = kNever;
-};
-
-/// The first clock at which the condition's moment is `time_us` or later.
-int64_t reached(const ClockCondition& condition, __int128 time_us) {
-  const __int128 distance = time_us - condition.offset_us, unit = condition.unit_us;
-  __int128 units = distance / unit;
-  if (units * unit < distance) ++units;
-  const __int128 clock = units * unit;
-  if (clock <= kAlways) return kAlways;
-  return clock >= kNever ? kNever : static_cast<int64_t>(clock);
-}
-
-/// Takes out of the stay of a row with this time the clocks at which the condition is false.
-void narrow(const ClockCondition& condition, int64_t time_us, Stay& stay) {
-  const bool infinite = time_us == kNever || time_us == -kNever;
-  const int64_t end = time_us == kNever ? kNever : kAlways;
-  const int64_t equal = infinite ? end : reached(condition, time_us);
-  const int64_t greater = infinite ? end : reached(condition, __int128{time_us} + 1);
-  switch (condition.comparison) {
-    case ExpressionType::COMPARE_GREATERTHAN:
-      stay.leave = std::min(stay.leave, equal);
-      return;
-    case ExpressionType::COMPARE_GREATERTHANOREQUALTO:
-      stay.leave = std::min(stay.leave, greater);
-      return;
-    case ExpressionType::COMPARE_LESSTHAN:
-      stay.enter = std::max(stay.enter, greater);
-      return;
-    case ExpressionType::COMPARE_LESSTHANOREQUALTO:
-      stay.enter = std::max(stay.enter, equal);
-      return;
-    default:  // equal
-      stay.enter = std::max(stay.enter, equal);
-      stay.leave = std::min(stay.leave, greater);
-  }
-}
-
 /// A row that waits to enter, or stands in the output and is to leave. Its bytes stand behind it.
 struct TurningRow {
   int64_t turn_us;   // when it does
@@ -74,14 +29,62 @@ struct TurningRow {
   std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
 };
 
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+/// What the conditions look at, of the rows of a chunk.
+class Looked {
+ public:
+  Looked(duckdb::DataChunk& columns, size_t count) {
+    for (auto& column : columns.data) {
+      const bool plain = column.GetType().id() == duckdb::LogicalTypeId::BOOLEAN;
+      times_.push_back(plain ? std::nullopt
+                             : std::optional<TimeColumn>(std::in_place, column, count));
+      plain_.emplace_back();
+      if (plain) column.ToUnifiedFormat(count, plain_.back());
+    }
+  }
+
+  /// The clocks at which the node is true for the row.
+  std::vector<Stay> stays(const ClockNode& node, size_t row) const {
+    if (node.kind == ClockNode::Kind::kClock) {
+      const auto time = (*times_[node.column])[row];
+      return time ? stays_of(node.condition, *time) : std::vector<Stay>();
+    }
+    if (node.kind == ClockNode::Kind::kPlain)
+      return is_true(node.column, row) ? always() : std::vector<Stay>();
+    const bool both = node.kind == ClockNode::Kind::kAnd;
+    auto all = both ? always() : std::vector<Stay>();
+    for (const auto& child : node.children) {
+      const auto of_child = stays(child, row);
+      all = both ? common(all, of_child) : joined(all, of_child);
+    }
+    return all;
+  }
+
+ private:
+  static std::vector<Stay> always() { return {{std::numeric_limits<int64_t>::min(), kNever}}; }
+
+  bool is_true(size_t column, size_t row) const {
+    const auto& values = plain_[column];
+    const auto at = values.sel->get_index(row);
+    return values.validity.RowIsValid(at) && duckdb::UnifiedVectorFormat::GetData<bool>(values)[at];
+  }
+
+  std::vector<std::optional<TimeColumn>> times_;
+  std::vector<duckdb::UnifiedVectorFormat> plain_;
+};
+
 /// A filter on the clock. When a row enters and when it leaves follows from the row alone, so what
 /// comes of a retraction follows from the clock: the row waits still, or stands in the output, or
 /// has left. Rows stand by their turn and bytes: what comes out at a turn has an order of its own.
+/// With OR, or months, a row may enter again: when it leaves it is looked at anew.
 class ClockFilter : public Operator {
  public:
   ClockFilter(duckdb::ClientContext& context, ClockFilterSpec spec)
-      : conditions_(std::move(spec.conditions)),
-        times_(context, std::move(spec.times)),
+      : root_(std::move(spec.root)),
+        may_enter_again_(may_enter_again(root_)),
+        columns_(context, std::move(spec.columns)),
+        types_(spec.types),
         codec_({spec.types.begin(), spec.types.end()}, RowCodec::Use::kRow),
         builder_({&codec_}) {}
 
@@ -125,22 +128,37 @@ class ClockFilter : public Operator {
   }
 
   bool keeps_columns() const override { return true; }
-  std::string describe() const override {
-    std::string text = "filter by the clock";
-    for (size_t i = 0; i < conditions_.size(); ++i) {
-      const auto& [comparison, unit_us, offset_us] = conditions_[i];
-      const auto interval = [](int64_t us) { return duckdb::Value::INTERVAL(0, 0, us).ToString(); };
-      text += fmt::format("{} {} {} {}", i == 0 ? "" : " AND", times_[i].ToString(),
-                          duckdb::ExpressionTypeToOperator(comparison),
-                          unit_us == 1 ? "now()" : fmt::format("now() by {}", interval(unit_us)));
-      if (offset_us != 0) text += fmt::format(" + {}", interval(offset_us));
-    }
-    return text;
-  }
+  std::string describe() const override { return "filter by the clock " + describe(root_); }
 
  private:
   using Rows = std::map<std::pair<int64_t, std::string_view>, TurningRow*>;
   static constexpr size_t kNodeBytes = 72;  // of the map
+
+  static bool may_enter_again(const ClockNode& node) {
+    return node.kind == ClockNode::Kind::kOr || node.condition.months != 0 ||
+           std::ranges::any_of(node.children, may_enter_again);
+  }
+
+  std::string describe(const ClockNode& node) const {
+    if (node.kind == ClockNode::Kind::kPlain) return columns_[node.column].ToString();
+    if (node.kind == ClockNode::Kind::kClock) {
+      const auto& [comparison, unit_us, months, offset_us] = node.condition;
+      const auto interval = [](int64_t by_months, int64_t us) {
+        return duckdb::Value::INTERVAL(static_cast<int32_t>(by_months), 0, us).ToString();
+      };
+      auto text = fmt::format("{} {} {}", columns_[node.column].ToString(),
+                              duckdb::ExpressionTypeToOperator(comparison),
+                              unit_us == 1 ? "now()" : "now() by " + interval(0, unit_us));
+      if (months != 0 || offset_us != 0) text += " + " + interval(months, offset_us);
+      return text;
+    }
+    std::string text;
+    for (const auto& child : node.children) {
+      if (!text.empty()) text += node.kind == ClockNode::Kind::kOr ? " OR " : " AND ";
+      text += child.kind == ClockNode::Kind::kOr ? "(" + describe(child) + ")" : describe(child);
+    }
+    return text;
+  }
 
   static void save(const TurningRow& row, StateWriter& out) {
     out.number(FrozenSlab::kPiece);
@@ -186,58 +204,71 @@ class ClockFilter : public Operator {
       builder_.add({at->second->bytes()}, row.waits() ? row.weight : -row.weight, out);
     }
     builder_.flush(out);
+    std::vector<std::pair<std::string, int64_t>> left;
     while (!rows_.empty() && rows_.begin()->first.first <= clock) {
       const auto at = rows_.begin();
       const auto& row = *at->second;
-      if (row.waits() && row.leave_us > clock) live(row.leave_us, row.view(), row.weight);
+      if (row.waits() && row.leave_us > clock)
+        live(row.leave_us, row.view(), row.weight);
+      else if (may_enter_again_)
+        left.emplace_back(row.view(), row.weight);
       forget(at);
+    }
+    look_again(left, clock, out);
+  }
+
+  void look_again(const std::vector<std::pair<std::string, int64_t>>& left, int64_t clock,
+                  DeltaStream& out) {
+    for (size_t from = 0; from < left.size(); from += STANDARD_VECTOR_SIZE) {
+      const size_t count = std::min<size_t>(STANDARD_VECTOR_SIZE, left.size() - from);
+      auto rows = std::make_shared<Delta>();
+      std::vector<const char*> bytes;
+      for (size_t i = from; i < from + count; ++i) {
+        bytes.push_back(left[i].first.data());
+        rows->weights.push_back(left[i].second);
+      }
+      make_chunk(rows->rows, types_, count);
+      codec_.decode(bytes, rows->rows);
+      rows->rows.SetCardinality(count);
+      take(rows, clock, out);
     }
   }
 
   void take(const std::shared_ptr<const Delta>& chunk, int64_t clock, DeltaStream& out) {
     duckdb::DataChunk values;
     const auto good = evaluate_good(chunk, 0, out, [&](const duckdb::DataChunk& rows) {
-      duckdb::DataChunk times;
-      times_.evaluate(rows, times);
-      values.Move(times);
+      duckdb::DataChunk columns;
+      columns_.evaluate(rows, columns);
+      values.Move(columns);
     });
     const Delta& delta = *good;
     const size_t count = delta.weights.size();
     if (count == 0) return;
-    std::vector<TimeColumn> times;
-    for (auto& column : values.data) times.emplace_back(column, count);
+    const Looked looked(values, count);
     codec_.encode(delta.rows, encoded_);
     auto living = std::make_shared<Delta>();
     duckdb::SelectionVector sel(count);
     for (size_t i = 0; i < count; ++i) {
-      const auto stay = stay_of(times, i);
-      if (!stay || stay->enter >= stay->leave || stay->leave <= clock) continue;
-      if (stay->enter > clock) {
-        if (stay->enter != kNever) add(stay->enter, stay->leave, encoded_[i], delta.weights[i]);
+      const auto stays = looked.stays(root_, i);
+      const auto next = std::ranges::find_if(stays, [&](const Stay& s) { return s.leave > clock; });
+      if (next == stays.end()) continue;
+      if (next->enter > clock) {
+        if (next->enter != kNever) add(next->enter, next->leave, encoded_[i], delta.weights[i]);
         continue;
       }
       sel.set_index(living->weights.size(), i);
       living->weights.push_back(delta.weights[i]);
-      live(stay->leave, encoded_[i], delta.weights[i]);
+      live(next->leave, encoded_[i], delta.weights[i]);
     }
     if (living->weights.empty()) return;
     slice_chunk(delta.rows, sel, living->weights.size(), living->rows);
     out.chunks.push_back(std::move(living));
   }
 
-  /// Nullopt: a condition is over NULL.
-  std::optional<Stay> stay_of(const std::vector<TimeColumn>& times, size_t row) const {
-    Stay stay;
-    for (size_t c = 0; c < conditions_.size(); ++c) {
-      const auto time = times[c][row];
-      if (!time) return std::nullopt;
-      narrow(conditions_[c], *time, stay);
-    }
-    return stay;
-  }
-
-  const std::vector<ClockCondition> conditions_;
-  Evaluator times_;
+  const ClockNode root_;
+  const bool may_enter_again_;
+  Evaluator columns_;
+  const duckdb::vector<duckdb::LogicalType> types_;
   RowCodec codec_;
   DeltaBuilder builder_;
   EncodedRows encoded_;
@@ -247,11 +278,6 @@ class ClockFilter : public Operator {
 };
 
 }  // namespace
-
-bool ClockCondition::takes_out() const {
-  return comparison != ExpressionType::COMPARE_LESSTHAN &&
-         comparison != ExpressionType::COMPARE_LESSTHANOREQUALTO;
-}
 
 std::unique_ptr<Operator> make_clock_filter(duckdb::ClientContext& context, ClockFilterSpec spec) {
   return std::make_unique<ClockFilter>(context, std::move(spec));

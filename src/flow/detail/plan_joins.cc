@@ -1,4 +1,5 @@
 #include "flow/detail/plan_temporal.h"
+#include "flow/detail/plan_time.h"
 #include "flow/detail/plan_translator.h"
 #include "flow/detail/time_bound.h"
 
@@ -432,8 +433,15 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_any_join(duckdb::Logica
   MR_TRY(Stream left, translate(*join.children[0]));
   MR_TRY(Stream right, translate(*join.children[1]));
   MR_TRY(auto spec, join_spec(join.join_type, left, right));
-  MR_TRY(resolve(join.condition, side_by_side(left.scope, right.scope)));
-  spec.residual.push_back(std::move(join.condition));
+  Expressions conditions;
+  conditions.push_back(std::move(join.condition));
+  // Conditions on the clock do not hold for good: an inner join is filtered by them.
+  auto moving = take_clock_conditions(conditions);
+  if (!moving.empty() && spec.kind != JoinKind::kInner)
+    return not_supported("the clock in the condition of such a join", moving[0]->query_location);
+  MR_TRY(spec.residual, resolve_all(conditions, side_by_side(left.scope, right.scope)));
+  if (!moving.empty())
+    return filter_by_clock(std::move(moving), put_join(std::move(spec), left, right, 0));
   if (spec.kind == JoinKind::kMark) return put_mark_join(spec, left, right, join.mark_index);
   return put_join(std::move(spec), left, right, join.mark_index);
 }
