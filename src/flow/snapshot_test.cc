@@ -125,6 +125,30 @@ TEST(Snapshot, AfterACleanStopNothingIsComputedAgain) {
   }
 }
 
+/// A view keeps the shares that it began with: what was saved, or has to be computed again, is the
+/// same with other lanes. Half of the lives end with a snapshot, after the others epochs are
+/// stepped anew.
+TEST(Snapshot, OtherLanesGoOnWithTheSameState) {
+  for (const size_t first : {1, 2}) {
+    Both both;
+    size_t life = 0;
+    for (const size_t lanes : {first, 3 - first, size_t{4}, size_t{1}, size_t{2}}) {
+      auto options = life % 2 ? never() : Flows::Options();
+      options.lanes = lanes;
+      TestNode node(both.env, options);
+      if (life++ == 0) both.create(node);
+      for (int i = 0; i < 3; ++i) {
+        both.sell(node, 700);  // enough of an epoch to be divided
+        both.expect_equal(node);
+      }
+      both.change_shops(node, fmt::format("INSERT INTO shops VALUES ('s{}', 'Bari')", life + 2));
+      both.change_shops(node,
+                        fmt::format("UPDATE shops SET town = 'Rom{}' WHERE shop = 's1'", life));
+      both.expect_equal(node);
+    }
+  }
+}
+
 /// Crashes at any time, with snapshots being written all the time.
 class SnapshotCrash : public ::testing::TestWithParam<uint64_t> {};
 
