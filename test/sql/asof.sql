@@ -11,3 +11,8 @@ SELECT t.id, p.ts FROM t ASOF LEFT JOIN (SELECT DISTINCT ts FROM p) p ON t.ts < 
 SELECT t.k, count(*) AS n, sum(p.price) AS s FROM t ASOF JOIN p USING (k, ts) GROUP BY t.k;
 -- refused: an ASOF join that keeps the right side's rows
 SELECT t.id, p.price FROM t ASOF RIGHT JOIN p ON t.k = p.k AND t.ts >= p.ts;
+SELECT t.id, p.price FROM t ASOF LEFT JOIN p ON t.k = p.k AND t.ts < p.ts;
+SELECT t.id FROM t ASOF SEMI JOIN p ON t.k = p.k AND t.ts >= p.ts;
+SELECT t.id FROM t ASOF ANTI JOIN p ON t.k = p.k AND t.ts >= p.ts;
+SELECT t.id, m.price FROM t ASOF JOIN (SELECT k, ts, max(price) AS price FROM p GROUP BY k, ts) m ON t.k = m.k AND t.ts >= m.ts + INTERVAL '1 second';
+SELECT p.price, count(t.id) AS n FROM p LEFT JOIN (SELECT t.id, p.price FROM t ASOF JOIN p ON t.k = p.k AND t.ts >= p.ts) t ON p.price = t.price GROUP BY p.price;

@@ -6,3 +6,6 @@ SELECT DISTINCT ON (k) * FROM t ORDER BY v DESC NULLS LAST, id;
 SELECT DISTINCT ON (k, v) k, v, id FROM t ORDER BY id;
 SELECT DISTINCT ON (id % 2) id % 2 AS odd, id FROM t ORDER BY odd, id DESC;
 SELECT count(*) FROM (SELECT DISTINCT ON (k) k, id FROM t);
+SELECT DISTINCT ON (v) v, k, id FROM t WHERE k IS NOT NULL ORDER BY v, k DESC, id;
+SELECT k, max(id) AS m FROM (SELECT DISTINCT ON (v) * FROM t ORDER BY v, id) GROUP BY k;
+SELECT DISTINCT ON (a.k) a.k, b.id FROM t a JOIN t b ON a.v = b.v ORDER BY a.k, b.id DESC;

@@ -17,3 +17,7 @@ SELECT a.id, d.id AS d_id FROM a LEFT JOIN d ON a.k = d.k AND a.ts >= d.day AND 
 SELECT a.id, m.id AS m_id FROM a JOIN (SELECT k, max(ts) AS ts, max(id) AS id FROM b GROUP BY k) m ON a.k = m.k AND m.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour';
 SELECT x.id, y.id AS y_id, x.window_start FROM TUMBLE(a, ts, INTERVAL '10 minutes') x FULL JOIN TUMBLE(b, ts, INTERVAL '10 minutes') y ON x.k = y.k AND x.window_start = y.window_start AND x.window_end = y.window_end;
 SELECT p.id, q.id AS q_id FROM a p JOIN a q ON p.ts = q.ts AND p.id < q.id;
+SELECT a.id, b.id AS b_id FROM a JOIN b ON a.k = b.k AND a.ts - b.ts BETWEEN INTERVAL '-5 minutes' AND INTERVAL '1 minute';
+SELECT a.id, b.id AS b_id FROM a JOIN b ON a.k = b.k AND a.id < 8 WHERE b.ts - a.ts > INTERVAL '0 seconds' AND INTERVAL '1 month' >= b.ts - a.ts;
+SELECT a.id, b.id AS b_id FROM a LEFT JOIN b ON b.ts - a.ts < INTERVAL '4 minutes' AND b.ts >= a.ts;
+SELECT a.id, d.id AS d_id FROM a JOIN d ON a.ts - d.day < INTERVAL '1 day' AND a.ts >= d.day;
