@@ -43,7 +43,7 @@ Result<std::shared_ptr<Chain>> Chain::open(Engine& engine, ChainOptions options)
 
 Result<> Chain::start() {
   MR_CHECK(io::Shard::current() == nullptr);
-  impl_->engine->ticker.enter();
+  impl_->engine->ticker->enter();
   Result<> result;
   for (size_t slot = 0; slot < impl_->slots.size() && result; ++slot) {
     auto instance = impl_->take(slot);
@@ -56,7 +56,7 @@ Result<> Chain::start() {
       }
     }
   }
-  impl_->engine->ticker.leave();
+  impl_->engine->ticker->leave();
   return result;
 }
 
@@ -212,9 +212,9 @@ Result<Output> Chain::apply(const Batch& batch, StateReader* states) {
   MR_CHECK(io::Shard::current() == nullptr);
   auto pass = impl_->spare();
   pass->chain = impl_;
-  impl_->engine->ticker.enter();
+  impl_->engine->ticker->enter();
   auto result = pass->pass(batch, states);
-  impl_->engine->ticker.leave();
+  impl_->engine->ticker->leave();
   Output output(std::move(pass));  // gives everything back, also when it failed
   if (!result) return std::move(result).error();
   return output;

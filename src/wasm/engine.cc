@@ -83,21 +83,10 @@ Engine::Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::start(io::Env& env, EngineOptions options) {
-  std::optional<SealedFiles> files;
-  if (!options.cache_folder.empty()) {
-    MR_TRY(auto opened, SealedFiles::open(env, options.cache_folder, std::string(kVersion)));
-    files = std::move(opened);
+  if (options.lanes == 0) {
+    return Error{ErrorCode::kInvalidArgument, "guest modules need a lane to run on"};
   }
-  // A few more than may be: a module that is loaded is started once, and some are about to end.
-  size_t instances = options.instances_max + kInstancesBeside;
-  while (instances > kInstancesBeside && !has_room(instances)) instances /= 2;
-  if (instances <= kInstancesBeside) {
-    return Error{ErrorCode::kOutOfMemory,
-                 "no address space for guest modules: each takes 4 GiB of it (ulimit -v?)"};
-  }
-  auto engine = make_engine(instances);
-  return std::unique_ptr<Engine>(new Engine(std::make_shared<Impl>(
-      std::move(options), std::move(engine), instances - kInstancesBeside, std::move(files))));
+  return std::unique_ptr<Engine>(new Engine(std::make_shared<Impl>(env, std::move(options))));
 }
 
 Result<std::shared_ptr<Module>> Engine::load(std::string_view wasm) {
@@ -138,17 +127,30 @@ std::vector<std::shared_ptr<Module>> Engine::modules() const {
   return alive;
 }
 
-Engine::Impl::Impl(EngineOptions given, WasmEngine wasm, size_t most,
-                   std::optional<SealedFiles> files)
-    : options(std::move(given)),
-      engine(std::move(wasm)),
-      instances_max(most),
-      cache(std::move(files)),
-      ticker([this] { wasmtime_engine_increment_epoch(engine.get()); }),
-      compiling(1),
-      lanes(options.lanes) {
+Engine::Impl::Impl(io::Env& of, EngineOptions given)
+    : env(of), options(std::move(given)), compiling(1), lanes(options.lanes) {
   // Compiling takes seconds of one core at worst; what serves goes first.
   compiling.add(std::make_shared<Lanes::Source>(), [] { setpriority(PRIO_PROCESS, 0, 10); });
+}
+
+Result<> Engine::Impl::begin() {
+  std::lock_guard lock(begin_mutex);
+  if (engine) return {};
+  if (!options.cache_folder.empty() && !cache) {
+    MR_TRY(auto opened, SealedFiles::open(env, options.cache_folder, std::string(kVersion)));
+    cache = std::move(opened);
+  }
+  // A few more than may be: a module that is loaded is started once, and some are about to end.
+  size_t count = options.instances_max + kInstancesBeside;
+  while (count > kInstancesBeside && !has_room(count)) count /= 2;
+  if (count <= kInstancesBeside) {
+    return Error{ErrorCode::kOutOfMemory,
+                 "no address space for guest modules: each takes 4 GiB of it (ulimit -v?)"};
+  }
+  instances_max = count - kInstancesBeside;
+  engine = make_engine(count);
+  ticker.emplace([this] { wasmtime_engine_increment_epoch(engine.get()); });
+  return {};
 }
 
 Engine::Impl::~Impl() = default;
@@ -166,6 +168,7 @@ Result<std::shared_ptr<Module>> Engine::Impl::load(std::string_view bytes) {
         fmt::format("the module has {} bytes, more than {} MiB; build it with -Os and strip it",
                     bytes.size(), Module::kBytesMax >> 20)};
   }
+  MR_TRY(begin());
   const std::string hash = sha256(bytes);
   if (auto module = loaded(hash)) return module;
   if (auto kept = from_disk(hash)) return adopt(std::move(*kept), bytes.size());
@@ -180,10 +183,10 @@ Result<std::shared_ptr<Module>> Engine::Impl::load(std::string_view bytes) {
 }
 
 Result<> Engine::Impl::try_start(const std::shared_ptr<Module>& module) {
-  ticker.enter();
+  ticker->enter();
   const auto started =
       Instance::start(*engine, options.log, module, {.memory_bytes = Module::kMemoryBytesMax}, {});
-  ticker.leave();
+  ticker->leave();
   if (!started) {
     return refused(module->hash(), "it does not start: " + started.error().text);
   }

@@ -44,7 +44,8 @@ struct EngineOptions {
 /// Must outlive its chains.
 class Engine {
  public:
-  /// Errors: kIo, kDiskFull (the cache folder), kOutOfMemory (address space).
+  /// Cheap: the cache folder and what wasmtime needs are made for the first module. Errors:
+  /// kInvalidArgument (no lane).
   static Result<std::unique_ptr<Engine>> start(io::Env& env, EngineOptions options);
   /// Waits for what runs; nobody may await a lane any more.
   ~Engine();
@@ -54,7 +55,8 @@ class Engine {
   /// The module of these bytes: the one that is loaded, the compiled one on the disk, or compiled
   /// now (some 50 ms for 30 KB, seconds for megabytes), checked against the ABI and started once to
   /// see that it does. Not on a shard.
-  /// Errors: kInvalidArgument, saying what is wrong with the module and what to do.
+  /// Errors: kInvalidArgument, saying what is wrong with the module and what to do; kIo, kDiskFull
+  /// (the cache folder), kOutOfMemory (address space).
   Result<std::shared_ptr<Module>> load(std::string_view wasm);
   /// The same from a shard: done on the engine's compiling thread.
   io::Task<Result<std::shared_ptr<Module>>> load_in_background(std::string wasm);

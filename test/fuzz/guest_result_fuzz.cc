@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // A copy of its own, so that a read past its end is seen; 8-aligned as a guest's memory is.
   std::vector<uint64_t> aligned((size - kHead) / 8);
   const size_t bytes = aligned.size() * 8;
-  std::memcpy(aligned.data(), data + kHead, bytes);
+  if (bytes > 0) std::memcpy(aligned.data(), data + kHead, bytes);
   static wasm::Decoded decoded;  // used again, as a chain does
   if (!wasm::decode({reinterpret_cast<const uint8_t*>(aligned.data()), bytes}, address, rules,
                     decoded))

@@ -24,10 +24,12 @@ namespace millrace::wasm {
 struct IdleInstances;
 
 struct Engine::Impl {
-  Impl(EngineOptions given, WasmEngine wasm, size_t instances, std::optional<SealedFiles> files);
+  Impl(io::Env& of, EngineOptions given);
   ~Impl();
 
   // ---- modules (engine.cc)
+  /// Makes wasmtime's engine, for the first module: a node without guests goes without its 5 MB.
+  Result<> begin();
   Result<std::shared_ptr<Module>> load(std::string_view bytes);
   std::shared_ptr<Module> loaded(const std::string& hash) const;
   Result<std::shared_ptr<Module>> from_disk(const std::string& hash);
@@ -49,11 +51,15 @@ struct Engine::Impl {
   /// Drops the idle ones; nobody uses it any more.
   void close(IdleInstances& use);
 
+  io::Env& env;
   const EngineOptions options;
-  const WasmEngine engine;
-  const size_t instances_max;
+
+  // Made by begin().
+  std::mutex begin_mutex;
+  WasmEngine engine;
+  size_t instances_max = 0;
   std::optional<SealedFiles> cache;
-  Ticker ticker;
+  std::optional<Ticker> ticker;
 
   mutable std::mutex modules_mutex;
   std::map<std::string, std::weak_ptr<Module>> modules;
