@@ -87,7 +87,9 @@ Records flights(size_t count) {
 void start_of_modules(io::Env& env, const std::string& folder, const std::string& path) {
   const std::string wasm = read(path);
   const auto fresh = [&] {
-    return must(wasm::Engine::start(env, {.lanes = 1, .cache_folder = folder}));
+    auto engine = must(wasm::Engine::start(env, {.lanes = 1, .cache_folder = folder}));
+    (void)engine->load("");  // makes what the first module of a node waits for
+    return engine;
   };
   double compile = 1e12, load = 1e12, start = 1e12;
   for (int i = 0; i < 5; ++i) {

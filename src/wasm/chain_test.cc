@@ -194,6 +194,43 @@ TEST_F(ChainTest, AnAggregateReadsStatesAndTellsWhichChanged) {
   EXPECT_EQ(states.kept["a"], "4");  // nothing is kept before it is committed
 }
 
+/// A place whose states cannot be read.
+class BrokenStates : public StateReader {
+ public:
+  Result<> read(std::span<StateView>) override { return Error{ErrorCode::kIo, "no disk"}; }
+};
+
+TEST_F(ChainTest, StatesThatCannotBeReadAreNotTheGuestsFailure) {
+  const auto module = guest();
+  const auto count = chain({{.module = module, .transform = "count"}});
+  const auto records = values({"a"});
+  BrokenStates states;
+  const auto output = count->apply({.records = records}, &states);
+  ASSERT_FALSE(output.has_value());
+  EXPECT_EQ(output.error().code, ErrorCode::kIo);
+  EXPECT_EQ(module->counters().failures, 0u);
+  EXPECT_EQ(module->counters().instances, 1u);  // it waits for its next batch
+}
+
+TEST_F(ChainTest, AnOwnedBatchKeepsWhatItWasShown) {
+  OwnedBatch batch;
+  {
+    const std::string key = "key", name = "name", value(1000, 'v');
+    const HeaderView headers[] = {{.name = name, .value = value}, {.name = name}};
+    batch.add({.timestamp = 7, .offset = 8, .key = key, .value = value, .headers = headers});
+    batch.add({});
+  }
+  EXPECT_EQ(batch.bytes(), 3u + 1000 + 4 + 1000 + 4);
+  const auto records = batch.view().records;
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].key, "key");
+  EXPECT_EQ(records[0].offset, 8);
+  ASSERT_EQ(records[0].headers.size(), 2u);
+  EXPECT_EQ(records[0].headers[0].value, std::string(1000, 'v'));
+  EXPECT_EQ(records[0].headers[1].value, std::nullopt);
+  EXPECT_EQ(records[1].value, std::nullopt);
+}
+
 TEST_F(ChainTest, AScalarGivesAResultOrAnErrorARow) {
   const auto add = chain({{.module = guest(), .transform = "add"}});
   const int64_t numbers[] = {40, 2};
