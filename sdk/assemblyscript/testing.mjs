@@ -165,7 +165,7 @@ export function load(file) {
       if (names.has(`millrace__init__${name}`)) {
         started.call(`millrace__init__${name}`, [{ headers: parameters }]);
       } else if (given.length !== 0) {
-        throw new Failure(`there is no parameter '${given[0]}'`);
+        throw new Failure(`takes no parameters, and was given "${given[0]}"`);
       }
       if (lookBack.length !== 0) {
         if (!names.has(`millrace__look_back__${name}`)) throw new Failure("it does not look back");

@@ -122,4 +122,18 @@ struct ConsumeArguments {
 };
 int consume(const ConsumeArguments& arguments);
 
+/// Smart modules: docs/modules.md.
+struct ModuleArguments {
+  std::string action;    // init, build, test
+  std::string name;      // init
+  std::string language;  // init: cpp, rust, assemblyscript
+  std::string file;      // test: the module; build: the project's folder
+  std::string transform;
+  std::vector<std::string> parameters;  // name=value
+  std::string records, look_back, cases;
+  std::string only;  // cases: of this module
+  Output output = Output::kTable;
+};
+int module(const ModuleArguments& arguments);
+
 }  // namespace millrace::app

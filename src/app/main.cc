@@ -73,6 +73,7 @@ struct Commands {
   DeadLetterArguments dead_letter;
   ProduceArguments produce;
   ConsumeArguments consume;
+  ModuleArguments module;
   std::string shell;
   std::function<int()> chosen;
 
@@ -267,6 +268,50 @@ void add_consume(CLI::App& app, Commands& c) {
   command->callback([&c] { c.chosen = [&c] { return consume(c.consume); }; });
 }
 
+void add_module_test(CLI::App* command, ModuleArguments& module) {
+  command->add_option("FILE", module.file, "The module, compiled")->required();
+  command->add_option("-t,--transform", module.transform,
+                      "Which of its transforms, if it has several");
+  command->add_option("-p,--param", module.parameters, "name=value (may be given again)");
+  auto* records =
+      command
+          ->add_option("--records", module.records,
+                       "File of records, a line of JSON each: key, value, headers, timestamp")
+          ->option_text("FILE");
+  command->add_option("--look-back", module.look_back, "File of the topic's last records")
+      ->option_text("FILE");
+  auto* cases =
+      command
+          ->add_option("--cases", module.cases, "File of cases instead, with what is to come out")
+          ->option_text("FILE");
+  command->add_option("--only", module.only, "Only the cases of this module")->needs(cases);
+  cases->excludes(records);
+  add_output(command, module.output);
+}
+
+void add_module(CLI::App& app, Commands& c) {
+  auto* command = app.add_subcommand("module", "Smart modules: begin a project, build it, test it");
+  command->require_subcommand(1);
+  const auto add_here = [&](const char* action, const char* help) {
+    auto* sub = command->add_subcommand(action, help);
+    sub->callback([&c, action] {
+      c.module.action = action;
+      c.chosen = [&c] { return module(c.module); };
+    });
+    return sub;
+  };
+  auto* init = add_here("init", "Write a project: a module, its test, and the SDK");
+  init->add_option("-l,--language", c.module.language, "cpp, rust or assemblyscript")
+      ->required()
+      ->check(CLI::IsMember({"cpp", "rust", "assemblyscript"}))
+      ->option_text("LANGUAGE");
+  init->add_option("NAME", c.module.name, "Name of the folder and of the module")->required();
+  c.module.file = ".";
+  add_here("build", "Compile a project to WebAssembly")
+      ->add_option("FOLDER", c.module.file, "The project [.]");
+  add_module_test(add_here("test", "Run a module on a file of records, without a node"), c.module);
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Millrace: a whole real-time data system in one binary", "millrace"};
   app.footer(kFooter);
@@ -287,6 +332,7 @@ int run(int argc, char** argv) {
   add_dead_letter(app, c);
   add_produce(app, c);
   add_consume(app, c);
+  add_module(app, c);
   auto* version = app.add_subcommand("version", "Print the version");
   version->callback([&c] {
     c.chosen = [] {

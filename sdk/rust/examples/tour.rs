@@ -66,7 +66,8 @@ pub struct Unseen {
     seen: HashSet<Vec<u8>>,
 }
 impl Transform for Unseen {
-    fn init(_: &Parameters) -> Result<Self> {
+    fn init(parameters: &Parameters) -> Result<Self> {
+        parameters.none()?;
         Ok(Unseen { seen: HashSet::new() })
     }
     fn look_back(&mut self, record: &Record<'_>) -> Result<()> {

@@ -294,7 +294,8 @@ macro_rules! export_transform {
 macro_rules! closure_transform {
     ($name:ident) => {
         impl $crate::Transform for $name {
-            fn init(_: &$crate::Parameters) -> $crate::Result<Self> {
+            fn init(parameters: &$crate::Parameters) -> $crate::Result<Self> {
+                parameters.none()?;
                 Ok($name {})
             }
         }

@@ -209,6 +209,13 @@ impl Parameters {
     pub fn require(&self, name: &str) -> Result<&'static str> {
         self.get(name).ok_or_else(|| format!("parameter '{name}' is missing").into())
     }
+    /// For a transform without parameters.
+    pub fn none(&self) -> Result<()> {
+        match self.given.first() {
+            Some((name, _, _)) => Err(format!("takes no parameters, and was given \"{name}\"").into()),
+            None => Ok(()),
+        }
+    }
     /// A parameter that nobody asked for is a mistake.
     pub(crate) fn all_asked(&self) -> Result<()> {
         match self.given.iter().find(|(_, _, asked)| !asked.get()) {

@@ -301,7 +301,12 @@ bool init(T& transform, const abi::Batch& given) {
   }
   Status status;
   const Parameters parameters(headers, count, asked);
-  if constexpr (requires { transform.init(parameters); }) status = transform.init(parameters);
+  if constexpr (requires { transform.init(parameters); }) {
+    status = transform.init(parameters);
+  } else if (count != 0) {
+    const std::string_view name(headers[0].name, headers[0].name_size);
+    status = failure("takes no parameters, and was given \"", name, "\"");
+  }
   for (uint32_t i = 0; status && i < count; ++i) {
     if (!asked[i])
       status = failure("there is no parameter '",
