@@ -22,6 +22,10 @@ constexpr const char* kQueries[] = {
     "SELECT s.id, t.town, s.amount FROM sales s JOIN shops t ON s.shop = t.shop WHERE s.id % 3 = 0",
     "SELECT DISTINCT shop, amount FROM sales WHERE shop NOT IN (SELECT shop FROM shops)",
     "SELECT n % 10 d, count(*) n, string_agg(shop, ',' ORDER BY shop) s FROM v0 GROUP BY 1",
+    "SELECT shop, median(amount) m, arg_max(note, id) a, quantile_disc(amount, [0.2, 0.9]) q, "
+    "mad(id) d, histogram(amount % 5) h FROM sales GROUP BY 1",
+    "SELECT town, min(id) i, max(note) n, arg_min(note, id) a, median(amount) m, "
+    "quantile_cont(id, 0.3) q FROM sales LEFT JOIN shops USING (shop) GROUP BY 1",
 };
 constexpr size_t kViews = std::size(kQueries);
 

@@ -313,7 +313,7 @@ class Aggregate : public Operator {
 };
 
 void Aggregate::save(StateWriter& out) const {
-  out.begin("groups", 3);
+  out.begin("groups", 4);
   late_.save(out);
   closing_.save(out);
 }
@@ -366,7 +366,7 @@ void Aggregate::save_groups(std::span<Group* const> groups, StateWriter& out) co
 }
 
 Result<> Aggregate::load(StateReader& in) {
-  in.begin("groups", 3);
+  in.begin("groups", 4);
   late_.load(in);
   closing_.load(in);
   std::vector<Group*> groups;

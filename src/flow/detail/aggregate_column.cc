@@ -36,21 +36,29 @@ AggregateColumn::AggregateColumn(AggregateFunction function, Layout layout)
     : function_(std::move(function)),
       layout_(layout),
       scratch_(duckdb::Allocator::DefaultAllocator()) {
-  const auto& bound = function_.bound();
-  if (!layout_.append_only || sum_may_overflow(bound)) invertible_ = InvertibleAggregate::of(bound);
-  const bool keeps_rows = !layout_.append_only || update_may_fail(bound);
-  way_ = invertible_       ? Way::kInvertible
-         : layout_.ordered ? Way::kRows
-         : keeps_rows      ? Way::kStatesAndRows
-                           : Way::kStates;
   arena_ = std::make_unique<duckdb::ArenaAllocator>(duckdb::Allocator::DefaultAllocator());
+  way_ = way_of(layout_);
   if (!layout_.distinct && (way_ == Way::kStates || way_ == Way::kInvertible)) return;
-  codec_ = std::make_unique<RowCodec>(argument_types(bound, layout_.arguments),
+  codec_ = std::make_unique<RowCodec>(argument_types(function_.bound(), layout_.arguments),
                                       layout_.distinct ? RowCodec::Use::kKey : RowCodec::Use::kRow);
   kept_ = std::make_unique<Arrangement>(false, true);
 }
 
 AggregateColumn::~AggregateColumn() = default;
+
+AggregateColumn::Way AggregateColumn::way_of(const Layout& layout) {
+  const auto& bound = function_.bound();
+  if (!layout.append_only || sum_may_overflow(bound)) invertible_ = InvertibleAggregate::of(bound);
+  if (invertible_) return Way::kInvertible;
+  if (layout.ordered) return Way::kRows;
+  // What only comes needs no rows, if DuckDB's state is always known and can be written down.
+  const bool may_fail = update_may_fail(bound);
+  if (layout.append_only && !may_fail && can_write_state()) return Way::kStates;
+  ranked_ = RankedAggregate::of(bound);
+  if (ranked_) return Way::kRanked;
+  return layout.append_only && !may_fail && !can_come_from_rows() ? Way::kStates
+                                                                  : Way::kStatesAndRows;
+}
 
 void AggregateColumn::set_table(GroupTable& table) {
   table_ = &table;
@@ -65,6 +73,7 @@ void AggregateColumn::set_table(GroupTable& table) {
 size_t AggregateColumn::state_bytes() const {
   if (way_ == Way::kStates) return function_.state_bytes();
   if (way_ == Way::kStatesAndRows) return function_.state_bytes() + 16;
+  if (way_ == Way::kRanked) return 16;
   return way_ == Way::kInvertible ? sizeof(InvertibleAggregate::State) : 0;
 }
 
@@ -80,6 +89,7 @@ void AggregateColumn::init(Group& group) const {
   if (has_states()) function_.init(state(group));
   if (way_ == Way::kStatesAndRows) std::construct_at(&spoilt(group), false);
   if (way_ == Way::kInvertible) std::construct_at(invertible_state(group));
+  if (way_ == Way::kRanked) root_of(group) = 0;
 }
 
 void AggregateColumn::argument_columns(duckdb::DataChunk& arguments, duckdb::DataChunk& out) const {
@@ -109,9 +119,10 @@ void AggregateColumn::update(duckdb::DataChunk& arguments, std::span<const int64
   } else {
     for (uint32_t i = 0; i < weights.size(); ++i) rows.push_back(i);
   }
-  if (rows.empty()) return;
   duckdb::DataChunk columns;
   argument_columns(arguments, columns);
+  if (ranked_) leave_out_nulls(columns, rows);
+  if (rows.empty()) return;
   if (kept_) keep_rows(columns, rows, weights, groups);
   if (!layout_.distinct) return apply(columns, rows, weights, groups);
   if (way_ != Way::kStates) return;  // settle() knows what came and what left
@@ -122,7 +133,7 @@ void AggregateColumn::update(duckdb::DataChunk& arguments, std::span<const int64
 void AggregateColumn::apply(duckdb::DataChunk& arguments, std::span<const uint32_t> rows,
                             std::span<const int64_t> weights, std::span<Group* const> groups) {
   if (way_ == Way::kInvertible) return update_invertible(arguments, rows, weights, groups);
-  if (way_ == Way::kRows) return;
+  if (way_ == Way::kRows || way_ == Way::kRanked) return;
   if (way_ == Way::kStates) return update_states(arguments, rows, weights, groups);
   std::vector<uint32_t> added;
   for (const uint32_t i : rows) {
@@ -163,7 +174,10 @@ void AggregateColumn::keep_rows(duckdb::DataChunk& arguments, std::vector<uint32
 
 void AggregateColumn::settle() {
   scratch_.Reset();
-  if (layout_.distinct) settle_distinct();
+  if (ranked_)
+    settle_ranked();
+  else if (layout_.distinct)
+    settle_distinct();
   for (auto* row : touched_) {
     row->touched = false;
     if (row->weight == 0) kept_->remove(*row);
@@ -190,12 +204,10 @@ void AggregateColumn::settle_distinct() {
     const int64_t now = row->weight > 0 ? 1 : 0;
     auto& emitted = row->counts().emitted;
     if (now == emitted) continue;
-    Group* group;
-    std::memcpy(&group, kept_->key_of(*row).bytes(), sizeof(group));
     rows.push_back(static_cast<uint32_t>(changed.size()));
     changed.push_back(row->bytes());
     weights.push_back(now - emitted);
-    groups.push_back(group);
+    groups.push_back(&group_of(*row));
     emitted = now;
     if (changed.size() == STANDARD_VECTOR_SIZE) flush();
   }
@@ -365,35 +377,42 @@ void AggregateColumn::finalize_kept(std::span<Group* const> groups, duckdb::Vect
     pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(addresses[i]);
   }
   const Passing passing(function_, states, groups.size(), scratch_);
-  feed_kept(groups, addresses, scratch_);
+  if (ranked_)
+    feed_ranked(groups, addresses);
+  else
+    feed_kept(groups, addresses, scratch_);
   function_.finalize(states, groups.size(), out, scratch_);
+}
+
+void AggregateColumn::Feed::add(Arrangement::Row& row, char* state) {
+  pointers(states_)[rows_.size()] = reinterpret_cast<duckdb::data_ptr_t>(state);
+  rows_.push_back(row.bytes());
+  if (rows_.size() == STANDARD_VECTOR_SIZE) flush();
+}
+
+void AggregateColumn::Feed::flush() {
+  if (rows_.empty()) return;
+  const auto& codec = *column_.codec_;
+  duckdb::DataChunk chunk;
+  make_chunk(chunk, {codec.types().begin(), codec.types().end()}, rows_.size());
+  codec.decode(rows_, chunk);
+  chunk.SetCardinality(rows_.size());
+  auto args = references(chunk);
+  column_.function_.update(args, states_, rows_.size(), arena_);
+  rows_.clear();
 }
 
 void AggregateColumn::feed_kept(std::span<Group* const> groups, std::span<char* const> states,
                                 duckdb::ArenaAllocator& arena) {
-  std::vector<const char*> rows;
-  duckdb::Vector targets(duckdb::LogicalType::POINTER);
-  const auto flush = [&] {
-    duckdb::DataChunk chunk;
-    make_chunk(chunk, {codec_->types().begin(), codec_->types().end()}, rows.size());
-    codec_->decode(rows, chunk);
-    chunk.SetCardinality(rows.size());
-    auto args = references(chunk);
-    function_.update(args, targets, rows.size(), arena);
-    rows.clear();
-  };
+  Feed feed(*this, arena);
   for (size_t i = 0; i < groups.size(); ++i) {
     const auto* key = kept_->find(key_of(groups[i]), groups[i]->hash);
     for (auto* row = key ? kept_->first(*key) : nullptr; row; row = kept_->next(*row)) {
       const int64_t times = layout_.distinct ? std::min<int64_t>(row->weight, 1) : row->weight;
-      for (int64_t n = 0; n < times; ++n) {
-        pointers(targets)[rows.size()] = reinterpret_cast<duckdb::data_ptr_t>(states[i]);
-        rows.push_back(row->bytes());
-        if (rows.size() == STANDARD_VECTOR_SIZE) flush();
-      }
+      for (int64_t n = 0; n < times; ++n) feed.add(*row, states[i]);
     }
   }
-  if (!rows.empty()) flush();
+  feed.flush();
 }
 
 void AggregateColumn::destroy_state(Group& group, duckdb::ArenaAllocator& arena) const {
@@ -411,6 +430,7 @@ void AggregateColumn::destroy_states() {
 void AggregateColumn::forget(Group& group) {
   destroy_state(group, *arena_);
   failing_.erase(&group);
+  if (ranked_) ranks_.clear(root_of(group));
   if (!kept_) return;
   Group* address = &group;
   auto* key = kept_->find(key_of(address), group.hash);
@@ -440,11 +460,14 @@ void AggregateColumn::compact() {
 }
 
 size_t AggregateColumn::memory_bytes() const {
-  return arena_->AllocationSize() + scratch_.AllocationSize() + (kept_ ? kept_->memory_bytes() : 0);
+  return arena_->AllocationSize() + scratch_.AllocationSize() +
+         (kept_ ? kept_->memory_bytes() + ranks_.memory_bytes() : 0);
 }
 
 std::string AggregateColumn::describe() const {
-  const char* how = way_ == Way::kRows || way_ == Way::kStatesAndRows ? " [rows kept]" : "";
+  const char* how = way_ == Way::kRows || way_ == Way::kStatesAndRows ? " [rows kept]"
+                    : way_ == Way::kRanked                            ? " [rows kept in order]"
+                                                                      : "";
   return function_.bound().function.name + (layout_.distinct ? " distinct" : "") + how;
 }
 

@@ -12,16 +12,20 @@
 #include "flow/detail/aggregate_call.h"
 #include "flow/detail/aggregate_groups.h"
 #include "flow/detail/arrangement.h"
+#include "flow/detail/ranked_aggregate.h"
+#include "flow/detail/ranked_rows.h"
 #include "flow/detail/row_codec.h"
 #include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
 
-/// One aggregate of an aggregation over all its groups. Four ways to keep it:
+/// One aggregate of an aggregation over all its groups. Five ways to keep it:
 ///  - DuckDB's state in the group, when rows are only added;
 ///  - a state from which rows can be taken out again (count, exact sums);
 ///  - DuckDB's state and the argument rows beside it, from which the state is made anew when one of
 ///    them is taken out, or when DuckDB failed over some of them;
+///  - the argument rows in an order, where some of them decide (min, arg_max, median): a change
+///    costs the logarithm of the group;
 ///  - the argument rows alone, with ORDER BY within: DuckDB's combine empties the state that it
 ///    copies, so that such a state cannot be looked at and kept.
 class AggregateColumn {
@@ -79,13 +83,19 @@ class AggregateColumn {
   std::string describe() const;
 
  private:
-  enum class Way { kStates, kInvertible, kStatesAndRows, kRows };
+  enum class Way { kStates, kInvertible, kStatesAndRows, kRanked, kRows };
+  Way way_of(const Layout& layout);
   /// How a group's state is written down: its bytes; its result, from which it can be made again
   /// (kList: element by element); not at all, when the kept rows give the same; kNot: there is no
   /// way.
   enum class Saving { kBytes, kResult, kList, kNothing, kNot };
   Saving saving() const;
+  Saving saving_of_state() const;
   bool is_flat() const;
+  /// Whether DuckDB's states, of an input that only grows, can be written down; if not, whether the
+  /// argument rows make them again.
+  bool can_write_state() const;
+  bool can_come_from_rows() const;
   void save_results(std::span<Group* const> groups, StateWriter& out);
   void load_results(std::span<Group* const> groups, StateReader& in);
   void load_list(duckdb::Vector& lists, std::span<Group* const> groups);
@@ -99,6 +109,34 @@ class AggregateColumn {
                  std::span<const int64_t> weights, std::span<Group* const> groups);
   void finalize_states(std::span<Group* const> groups, duckdb::Vector& out);
   void finalize_kept(std::span<Group* const> groups, duckdb::Vector& out);
+  /// Rows on their way to states; flush() in the end.
+  class Feed {
+   public:
+    Feed(AggregateColumn& column, duckdb::ArenaAllocator& arena) : column_(column), arena_(arena) {}
+    void add(Arrangement::Row& row, char* state);
+    void flush();
+
+   private:
+    AggregateColumn& column_;
+    duckdb::ArenaAllocator& arena_;
+    std::vector<const char*> rows_;
+    duckdb::Vector states_{duckdb::LogicalType::POINTER};
+  };
+  void leave_out_nulls(duckdb::DataChunk& arguments, std::vector<uint32_t>& rows);
+  template <typename F>
+  void each_with_key(std::span<Arrangement::Row* const> rows, F&& each);
+  void settle_ranked();
+  void keep_first(Group& group);
+  void rank_kept();
+  void feed_ranked(std::span<Group* const> groups, std::span<char* const> states);
+  RankedRows::Root& root_of(Group& group) const {
+    return *reinterpret_cast<RankedRows::Root*>(state(group));
+  }
+  Group& group_of(const Arrangement::Row& row) const {
+    Group* group;
+    std::memcpy(&group, kept_->key_of(row).bytes(), sizeof(group));
+    return *group;
+  }
   /// Adds the kept rows of `groups[i]` to `*states[i]`.
   void feed_kept(std::span<Group* const> groups, std::span<char* const> states,
                  duckdb::ArenaAllocator& arena);
@@ -126,6 +164,8 @@ class AggregateColumn {
   GroupTable* table_ = nullptr;
   Saving frozen_saving_ = Saving::kNot;  // of what is frozen, or was loaded
   std::optional<InvertibleAggregate> invertible_;
+  std::optional<RankedAggregate> ranked_;
+  RankedRows ranks_;
   Way way_;
   size_t offset_ = 0;
   std::unique_ptr<duckdb::ArenaAllocator> arena_;  // what DuckDB's states allocate

@@ -18,8 +18,8 @@ bool is_one_of(const std::string& name, const std::array<std::string_view, N>& n
 }
 
 // Aggregates whose result, taken in as a row of a new group, makes the same state.
-constexpr std::array<std::string_view, 6> kTheirResult{"min",        "max",          "any_value",
-                                                       "string_agg", "group_concat", "listagg"};
+constexpr std::array<std::string_view, 7> kTheirResult{
+    "min", "max", "any_value", "last", "string_agg", "group_concat", "listagg"};
 constexpr std::array<std::string_view, 2> kLists{"list", "array_agg"};
 // Aggregates that do not look at the order of rows, or at who came first only: the kept rows stand
 // in the order in which the first of each came.
@@ -47,7 +47,13 @@ bool AggregateColumn::is_flat() const {
 
 AggregateColumn::Saving AggregateColumn::saving() const {
   if (way_ == Way::kInvertible) return Saving::kBytes;
-  if (way_ == Way::kRows) return Saving::kNothing;
+  if (way_ == Way::kRows || way_ == Way::kRanked) return Saving::kNothing;
+  const auto written = saving_of_state();
+  if (written != Saving::kNot) return written;
+  return way_ == Way::kStatesAndRows && can_come_from_rows() ? Saving::kNothing : Saving::kNot;
+}
+
+AggregateColumn::Saving AggregateColumn::saving_of_state() const {
   const auto& bound = function_.bound();
   const auto& name = bound.function.name;
   if (bound.children.size() == 1) {
@@ -56,12 +62,15 @@ AggregateColumn::Saving AggregateColumn::saving() const {
     if (is_one_of(name, kLists) && duckdb::LogicalType::LIST(type) == result_type())
       return Saving::kList;
   }
-  if (is_flat()) return Saving::kBytes;
+  return is_flat() ? Saving::kBytes : Saving::kNot;
+}
+
+bool AggregateColumn::can_write_state() const { return saving_of_state() != Saving::kNot; }
+
+bool AggregateColumn::can_come_from_rows() const {
   // Of several rows that tie, arg_min and its like take those that came first, copies among them.
-  const bool several = bound.children.size() > 2;
-  if (way_ == Way::kStatesAndRows && !several && is_one_of(name, kFromKeptRows))
-    return Saving::kNothing;
-  return Saving::kNot;
+  const auto& bound = function_.bound();
+  return bound.children.size() <= 2 && is_one_of(bound.function.name, kFromKeptRows);
 }
 
 void AggregateColumn::freeze() {
@@ -94,6 +103,7 @@ void AggregateColumn::load_rest(StateReader& in) {
     Group* const group = table_->find(name, hash_bytes(name));
     return group ? &kept_->find_or_add(key_of(group), group->hash) : nullptr;
   });
+  if (ranked_) return rank_kept();
   if (way_ != Way::kStatesAndRows) return;
   table_->each([&](Group& group) {
     if (frozen_saving_ == Saving::kNothing || (group.failed && update_may_fail(function_.bound())))

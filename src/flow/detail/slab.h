@@ -16,9 +16,9 @@ namespace millrace::flow {
 /// Memory for many small things of known size. Released pieces are kept by size and used again; all
 /// is given back when its StateMemory goes. Pieces are aligned to 16 bytes.
 ///
-/// Pieces of one size stand side by side in blocks. Two bits of a piece stand at the start of its
-/// block: whether it is in use, and whether it is frozen, which is: it was in use when freeze() was
-/// called and nobody has asked for it since.
+/// Pieces of one size stand side by side in blocks. Two bits of a piece stand apart from them,
+/// where they are in memory though the pieces are on disk: whether it is in use, and whether it is
+/// frozen, which is: it was in use when freeze() was called and nobody has asked for it since.
 class Slab {
  public:
   /// What stands for a piece in half the bytes of its address: 0 for none. 64 GiB have one.
@@ -26,13 +26,12 @@ class Slab {
 
   /// Of a piece in use.
   Handle handle_of(const void* piece) const {
-    const Block* block = block_of(const_cast<void*>(piece));
-    const auto offset = static_cast<const char*>(piece) - reinterpret_cast<const char*>(block);
-    return block->number << kOffsetBits | static_cast<Handle>(offset / 16);
+    const auto address = reinterpret_cast<uintptr_t>(piece);
+    const auto* head = reinterpret_cast<const Head*>(address & ~(kBlockBytes - 1));
+    return head->number << kOffsetBits | static_cast<Handle>(address % kBlockBytes / 16);
   }
   void* at(Handle handle) const {
-    return reinterpret_cast<char*>(blocks_[handle >> kOffsetBits]) +
-           (handle & ((1u << kOffsetBits) - 1)) * 16;
+    return blocks_[handle >> kOffsetBits].memory + (handle & ((1u << kOffsetBits) - 1)) * 16;
   }
 
   void* allocate(size_t bytes) {
@@ -42,18 +41,18 @@ class Slab {
       free_[n] = *static_cast<void**>(piece);
     else
       piece = carve(n);
-    Block* block = block_of(piece);
-    const size_t at = block->index(piece);
-    block->used()[at / 64] |= uint64_t{1} << (at % 64);
+    Block& block = block_of(piece);
+    const size_t at = block.index(piece);
+    used(block)[at / 64] |= uint64_t{1} << (at % 64);
     return piece;
   }
 
   /// `bytes` as in allocate(). Of a piece that is not frozen.
   void release(void* piece, size_t bytes) {
     MR_CHECK(!thaw(piece));
-    Block* block = block_of(piece);
-    const size_t at = block->index(piece);
-    block->used()[at / 64] &= ~(uint64_t{1} << (at % 64));
+    Block& block = block_of(piece);
+    const size_t at = block.index(piece);
+    used(block)[at / 64] &= ~(uint64_t{1} << (at % 64));
     const size_t n = class_of(bytes);
     *static_cast<void**>(piece) = free_[n];
     free_[n] = piece;
@@ -64,9 +63,10 @@ class Slab {
   /// Whether the piece was frozen; it is not any more.
   bool thaw(void* piece) {
     if (!has_frozen_) return false;
-    Block* block = block_of(piece);
-    const size_t at = block->index(piece);
-    uint64_t& word = block->frozen()[at / 64];
+    const Block& block = block_of(piece);
+    const size_t at = block.index(piece);
+    if (block.bits >= frozen_.size()) return false;  // the block was made later
+    uint64_t& word = frozen_[block.bits + at / 64];
     const uint64_t bit = uint64_t{1} << (at % 64);
     const bool was = word & bit;
     word &= ~bit;
@@ -89,27 +89,29 @@ class Slab {
   static constexpr size_t kOffsetBits = 12;  // of a handle: of 16 bytes, where in its block
   static constexpr size_t kBlocksMax = size_t{1} << (32 - kOffsetBits);
 
-  struct Block {
-    uint32_t stride;
+  /// At the start of a block's memory; the pieces follow.
+  struct alignas(16) Head {
     uint32_t number;  // in blocks_
-    uint16_t count;   // of pieces that fit
-    uint16_t begun;   // of pieces that were ever handed out
-    uint16_t first;   // where the pieces begin
-    uint16_t unused;
+  };
+  struct Block {
+    char* memory;
+    uint32_t stride;
+    uint32_t count;  // of pieces that fit
+    uint32_t begun;  // of pieces that were ever handed out
+    uint32_t bits;   // where those of its pieces begin, in words
 
     size_t words() const { return (count + 63) / 64; }
-    uint64_t* used() { return reinterpret_cast<uint64_t*>(this + 1); }
-    uint64_t* frozen() { return used() + words(); }
-    char* piece(size_t at) { return reinterpret_cast<char*>(this) + first + at * stride; }
-    size_t index(void* piece) const {
-      const auto offset = static_cast<uint32_t>(static_cast<const char*>(piece) -
-                                                reinterpret_cast<const char*>(this));
-      return (offset - first) / stride;
+    char* piece(size_t at) const { return memory + sizeof(Head) + at * stride; }
+    size_t index(const void* piece) const {
+      const auto offset = static_cast<uint32_t>(static_cast<const char*>(piece) - memory);
+      return (offset - sizeof(Head)) / stride;
     }
   };
 
-  static Block* block_of(void* piece) {
-    return reinterpret_cast<Block*>(reinterpret_cast<uintptr_t>(piece) & ~(kBlockBytes - 1));
+  uint64_t* used(const Block& block) { return used_.data() + block.bits; }
+  Block& block_of(const void* piece) {
+    const auto address = reinterpret_cast<uintptr_t>(piece) & ~(kBlockBytes - 1);
+    return blocks_[reinterpret_cast<const Head*>(address)->number];
   }
   static size_t class_of(size_t bytes) {
     if (bytes <= kFine * 16) return bytes == 0 ? 0 : (bytes - 1) / 16;
@@ -124,13 +126,14 @@ class Slab {
   }
   /// A piece that was never in use.
   void* carve(size_t n);
-  Block* make_block(void* memory, size_t stride, size_t count);
+  Block& make_block(void* memory, size_t stride, size_t count);
 
   const std::shared_ptr<StateMemory> memory_ = StateMemory::current();
-  std::vector<Block*> blocks_;
-  char* spare_ = nullptr;  // memory for blocks that are not made yet
+  std::vector<Block> blocks_;
+  std::vector<uint64_t> used_, frozen_;  // bits of all blocks
+  char* spare_ = nullptr;                // memory for blocks that are not made yet
   size_t spare_blocks_ = 0;
-  std::array<Block*, kShared> filling_{};
+  std::array<uint32_t, kShared> filling_{};  // numbers, from 1; 0: none
   std::array<void*, kClasses> free_{};
   size_t memory_bytes_ = 0;
 

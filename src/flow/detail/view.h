@@ -274,6 +274,7 @@ class View : public Job, public std::enable_shared_from_this<View> {
   Clock::time_point snapshot_at_{};  // when the last was begun
   Clock::duration snapshot_time_{};  // that it took, in all
   size_t rows_since_snapshot_ = 0;
+  size_t rows_in_snapshot_ = 0;  // that it had taken in since it runs
   uint64_t epochs_since_snapshot_ = 0;
   Offset committed_until_ = 0;  // of the changelog, what is shown
   Offset replay_at_ = 0;
