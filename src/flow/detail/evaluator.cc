@@ -4,12 +4,15 @@
 #include <duckdb/common/vector_operations/vector_operations.hpp>
 #include <duckdb/planner/expression/bound_reference_expression.hpp>
 
+#include "flow/detail/quick_times.h"
+
 namespace millrace::flow {
 
 Evaluator::Evaluator(duckdb::ClientContext& context, Expressions expressions)
     : expressions_(std::move(expressions)), executor_(context, expressions_) {
   only_references_ = true;
-  for (const auto& expression : expressions_) {
+  for (auto& expression : expressions_) {
+    quicken_times(*expression);
     types_.push_back(expression->return_type);
     only_references_ &= expression->type == duckdb::ExpressionType::BOUND_REF;
   }
