@@ -160,6 +160,8 @@ Result<> Node::Parts::serve_objects() {
   tables = table::Tables::make(*runtime, *env, *broker);
   flow::Flows::Options flow_options;
   flow_options.lanes = options.cores;
+  // Half of it is in every change's latency; with less, epochs cost more than they gain (bench/).
+  flow_options.epoch_interval = std::chrono::milliseconds(2);
   flow_options.state_bytes_max = options.memory_bytes / 2;
   flow_options.resident_bytes_max = options.memory_bytes / 4 * 3;
   flow_options.spill_folder =
