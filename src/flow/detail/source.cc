@@ -75,6 +75,18 @@ void drop_weightless(Piece& piece) {
   piece.rows.Move(kept);
 }
 
+/// Sorted: what the watermark and all readers need.
+std::vector<size_t> needed_columns(const WatermarkExpression* watermark,
+                                   std::span<const std::shared_ptr<Source::Reader>> readers) {
+  std::vector<size_t> all;
+  if (watermark) all = watermark->columns();
+  for (const auto& reader : readers)
+    all.insert(all.end(), reader->columns.begin(), reader->columns.end());
+  std::ranges::sort(all);
+  all.erase(std::ranges::unique(all).begin(), all.end());
+  return all;
+}
+
 }  // namespace
 
 Source::Source(io::Env& env, std::shared_ptr<const broker::Topic> topic, DecodeBudget& budget,
@@ -90,10 +102,7 @@ Source::Source(io::Env& env, std::shared_ptr<const broker::Topic> topic, DecodeB
                                              {{"topic", topic_->object.name}})) {
   for (size_t i = 0; i < topic_->partitions.size(); ++i)
     partitions_.push_back(std::make_unique<PartitionState>());
-  std::vector<size_t> columns;
-  if (watermark_) columns = watermark_->columns();
-  std::ranges::sort(columns);
-  columns_ = std::make_shared<const std::vector<size_t>>(std::move(columns));
+  columns_ = std::make_shared<const std::vector<size_t>>(needed_columns(watermark_.get(), {}));
 }
 
 Source::~Source() {
@@ -103,25 +112,26 @@ Source::~Source() {
 
 Result<std::shared_ptr<Source::Reader>> Source::subscribe(std::vector<size_t> columns) {
   std::lock_guard lock(mutex_);
-  std::vector<size_t> all = *columns_;
-  all.insert(all.end(), columns.begin(), columns.end());
-  std::ranges::sort(all);
-  all.erase(std::ranges::unique(all).begin(), all.end());
-  if (all.size() != columns_->size() || readers_.empty()) {
+  auto reader = std::make_shared<Reader>();
+  reader->columns = std::move(columns);
+  reader->positions.resize(partitions_.size());
+  auto readers = readers_;
+  readers.push_back(reader);
+  auto all = needed_columns(watermark_.get(), readers);
+  if (all != *columns_ || readers_.empty()) {
     // Refuses now what the first decoding would refuse.
     MR_TRY(auto decoder, sql::Decoder::make(topic_->object, all));
     columns_ = std::make_shared<const std::vector<size_t>>(std::move(all));
   }
-  auto reader = std::make_shared<Reader>();
-  reader->columns = std::move(columns);
-  reader->positions.resize(partitions_.size());
-  readers_.push_back(reader);
+  readers_ = std::move(readers);
   return reader;
 }
 
 void Source::unsubscribe(const std::shared_ptr<Reader>& reader) {
   std::lock_guard lock(mutex_);
   std::erase(readers_, reader);
+  auto all = needed_columns(watermark_.get(), readers_);
+  if (all != *columns_) columns_ = std::make_shared<const std::vector<size_t>>(std::move(all));
   drop_passed();
 }
 
@@ -160,8 +170,8 @@ std::shared_ptr<const Piece> Source::find(PartitionState& state, Offset at) {
   if (found == state.pieces.begin()) return nullptr;
   --found;
   if (found->second->until <= at) return nullptr;
-  // Columns only grow: a piece with fewer was decoded before a reader came that needs more.
-  if (found->second->columns->size() < columns->size()) {
+  // A piece may have been decoded before a reader came that needs more.
+  if (!std::ranges::includes(*found->second->columns, *columns)) {
     erase(state, found->first);
     return nullptr;
   }

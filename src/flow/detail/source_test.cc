@@ -78,6 +78,29 @@ TEST(Source, TheSameRangeComesAsTheSameChunksHoweverItIsRead) {
   EXPECT_EQ(budget.bytes, 0);
 }
 
+TEST(Source, ColumnsThatNobodyReadsAnyMoreAreNotDecoded) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(kCreate);
+  std::mt19937_64 random(7);
+  fill(node, random, 0, 3000);
+  DecodeBudget budget;
+  Source source(env, node.broker->find("t"), budget, nullptr);
+  auto narrow = source.subscribe({0}).value();
+  auto wide = source.subscribe({0, 1}).value();
+  const auto columns_read = [&](Offset from, Offset until) {
+    Source::Cursor cursor{0, from, until, {}};
+    EXPECT_TRUE(source.read(cursor, true));
+    return *cursor.spans.at(0).piece->columns;
+  };
+  EXPECT_EQ(columns_read(0, 100), (std::vector<size_t>{0, 1}));
+  source.unsubscribe(wide);
+  source.advance(*narrow, 0, 3000);  // what was decoded goes
+  EXPECT_EQ(columns_read(2100, 2200), (std::vector<size_t>{0}));
+  wide = source.subscribe({1}).value();
+  EXPECT_EQ(columns_read(2100, 2200), (std::vector<size_t>{0, 1}));
+}
+
 TEST(Source, ManyThreadsMayReadAtOnceAndColumnsMayJoin) {
   io::TestEnv env;
   TestNode node(env);
