@@ -1,15 +1,16 @@
 #include "flow/detail/arrangement.h"
 
+#define XXH_INLINE_ALL  // keys are short: a call costs as much as the hash
+#include <xxhash.h>
 #include <duckdb.hpp>
 
 #include <algorithm>
-#include <duckdb/common/types/hash.hpp>
 #include <utility>
 #include <vector>
 
 namespace millrace::flow {
 
-uint64_t hash_bytes(std::string_view bytes) { return duckdb::Hash(bytes.data(), bytes.size()); }
+uint64_t hash_bytes(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 Arrangement::Key* Arrangement::find(std::string_view key, uint64_t hash) {
   const auto* found = keys_.find(PieceEntry::place_of(hash), [&](const PieceEntry& entry) {
