@@ -175,6 +175,9 @@ std::string ChangelogWriter::write(const DeltaStream& rows, const Commit& commit
   last.batch.add(timestamp, std::nullopt, commit.to_json(), {{kEpochHeader, number}});
   last.bytes += last.batch.finish();
   std::string bytes = std::move(encoders_[0].bytes);
+  size_t total = bytes.size();
+  for (size_t run = 1; run < runs; ++run) total += encoders_[run].bytes.size();
+  bytes.reserve(total);
   for (size_t run = 1; run < runs; ++run) bytes += encoders_[run].bytes;
   return bytes;
 }

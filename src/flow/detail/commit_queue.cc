@@ -31,20 +31,24 @@ void CommitQueue::push(std::string bytes, size_t records) {
 }
 
 std::string CommitQueue::gather(std::deque<Epoch>& taken) {
-  std::string bytes;
+  std::string joined;
+  size_t bytes = 0;
   std::lock_guard lock(mutex_);
-  while (!queue_.empty() && (taken.empty() || bytes.size() < kAppendBytes)) {
-    bytes += queue_.front().bytes;
+  while (!queue_.empty() && (taken.empty() || bytes < kAppendBytes)) {
+    bytes += queue_.front().bytes.size();
     taken.push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
-  return bytes;
+  if (taken.size() > 1)
+    for (const auto& epoch : taken) joined += epoch.bytes;
+  return joined;
 }
 
 io::Task<void> CommitQueue::drain(std::shared_ptr<CommitQueue> self) {
   for (;;) {
     std::deque<Epoch> taken;
-    const std::string bytes = self->gather(taken);
+    const std::string joined = self->gather(taken);
+    const std::string& bytes = taken.size() == 1 ? taken.front().bytes : joined;
     for (size_t tries = 0;; ++tries) {
       auto appended = co_await self->changelog_->append(bytes, log::Ack::kDurable);
       if (appended || self->give_up(appended.error())) {
