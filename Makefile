@@ -32,9 +32,9 @@ bench: build ## measure, next to Apache Kafka
 	@cmake --build --preset release --target millrace_wire millrace_replay
 	@build/deps/test-venv/bin/python bench/run.py
 
-bench-nexmark: build ## NEXMark over JSON in a topic; NEXMARK names the folder of its generator and answers
+bench-nexmark: build ## NEXMark over JSON in a topic, beside Flink and Hazelcast; NEXMARK names the folder of its generator, answers and peers
 	@tools/setup.sh test
-	@build/deps/test-venv/bin/python bench/nexmark.py
+	@build/deps/test-venv/bin/python bench/nexmark.py --peers --events 5000000
 
 lint: build ## clang-format and clang-tidy over src/
 	@tools/lint.sh

@@ -3,6 +3,7 @@
 
     make bench-nexmark                    all queries, 1,000,000 events
     bench/nexmark.py q0 q5 --events 5000000
+    bench/nexmark.py --peers              beside Flink and Hazelcast Jet over the same events, one after the other
 
 The events' generator and the exact answers are in the folder NEXMARK (../shared/bench/nexmark).
 """
@@ -91,12 +92,42 @@ def start(folder, data, cores):
     return node
 
 
+def peer(engine, data, names, events, runs):
+    """{query: thousand events for a second of the JVM's CPU}, the median of the runs after the first, which compiles; built when first asked for
+    (needs Java 17 and Maven). Hazelcast's runner has no SQL: it knows some of the queries."""
+    known = {"hazelcast": ["q0", "q1", "q2", "q3", "q5", "q7", "q8", "q11"]}.get(engine, names)
+    cache = pathlib.Path.home() / ".cache" / "millrace-peers"
+    if not (cache / {"flink": "flink-lib", "hazelcast": "hz-lib"}[engine]).exists():
+        subprocess.run([NEXMARK / "peers-setup.sh"], check=True)
+    found = {}
+    for name in [n for n in names if n in known]:
+        lines = subprocess.run([NEXMARK / engine / "run.sh", f"data={data}", f"sql={NEXMARK / 'sql' / 'flink'}", f"query={name}", f"runs={runs + 1}",
+                                f"events={events}"], check=True, capture_output=True, text=True).stdout.splitlines()
+        measured = [json.loads(line) for line in lines if line.startswith("{")]
+        cpu_ms = [m["cpu_ms"] for m in measured if m.get("run", 0) > 1]
+        found[name] = events / statistics.median(cpu_ms)
+        print(f"{name:<4} {engine} {found[name]:7,.0f} K events per CPU-s", flush=True)
+    return found
+
+
+def compare(figures, names, data, a):
+    """Prints what ours is of theirs."""
+    theirs = {engine: peer(engine, data, names, a.events, a.runs) for engine in ("flink", "hazelcast")}
+    for label, figure in figures.items():
+        name = label.split(",")[0]
+        for engine, found in theirs.items():
+            if name in found:
+                figure[engine] = found[name]
+                print(f"{label}: {figure['k_per_cpu_s'] / found[name]:.1f} x {engine}", flush=True)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("queries", nargs="*", help="q0, q1, ... (all)")
     arguments.add_argument("--events", type=int, default=1_000_000)
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--cores", type=int, nargs="+", default=[0], help="millrace serve --cores; several: each in turn (0: one a core)")
+    arguments.add_argument("--peers", action="store_true", help="Flink and Hazelcast Jet over the same events afterwards")
     arguments.add_argument("--json", help="write the figures here too")
     arguments.add_argument("--folder", default=ROOT / "build", help="where the node's data is; /dev/shm: what would it be without a disk to wait for?")
     a = arguments.parse_args()
@@ -125,6 +156,8 @@ def main():
                       f"{'WRONG' if name in wrong else 'as DuckDB' if expected else 'not compared'}", flush=True)
         for node in nodes.values():
             node.stop()
+        if a.peers:
+            compare(figures, list(chosen), data, a)
     if a.json:
         pathlib.Path(a.json).write_text(json.dumps(figures, indent=1))
     if wrong:
