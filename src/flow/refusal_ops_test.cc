@@ -43,17 +43,6 @@ TEST(Refusals, PointAtTheExpression) {
   EXPECT_EQ(view.error().position, 15u);
 }
 
-TEST(Evaluation, AnErrorThatIsNoRowsFailsTheEpoch) {
-  Oracle oracle({"CREATE TABLE h(id BIGINT, v INTEGER)"}, {});
-  auto view = oracle.translate("SELECT id, (SELECT v FROM h o WHERE o.v = h.v) AS w FROM h");
-  ASSERT_TRUE(view);
-  oracle.insert("h", "(1, 1), (2, 1)", "1, 2");
-  const auto failed = oracle.step(**view, 1);
-  ASSERT_FALSE(failed);
-  EXPECT_NE(failed.error().text.find("more than one row"), std::string::npos)
-      << failed.error().text;
-}
-
 TEST(Describe, ShowsTheOperatorsIndented) {
   Oracle oracle(kSchema, {"a"});
   auto view = oracle.translate(

@@ -73,8 +73,7 @@ void consolidate(const std::vector<duckdb::LogicalType>& types, DeltaStream& str
   }
   if (!changed) return;
 
-  DeltaStream out;
-  out.frontiers = stream.frontiers;
+  std::vector<std::shared_ptr<const Delta>> left;
   size_t next = 0;
   for (const auto& chunk : stream.chunks) {
     auto kept = std::make_shared<Delta>();
@@ -86,9 +85,9 @@ void consolidate(const std::vector<duckdb::LogicalType>& types, DeltaStream& str
     }
     if (kept->weights.empty()) continue;
     slice_chunk(chunk->rows, sel, kept->weights.size(), kept->rows);
-    out.chunks.push_back(std::move(kept));
+    left.push_back(std::move(kept));
   }
-  stream = std::move(out);
+  stream.chunks = std::move(left);
 }
 
 }  // namespace millrace::flow

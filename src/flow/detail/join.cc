@@ -1,10 +1,12 @@
 #include <duckdb.hpp>
 
 #include <algorithm>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <duckdb/planner/expression/bound_reference_expression.hpp>
 
 #include "flow/detail/arrangement.h"
 #include "flow/detail/delta_builder.h"
+#include "flow/detail/join_side.h"
 #include "flow/detail/join_times.h"
 #include "flow/detail/operators.h"
 #include "flow/detail/state_stream.h"
@@ -12,59 +14,6 @@
 namespace millrace::flow {
 
 namespace {
-
-std::vector<duckdb::LogicalType> plain(const duckdb::vector<duckdb::LogicalType>& types) {
-  return {types.begin(), types.end()};
-}
-
-/// What is known of one input of a join.
-struct Side {
-  Side(duckdb::ClientContext& context, const duckdb::vector<duckdb::LogicalType>& types,
-       Expressions key_expressions, bool is_append_only, bool counts_matches)
-      : keys(context, std::move(key_expressions)),
-        key_codec(plain(keys.types()), RowCodec::Use::kKey),
-        row_codec(plain(types), RowCodec::Use::kRow),
-        rows(is_append_only, counts_matches),
-        append_only(is_append_only),
-        types(types),
-        tracked(counts_matches),
-        late(column_names({&keys})) {}
-
-  void remove(Arrangement::Row& row) {
-    auto& key = rows.key_of(row);
-    rows.remove(row);
-    if (key.first == 0) rows.remove(key);
-  }
-
-  /// Before the row is changed.
-  void touch(Arrangement::Row& row) {
-    if (row.touched) return;
-    rows.before_change(row);
-    row.touched = true;
-    touched.push_back(&row);
-  }
-
-  Evaluator keys;
-  RowCodec key_codec;
-  RowCodec row_codec;
-  Arrangement rows;
-  bool append_only;
-  duckdb::vector<duckdb::LogicalType> types;
-  const bool tracked;                      // rows count their matches
-  std::vector<Arrangement::Row*> touched;  // in this epoch: weight or matches changed
-  RowsByTime by_time;                      // where the join's times are bound
-  LateCollector late;
-};
-
-/// Rows of one delta chunk paired with rows of the other side.
-struct Pairs {
-  const Delta* delta;
-  bool delta_is_left;
-  std::vector<uint32_t> rows;  // of the delta
-  std::vector<Arrangement::Row*> mine, others;
-  std::vector<bool> fresh;       // mine was not there before
-  std::vector<int64_t> weights;  // of the pair
-};
 
 /// A join of any kind. Both sides are kept by key. A change of one side meets the other as it is:
 /// the left side's changes the right side before this epoch, the right side's changes the left side
@@ -106,7 +55,7 @@ class Join : public Operator {
     for (const auto& chunk : inputs[0]->chunks) MR_TRY(take(chunk, true, out));
     for (const auto& chunk : inputs[1]->chunks) MR_TRY(take(chunk, false, out));
     if (kind_ == JoinKind::kMark) touch_when_marks_turn();
-    for (auto* row : left_.touched) MR_TRY(settle_left(*row, out));
+    for (auto* row : left_.touched) settle_left(*row, out);
     if (right_.tracked)
       for (auto* row : right_.touched) settle_alone({nullptr, row->bytes()}, *row, out);
     alone_.flush(out);
@@ -169,6 +118,10 @@ class Join : public Operator {
     }
     left_.rows.load(in);
     right_.rows.load(in);
+    if (kind_ == JoinKind::kSingle && in.ok())
+      left_.rows.each_row([&](Arrangement::Row& row) {
+        if (has_several(row)) several_[&row] = pairs_of(row);
+      });
     if (!times_) return in.result();
     for (Side* side : {&left_, &right_})
       side->rows.each_row([&](Arrangement::Row& row) { side->by_time.add(row); });
@@ -421,7 +374,7 @@ class Join : public Operator {
   }
 
   /// Brings what stands in the output for a left row alone up to date.
-  Result<> settle_left(Arrangement::Row& row, DeltaStream& out) {
+  void settle_left(Arrangement::Row& row, DeltaStream& out) {
     switch (kind_) {
       case JoinKind::kSemi:
       case JoinKind::kAnti: {
@@ -430,23 +383,84 @@ class Join : public Operator {
         auto& emitted = row.counts().emitted;
         if (now != emitted) alone_.add({row.bytes()}, now - emitted, out);
         emitted = now;
-        return {};
+        return;
       }
       case JoinKind::kMark:
         settle_mark(row, out);
-        return {};
+        return;
       case JoinKind::kSingle:
-        if (row.counts().matches > 1 && row.weight > 0)
-          return Error{ErrorCode::kInvalidArgument,
-                       "more than one row returned by a subquery used as an expression"};
-        [[fallthrough]];
+        settle_alone({row.bytes(), nullptr}, row, out);
+        settle_several(row, out);
+        return;
       case JoinKind::kLeft:
       case JoinKind::kFull:
         settle_alone({row.bytes(), nullptr}, row, out);
-        return {};
+        return;
       default:
-        return {};
+        return;
     }
+  }
+
+  static bool has_several(Arrangement::Row& row) {
+    return row.weight > 0 && row.counts().matches > 1;
+  }
+
+  /// The row of a scalar subquery's outer side that has more than one match is left out. join() has
+  /// put its pairs out: here they are taken back, and given again once it has one match or none.
+  void settle_several(Arrangement::Row& row, DeltaStream& out) {
+    const bool had = several_.contains(&row), has = has_several(row);
+    if (!had && !has) return;
+    auto now = has ? pairs_of(row) : PairsOfRow();
+    auto& before = several_[&row];
+    for (const auto& [bytes, weight] : before) alone_.add({row.bytes(), bytes.data()}, weight, out);
+    for (const auto& [bytes, weight] : now) alone_.add({row.bytes(), bytes.data()}, -weight, out);
+    alone_.flush(out);  // before the bytes go
+    if (!had)
+      out.errors.push_back(
+          {left_row(row), 0, "more than one row returned by a subquery used as an expression"});
+    before = std::move(now);
+    if (!has) several_.erase(&row);
+  }
+
+  std::shared_ptr<const Delta> left_row(Arrangement::Row& row) const {
+    auto one = std::make_shared<Delta>();
+    const char* bytes = row.bytes();
+    make_chunk(one->rows, left_.types, 1);
+    left_.row_codec.decode({&bytes, 1}, one->rows);
+    one->rows.SetCardinality(1);
+    one->weights.push_back(row.weight);
+    return one;
+  }
+
+  /// The right rows that a left row has as they are now, with the weights of the pairs.
+  using PairsOfRow = std::vector<std::pair<std::string, int64_t>>;
+  PairsOfRow pairs_of(Arrangement::Row& row) {
+    PairsOfRow all;
+    const auto one = left_row(row);
+    Pairs pairs{one.get(), true, {}, {}, {}, {}, {}};
+    const auto take = [&] {
+      std::vector<uint32_t> passing(pairs.rows.size());
+      for (uint32_t i = 0; i < passing.size(); ++i) passing[i] = i;
+      auto joined = std::make_shared<Delta>();
+      put_side_by_side(pairs, joined->rows);
+      DeltaStream told_before;
+      pass_residual(pairs, joined, passing, told_before);
+      for (const uint32_t i : passing)
+        all.emplace_back(pairs.others[i]->view(), row.weight * pairs.others[i]->weight);
+      pairs.rows.clear(), pairs.others.clear(), pairs.weights.clear();
+    };
+    const auto key = left_.rows.key_of(row).view();
+    const auto* matching = right_.rows.find(key, hash_bytes(key));
+    for (auto* other = matching ? right_.rows.first(*matching) : nullptr; other;
+         other = right_.rows.next(*other)) {
+      if (other->weight == 0) continue;
+      pairs.rows.push_back(0);
+      pairs.others.push_back(other);
+      pairs.weights.push_back(0);
+      if (pairs.rows.size() == STANDARD_VECTOR_SIZE) take();
+    }
+    if (!pairs.rows.empty()) take();
+    return all;
   }
 
   void settle_alone(std::initializer_list<const char*> pieces, Arrangement::Row& row,
@@ -545,6 +559,9 @@ class Join : public Operator {
     bool joins_none = false;
   };
   std::vector<RowTime> row_times_;
+
+  // Of a single join: the left rows with several matches, and the pairs that they would give.
+  boost::unordered_flat_map<Arrangement::Row*, PairsOfRow> several_;
 
   int64_t right_rows_ = 0;
   int64_t right_nulls_ = 0;
