@@ -31,8 +31,10 @@ export class View {
   /** Where `part` begins, from `from` on; -1: nowhere. */
   indexOf(part: View, from: i32 = 0): i32 {
     const last = this.length - part.length;
+    if (part.length == 0) return from <= last ? from : -1;
+    const first = part[0];
     for (let i = from; i <= last; ++i) {
-      if (memory.compare(this.at + <usize>i, part.at, <usize>part.length) == 0) return i;
+      if (load<u8>(this.at + <usize>i) == first && memory.compare(this.at + <usize>i, part.at, <usize>part.length) == 0) return i;
     }
     return -1;
   }
