@@ -173,6 +173,7 @@ bool View::snapshot_due(Clock::time_point now) const {
       std::max<Clock::duration>(*options_.snapshot_interval, 10 * snapshot_time_);
   if (now < snapshot_at_ + interval || !dataflow_->can_save()) return false;
   return rows_since_snapshot_ * kBytesOfARow * 4 >= state_bytes() ||
+         (snapshots_.empty() && rows_since_snapshot_ > 0) ||
          (rows_in_snapshot_ > 0 && rows_since_snapshot_ * 4 >= rows_in_snapshot_) ||
          now >= snapshot_at_ + 20 * interval;
 }
