@@ -2,7 +2,7 @@
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
     make bench                        everything (about twenty minutes)
-    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, memory, restart, cost
+    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, memory, restart, cost
 """
 import argparse
 import json
@@ -395,8 +395,45 @@ def view(folder, runs):
     return rows
 
 
+def transform(folder, runs):
+    """A filter on JSON records of 100 bytes that keeps half of them: in the node at produce and at fetch (bench/filter.wat), without it, and
+    as an application beside the node (librdkafka) that reads one topic and writes another. CPU is the node's, a record that came in."""
+    records = 2_000_000
+    node = Node(folder / "millrace")
+    figures = {}
+
+    def run(what, *arguments):
+        touch_memory()
+        before = kafka_peer.cpu_seconds(node.pid)
+        figure = wire(*arguments)
+        figures.setdefault(what, []).append({"records_s": records / figure["seconds"], "cpu_us": (kafka_peer.cpu_seconds(node.pid) - before) / records * 1e6})
+    try:
+        with connect(node) as connection:
+            connection.execute(f"CREATE FUNCTION keep LANGUAGE wasm FROM '{ROOT / 'bench' / 'filter.wat'}'")
+            for i in range(runs):
+                plain, filtered, fetched, errors = (f"{name}_{i}" for name in ("plain", "filtered", "fetched", "errors"))
+                for topic in (plain, filtered, fetched, errors):
+                    connection.execute(f"CREATE TOPIC {topic}")
+                connection.execute(f"ALTER TOPIC {filtered} ADD TRANSFORM keep.errors ON PRODUCE")
+                connection.execute(f"ALTER TOPIC {fetched} ADD TRANSFORM keep.errors ON FETCH")
+                wire("produce_json", node.kafka, fetched, records)
+                run("produce", "produce_json", node.kafka, plain, records)
+                run("produce through the filter", "produce_json", node.kafka, filtered, records)
+                run("consume", "consume", node.kafka, plain, records)
+                run("consume through the filter", "consume", node.kafka, fetched, records // 2)
+                run("application", "filter", node.kafka, plain, errors, records)
+        middle = {what: medians(all_of) for what, all_of in figures.items()}
+        for what, figure in middle.items():
+            print(f"{what:<28} {figure['records_s']:>10,.0f} records/s  CPU {figure['cpu_us']:6.3f} us", flush=True)
+        print(f"filter at produce: {middle['produce through the filter']['records_s'] / middle['produce']['records_s']:.2f} of the throughput without; "
+              f"filter at fetch: {middle['consume through the filter']['cpu_us'] - middle['consume']['cpu_us']:.3f} us more than without", flush=True)
+    finally:
+        node.stop()
+    return figures
+
+
 CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "replay": replay, "consume": consume, "latency": latency,
-         "view": view, "memory": memory, "restart": restart, "cost": cost}
+         "view": view, "transform": transform, "memory": memory, "restart": restart, "cost": cost}
 
 
 def main():

@@ -1,13 +1,16 @@
 // A native Kafka client that measures: one mode a run, one line of JSON as its result.
 //   millrace_wire produce ADDRESS TOPIC RECORDS SIZE [setting=value...]
+//   millrace_wire produce_json ADDRESS TOPIC RECORDS [setting=value...]
 //   millrace_wire consume ADDRESS TOPIC RECORDS [setting=value...]
+//   millrace_wire filter ADDRESS FROM TO RECORDS [setting=value...]
 //   millrace_wire latency ADDRESS TOPIC SECONDS RATE SIZE [setting=value...]
 //   millrace_wire view ADDRESS TOPIC SECONDS RATE KEYS HTTP_ADDRESS VIEW [setting=value...]
-// latency: records are sent evenly at RATE a second, each with the time at which it was due, and
-// read by a consumer of the same process: what is told is due to read, so a producer that falls
-// behind does not hide it (coordinated omission).
-// view: records of 100 bytes, {"key":…,"sent":…,…}, are sent in the same way; a subscriber of the
-// view, which has the largest `sent` of each key, tells how old what it hears of is.
+// produce_json: of 100 bytes, every other one an error; filter: an application that reads RECORDS
+// of them and writes the errors to TO. latency: records are sent evenly at RATE a second, each with
+// the time at which it was due, and read by a consumer of the same process: what is told is due to
+// read, so a producer that falls behind does not hide it (coordinated omission). view: records of
+// 100 bytes, {"key":…,"sent":…,…}, are sent in the same way; a subscriber of the view, which has
+// the largest `sent` of each key, tells how old what it hears of is.
 #include <fmt/format.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -101,14 +104,15 @@ std::string payload(size_t size) {
   return bytes;
 }
 
-void produce(const std::string& address, const std::string& name, int64_t records, size_t size,
-             const std::vector<std::string>& settings) {
+/// Sends `texts` in turn.
+void produce(const std::string& address, const std::string& name, int64_t records,
+             std::vector<std::string> texts, const std::vector<std::string>& settings) {
   auto client = connect(RD_KAFKA_PRODUCER, address, settings);
   KafkaTopic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
-  auto bytes = payload(size);
+  const auto size = texts[0].size();
   const auto began = Clock::now();
   for (int64_t i = 0; i < records; ++i) {
-    send(client.get(), topic.get(), bytes);
+    send(client.get(), topic.get(), texts[static_cast<size_t>(i) % texts.size()]);
     if (i % 1024 == 0) rd_kafka_poll(client.get(), 0);
   }
   if (rd_kafka_flush(client.get(), 300'000) || failed > 0) stop("not all were acknowledged");
@@ -167,6 +171,42 @@ void consume(const std::string& address, const std::string& name, int64_t record
   fmt::print("{{\"records\": {}, \"seconds\": {:.4f}, \"records_s\": {:.0f}, \"mb_s\": {:.1f}}}\n",
              count, seconds, static_cast<double>(count) / seconds,
              static_cast<double>(bytes) / seconds / 1e6);
+}
+
+constexpr std::string_view kError = R"("level":"error")";
+
+std::vector<std::string> json_texts() {
+  std::vector<std::string> texts;
+  for (const std::string_view level : {"error", "debug"}) {
+    texts.push_back(fmt::format(
+        R"({{"id":{},"host":"node-17.example","level":"{}","latency_ms":12.5,"text":"{:a<15}"}})",
+        1234567, level, ""));
+    texts.back().resize(100, ' ');
+  }
+  return texts;
+}
+
+void filter(const std::string& address, const std::string& from, const std::string& to,
+            int64_t records, const std::vector<std::string>& settings) {
+  const auto began = Clock::now();
+  auto reader = consumer(address, from, RD_KAFKA_OFFSET_BEGINNING, settings);
+  auto writer = connect(RD_KAFKA_PRODUCER, address, settings);
+  KafkaTopic topic(rd_kafka_topic_new(writer.get(), to.c_str(), nullptr));
+  std::string kept;
+  int64_t seen = 0;
+  const auto each = [&](const rd_kafka_message_t& message) {
+    const std::string_view text(static_cast<const char*>(message.payload), message.len);
+    if (++seen % 1024 == 0) rd_kafka_poll(writer.get(), 0);
+    if (text.find(kError) == text.npos) return;
+    kept = text;
+    send(writer.get(), topic.get(), kept);
+  };
+  const auto count = read(reader.get(), records, 1024, began + std::chrono::minutes(5), each);
+  if (count < records) stop(fmt::format("only {} of {} records came", count, records));
+  if (rd_kafka_flush(writer.get(), 300'000) || failed > 0) stop("not all were acknowledged");
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  fmt::print("{{\"records\": {}, \"seconds\": {:.4f}, \"records_s\": {:.0f}}}\n", count, seconds,
+             static_cast<double>(count) / seconds);
 }
 
 double percentile(const std::vector<int64_t>& sorted, double p) {
@@ -324,7 +364,11 @@ int main(int argc, char** argv) {
     return std::vector<std::string>(words.begin() + static_cast<ptrdiff_t>(from), words.end());
   };
   if (words.size() >= 5 && words[0] == "produce") {
-    produce(words[1], words[2], std::stoll(words[3]), std::stoull(words[4]), rest(5));
+    produce(words[1], words[2], std::stoll(words[3]), {payload(std::stoull(words[4]))}, rest(5));
+  } else if (words.size() >= 4 && words[0] == "produce_json") {
+    produce(words[1], words[2], std::stoll(words[3]), json_texts(), rest(4));
+  } else if (words.size() >= 5 && words[0] == "filter") {
+    filter(words[1], words[2], words[3], std::stoll(words[4]), rest(5));
   } else if (words.size() >= 4 && words[0] == "consume") {
     consume(words[1], words[2], std::stoll(words[3]), rest(4));
   } else if (words.size() >= 6 && words[0] == "latency") {
@@ -335,6 +379,6 @@ int main(int argc, char** argv) {
           std::stoll(words[5])},
          rest(8));
   } else {
-    stop("produce|consume|latency|view ADDRESS TOPIC … (see bench/wire.cc)");
+    stop("produce|produce_json|consume|filter|latency|view ADDRESS TOPIC … (see bench/wire.cc)");
   }
 }

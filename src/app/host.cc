@@ -14,6 +14,7 @@ std::shared_ptr<sql::Relation> NodeHost::relation(const catalog::Object& object)
       return flows_.find(object.name);
     case Kind::kTopic:
     case Kind::kView:
+    case Kind::kFunction:
       return nullptr;
   }
   return nullptr;

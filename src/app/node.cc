@@ -16,6 +16,7 @@
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
+#include "broker/transforms.h"
 #include "catalog/catalog.h"
 #include "flow/flows.h"
 #include "http/server.h"
@@ -99,6 +100,7 @@ struct Node::Parts {
   std::unique_ptr<io::Runtime> runtime;
   std::unique_ptr<catalog::Catalog> catalog;
   std::unique_ptr<broker::Broker> broker;
+  std::unique_ptr<broker::Transforms> transforms;
   std::unique_ptr<broker::Groups> groups;
   std::unique_ptr<broker::Transactions> transactions;
   std::unique_ptr<broker::ShareGroups> share_groups;
@@ -135,6 +137,11 @@ Result<> Node::Parts::open_state() {
       shard.block_on(broker::Broker::open(*runtime, *env, *catalog, broker_options));
   if (!opened_broker) return std::move(opened_broker).error();
   broker = std::move(*opened_broker);
+  broker::Transforms::Options guests;
+  guests.path = std::filesystem::absolute(options.data).lexically_normal().string() + "/modules";
+  guests.lanes = options.cores + 1;
+  MR_TRY(transforms, broker::Transforms::open(*runtime, *env, *catalog, *broker, guests));
+  broker->set_transforms(transforms.get());
   // Half of the memory is the queries'; rows of tables and views, and what is in flight, have the
   // rest.
   sql::Engine::Options engine_options{.threads = options.cores,
@@ -171,8 +178,8 @@ Result<> Node::Parts::serve_objects() {
     return kafka ? runtime->shard(0).block_on(kafka->connections())
                  : std::vector<kafka::ConnectionInfo>();
   };
-  SystemSources sources{runtime->shard(0), *broker, *groups, *transactions,
-                        *share_groups,     *quotas, *flows,  connections};
+  SystemSources sources{runtime->shard(0), *broker, *groups,  *transactions, *share_groups,
+                        *quotas,           *flows,  *catalog, *transforms,   connections};
   host = std::make_unique<NodeHost>(*tables, *flows, sources);
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();

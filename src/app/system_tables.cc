@@ -323,9 +323,12 @@ sql::SystemTable late(SystemSources from) {
 }  // namespace
 
 std::vector<sql::SystemTable> system_tables(SystemSources sources) {
-  return {topics(sources),  partitions(sources),   groups(sources),      members(sources),
-          offsets(sources), transactions(sources), connections(sources), quotas(sources),
-          views(sources),   operators(sources),    late(sources)};
+  std::vector<sql::SystemTable> tables = {
+      topics(sources),  partitions(sources),   groups(sources),      members(sources),
+      offsets(sources), transactions(sources), connections(sources), quotas(sources),
+      views(sources),   operators(sources),    late(sources)};
+  for (auto& table : transform_tables(sources)) tables.push_back(std::move(table));
+  return tables;
 }
 
 }  // namespace millrace::app

@@ -7,6 +7,7 @@
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
+#include "broker/transforms.h"
 #include "flow/flows.h"
 #include "kafka/server.h"
 #include "sql/relation.h"
@@ -22,11 +23,15 @@ struct SystemSources {
   broker::ShareGroups& share_groups;
   broker::Quotas& quotas;
   flow::Flows& flows;
+  catalog::Catalog& catalog;
+  broker::Transforms& transforms;
   std::function<std::vector<kafka::ConnectionInfo>()> connections;
 };
 
 /// millrace.topics, .partitions, .groups, .members, .offsets, .transactions, .connections, .quotas,
 /// .late: docs/sql.md lists their columns.
 std::vector<sql::SystemTable> system_tables(SystemSources sources);
+/// Those of guest code: millrace.functions, .transforms, .module_logs.
+std::vector<sql::SystemTable> transform_tables(SystemSources sources);
 
 }  // namespace millrace::app

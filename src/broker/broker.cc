@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "broker/detail/broker_impl.h"
+#include "catalog/function.h"
 #include "catalog/replacement.h"
 
 namespace millrace::broker {
@@ -13,8 +14,6 @@ namespace detail {
 namespace {
 
 constexpr size_t kOpenAtOnce = 16;  // partitions of one shard: their reads overlap
-
-bool has_log(const catalog::Object& object) { return object.kind != catalog::Kind::kView; }
 
 Error stopping() { return Error{ErrorCode::kShuttingDown, "the node is stopping"}; }
 
@@ -58,7 +57,7 @@ io::Task<Result<>> BrokerImpl::start() {
   Partitions all;
   const auto snapshot = catalog_.snapshot();
   for (const auto* object : snapshot->list()) {
-    if (!has_log(*object)) continue;
+    if (!catalog::has_log(*object)) continue;
     MR_CO_TRY(auto rules, PartitionRules::make(*object));
     auto partitions = make_partitions(std::move(rules), 0);
     all.insert(all.end(), partitions.begin(), partitions.end());

@@ -14,6 +14,9 @@
 
 namespace millrace::broker {
 
+class TopicTransforms;  // transforms.h
+class Transforms;
+
 /// One partition as the broker serves it: its log, on the shard that owns it. Calls may come from
 /// any shard (or, through Shard::block_on, from any thread): they cross to the owner by themselves.
 class Partition {
@@ -55,6 +58,9 @@ class Partition {
   virtual void on_advance(std::string who, std::function<void()> f) = 0;
   /// Whether it serves no more: its topic was dropped, or the node stops. Any thread.
   virtual bool closed() const { return false; }
+  /// What the topic's records go through on their way to consumers; null: nothing, as with most
+  /// topics. read() and fetch() give records as they are. Any thread.
+  virtual std::shared_ptr<const TopicTransforms> fetch_transforms() const { return nullptr; }
 
   /// Read without crossing: as of the last append or retention that this thread has seen.
   virtual Offset start_offset() const = 0;
@@ -138,6 +144,10 @@ class Broker {
   virtual const Options& options() const = 0;
   /// Where a check for topics with on_error='reject' comes from; set once before traffic.
   virtual void set_produce_check(ProduceCheck* check) = 0;
+  /// Who runs the transforms of topics; set once before traffic. Null: topics that have some
+  /// refuse.
+  virtual void set_transforms(Transforms*) {}
+  virtual Transforms* transforms() const { return nullptr; }
 
   /// Stops background work, flushes and closes every partition. Appends and reads fail with
   /// kShuttingDown from now on.

@@ -25,6 +25,8 @@ std::string_view name_of(Kind kind) {
       return "view";
     case Kind::kMaterializedView:
       return "materialized view";
+    case Kind::kFunction:
+      return "function";
   }
   return "object";
 }
@@ -32,7 +34,7 @@ std::string_view name_of(Kind kind) {
 bool Object::same_definition(const Object& other) const {
   const auto definition = [](const Object& o) {
     return std::tie(o.kind, o.name, o.columns, o.primary_key, o.watermark, o.query, o.depends_on,
-                    o.partitions, o.options, o.sql, o.internal);
+                    o.partitions, o.options, o.sql, o.internal, o.owner, o.transforms);
   };
   return definition(*this) == definition(other);
 }
@@ -52,7 +54,7 @@ log::LogConfig log_config() {
 
 Error undefined(std::string_view name) {
   return Error{ErrorCode::kUndefinedObject,
-               fmt::format("there is no topic, table or view \"{}\"", name)};
+               fmt::format("there is no topic, table, view or function \"{}\"", name)};
 }
 
 /// True when `from` reads `target`, itself or through others. Dependencies have no cycles, so it
@@ -194,10 +196,11 @@ class CatalogImpl final : public Catalog {
       for (const Object* reader : readers) {
         names.push_back(fmt::format("{} \"{}\"", name_of(reader->kind), reader->name));
       }
-      co_return Error{
-          .code = ErrorCode::kDependentObjects,
-          .text = fmt::format("\"{}\" is read by {}", object->name, fmt::join(names, ", ")),
-          .hint = "Drop these first."};
+      co_return Error{.code = ErrorCode::kDependentObjects,
+                      .text = fmt::format("\"{}\" is {} by {}", object->name,
+                                          object->kind == Kind::kFunction ? "used" : "read",
+                                          fmt::join(names, ", ")),
+                      .hint = "Drop these first."};
     }
     MR_CO_TRY(co_await write(object->name, std::nullopt));
     auto next = std::make_shared<SnapshotImpl>(*now);

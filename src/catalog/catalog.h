@@ -13,8 +13,8 @@
 
 namespace millrace::catalog {
 
-enum class Kind { kTopic, kTable, kView, kMaterializedView };
-/// "topic", "table", "view", "materialized view"
+enum class Kind { kTopic, kTable, kView, kMaterializedView, kFunction };
+/// "topic", "table", "view", "materialized view", "function"
 std::string_view name_of(Kind kind);
 
 struct Column {
@@ -32,6 +32,22 @@ struct Watermark {
   bool operator==(const Watermark&) const = default;
 };
 
+/// What a topic's records go through on their way in (ON PRODUCE) or out (ON FETCH): one export of
+/// a function.
+struct Transform {
+  enum class Place { kProduce, kFetch };
+  /// What is done when the module fails, or says that a record does.
+  enum class OnError { kReject, kDeadLetter, kSkip };
+  std::string function;     // an object of kind kFunction
+  std::string export_name;  // of its module
+  Place place = Place::kProduce;
+  std::string group = {};  // on fetch, for the consumers of this group alone; empty: for all
+  OnError on_error = OnError::kReject;
+  std::map<std::string, std::string> params = {};
+  std::string owner = {};  // who added it, and alone may remove it
+  bool operator==(const Transform&) const = default;
+};
+
 /// One thing that exists: what its statement said, parsed.
 struct Object {
   Kind kind = Kind::kTopic;
@@ -42,12 +58,16 @@ struct Object {
   std::vector<std::string> primary_key;  // tables
   std::optional<Watermark> watermark;    // topics
   std::string query;                     // views: the SELECT, as written
-  std::vector<std::string> depends_on;   // views: names of the objects that it reads, sorted
+  std::vector<std::string> depends_on;   // names of the objects that a view reads, or that a
+                                         // topic's transforms use; sorted
   int32_t partitions = 1;                // topics
   std::map<std::string, std::string>
-      options;      // topics: Kafka configuration names and ours (format, on_error, durability)
+      options;      // topics: Kafka configuration names and ours (format, on_error, durability);
+                    // functions: see function.h
   std::string sql;  // the statement that makes it, in one canonical spelling
-  bool internal = false;  // not shown by default: changelogs, dead letters' bookkeeping
+  bool internal = false;              // not shown by default: changelogs, dead letters' bookkeeping
+  std::string owner;                  // functions: who made it
+  std::vector<Transform> transforms;  // topics: in the order in which they are applied
 
   /// Same definition: all but id and version.
   bool same_definition(const Object& other) const;

@@ -4,6 +4,7 @@
 
 #include "base/io/memory_files.h"
 #include "catalog/detail/object_json.h"
+#include "catalog/function.h"
 
 namespace millrace::catalog {
 namespace {
@@ -84,6 +85,15 @@ TEST(ObjectJson, KeepsEveryMember) {
   object.options = {{"format", "json"}};
   object.sql = "CREATE …";
   object.internal = true;
+  object.owner = "ada";
+  object.transforms = {{.function = "redact", .export_name = "mask"},
+                       {.function = "keep",
+                        .export_name = "errors",
+                        .place = Transform::Place::kFetch,
+                        .group = "billing",
+                        .on_error = Transform::OnError::kDeadLetter,
+                        .params = {{"field", "email"}},
+                        .owner = "grace"}};
   auto back = detail::from_json(detail::to_json(object));
   ASSERT_TRUE(back) << back.error().text;
   EXPECT_TRUE(back->same_definition(object));
@@ -100,6 +110,37 @@ TEST(ObjectJson, SaysWhatIsWrong) {
   std::string json = detail::to_json(topic("t"));
   json.replace(json.find("BIGINT") - 1, 8, "17");
   EXPECT_THAT(detail::from_json(json).error().text, HasSubstr("columns.type"));
+  auto with_transform = topic("t");
+  with_transform.transforms = {{.function = "f", .export_name = "g"}};
+  json = detail::to_json(with_transform);
+  json.replace(json.find("\"produce\""), 9, "\"nowhere\"");
+  EXPECT_THAT(detail::from_json(json).error().text, HasSubstr("transforms.place"));
+}
+
+TEST_F(CatalogTest, KeepsFunctionsThatTopicsUse) {
+  Object function;
+  function.kind = Kind::kFunction;
+  function.name = "redact";
+  function.owner = "ada";
+  function.options = {{kModuleHash, "00ff"}, {kModuleExports, "filter keep, map redact"}};
+  ASSERT_TRUE(put(function));
+  auto with_transform = topic("t");
+  with_transform.transforms = {{.function = "redact", .export_name = "keep", .owner = "ada"}};
+  with_transform.depends_on = {"redact"};
+  ASSERT_TRUE(put(with_transform));
+  reopen();
+  const auto refused = drop("redact");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kDependentObjects);
+  EXPECT_THAT(refused.error().text, HasSubstr("used by topic \"t\""));
+  const auto snapshot = catalog_->snapshot();
+  EXPECT_EQ(snapshot->find("t")->transforms, with_transform.transforms);
+  const auto exports = module_exports(*snapshot->find("redact"));
+  ASSERT_EQ(exports.size(), 2u);
+  EXPECT_EQ(exports[1].kind, "map");
+  EXPECT_EQ(exports[1].name, "redact");
+  ASSERT_TRUE(put(topic("t"), true));
+  EXPECT_TRUE(drop("redact"));
 }
 
 TEST_F(CatalogTest, KeepsWhatItWasToldOverARestart) {

@@ -6,6 +6,7 @@
 
 #include "base/compression.h"
 #include "base/crc32c.h"
+#include "log/detail/record_body.h"
 #include "log/detail/wire.h"
 
 namespace millrace::log {
@@ -36,16 +37,6 @@ constexpr int16_t kLogAppendTime = 8;
 /// What one batch may decompress to: a hundred times the largest batch that a topic takes by
 /// default.
 constexpr size_t kDecompressedMax = 128u << 20;
-
-size_t varint_bytes(int64_t value) {
-  const auto bits = (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63);
-  return (static_cast<size_t>(std::bit_width(bits | 1)) + 6) / 7;
-}
-
-size_t nullable_bytes(std::optional<std::string_view> bytes) {
-  if (!bytes) return varint_bytes(-1);
-  return varint_bytes(static_cast<int64_t>(bytes->size())) + bytes->size();
-}
 
 Error corrupt(const BatchHeader& header, std::string_view why) {
   return Error{
@@ -226,28 +217,7 @@ void BatchBuilder::add(TimestampMs timestamp, std::optional<std::string_view> ke
                        std::optional<std::string_view> value, const std::vector<Header>& headers) {
   if (count_ == 0) first_timestamp_ = max_timestamp_ = timestamp;
   max_timestamp_ = std::max(max_timestamp_, timestamp);
-  const int64_t delta = timestamp - first_timestamp_;
-  size_t length = 1 + varint_bytes(delta) + varint_bytes(count_) + nullable_bytes(key) +
-                  nullable_bytes(value) + varint_bytes(static_cast<int64_t>(headers.size()));
-  for (const auto& header : headers)
-    length += nullable_bytes(header.key) + nullable_bytes(header.value);
-  append_varint(records_, static_cast<int64_t>(length));
-  const size_t begin = records_.size();
-  const auto append_nullable = [this](std::optional<std::string_view> bytes) {
-    append_varint(records_, bytes ? static_cast<int64_t>(bytes->size()) : -1);
-    if (bytes) records_.append(*bytes);
-  };
-  records_ += '\0';  // attributes: none are defined
-  append_varint(records_, delta);
-  append_varint(records_, count_);
-  append_nullable(key);
-  append_nullable(value);
-  append_varint(records_, static_cast<int64_t>(headers.size()));
-  for (const auto& header : headers) {
-    append_nullable(header.key);
-    append_nullable(header.value);
-  }
-  MR_CHECK(records_.size() == begin + length);
+  detail::append_record(records_, timestamp - first_timestamp_, count_, key, value, headers);
   ++count_;
 }
 

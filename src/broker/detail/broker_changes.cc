@@ -5,6 +5,7 @@
 
 #include "base/logging.h"
 #include "broker/detail/broker_impl.h"
+#include "catalog/function.h"
 #include "catalog/replacement.h"
 
 namespace millrace::broker::detail {
@@ -79,9 +80,10 @@ io::Task<Result<BrokerImpl::Ref>> BrokerImpl::create_in_turn(catalog::Object obj
 }
 
 Result<BrokerImpl::Change> BrokerImpl::check(catalog::Object object, bool replace) const {
-  if (object.kind == catalog::Kind::kView) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("\"{}\" is a view and has no log", object.name)};
+  if (!catalog::has_log(object)) {
+    return Error{
+        ErrorCode::kInvalidArgument,
+        fmt::format("\"{}\" is a {} and has no log", object.name, catalog::name_of(object.kind))};
   }
   MR_TRY(check_topic_name(object.name));
   if (is_reserved(object.name + "-0")) {

@@ -34,6 +34,8 @@ class BrokerImpl final : public Broker {
   io::Task<Result<int64_t>> next_producer_id() override;
   const Options& options() const override { return options_; }
   void set_produce_check(ProduceCheck* check) override { shared_->produce_check = check; }
+  void set_transforms(Transforms* transforms) override { shared_->transforms = transforms; }
+  Transforms* transforms() const override { return shared_->transforms; }
   io::Task<Result<>> close() override;
 
  private:

@@ -4,7 +4,9 @@
 
 #include <charconv>
 
+#include "broker/transforms.h"
 #include "catalog/replacement.h"
+#include "log/remake.h"
 
 namespace millrace::broker::detail {
 
@@ -50,6 +52,7 @@ Result<std::shared_ptr<const PartitionRules>> PartitionRules::make(catalog::Obje
   rules->intake = log::intake_rules(rules->log, keys_required);
   rules->timestamp_before_ms_max = integer(options, "message.timestamp.before.max.ms");
   rules->timestamp_after_ms_max = integer(options, "message.timestamp.after.max.ms");
+  if (object.kind == catalog::Kind::kTopic) rules->transforms = TopicTransforms::of(object);
   rules->object = std::move(object);
   return std::shared_ptr<const PartitionRules>(std::move(rules));
 }
@@ -68,6 +71,7 @@ PartitionImpl::PartitionImpl(std::shared_ptr<PartitionShared> shared, io::Shard&
       wake_all_(gate_, [this] { advanced_.notify_all(); }),
       why_closed_{ErrorCode::kShuttingDown, "the partition is not open"} {
   set_intake();
+  set_transforms();
 }
 
 PartitionImpl::~PartitionImpl() { MR_CHECK(!log_); }
@@ -142,6 +146,19 @@ void PartitionImpl::set_intake() {
   takes_in_ = rules_->intake.any();
 }
 
+void PartitionImpl::set_transforms() {
+  using Place = catalog::Transform::Place;
+  const auto& transforms = rules_->transforms;
+  transforms_ = transforms;
+  const bool on_produce = transforms && transforms->any(Place::kProduce);
+  // Once, and before others may look.
+  for (size_t i = 0; on_produce && orders_.size() < shared_->runtime.shard_count(); ++i) {
+    orders_.push_back(std::make_unique<InOrder>(shared_->runtime.shard(i)));
+  }
+  on_produce_ = on_produce;
+  on_fetch_ = transforms && transforms->any(Place::kFetch);
+}
+
 io::Task<void> PartitionImpl::apply(std::shared_ptr<const PartitionRules> rules) {
   return shard_.call(apply_here(std::move(rules)));
 }
@@ -150,6 +167,7 @@ io::Task<void> PartitionImpl::apply_here(std::shared_ptr<const PartitionRules> r
   rules_ = std::move(rules);
   check_records_ = rules_->check_records;
   set_intake();
+  set_transforms();
   if (log_ && !gate_.closed()) log_->reconfigure(rules_->log);
   co_return;
 }
@@ -163,6 +181,9 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append(std::string batches, l
 io::Task<Result<log::AppendResult>> PartitionImpl::append_valid(std::string batches, log::Ack ack) {
   // Before crossing: the checksums of a hot partition are spread over the shards of its producers.
   MR_CO_TRY(auto headers, log::validate_batches(batches, check_records_.load()));
+  if (auto transforms = on_produce_ ? transforms_.load() : nullptr) {
+    co_return co_await append_transformed(std::move(batches), ack, std::move(transforms));
+  }
   if (auto intake = takes_in_ ? intake_.load() : nullptr) {
     co_return co_await append_taken_in(std::move(batches), ack, std::move(intake));
   }
@@ -181,6 +202,26 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(std::string b
     // Those behind continue once this shard gets to it: after this one is on its way.
     const auto ended = std::move(turn);
   }
+  co_return co_await shard_.call(std::move(work));
+}
+
+io::Task<Result<log::AppendResult>> PartitionImpl::append_transformed(
+    std::string batches, log::Ack ack, std::shared_ptr<const TopicTransforms> transforms) {
+  Transforms* runs = shared_->transforms.load(std::memory_order_acquire);
+  if (!runs) {
+    co_return Error{ErrorCode::kNotSupported,
+                    fmt::format("\"{}\" has transforms, and nothing here runs them", topic_)};
+  }
+  InOrder::Ticket ticket(*orders_[io::Shard::current()->index()]);
+  if (auto intake = takes_in_ ? intake_.load() : nullptr) {
+    MR_CO_TRY(batches, co_await intake->take_in(std::move(batches)));
+  }
+  auto running = runs->produced(std::move(transforms), index_, std::move(batches));
+  MR_CO_TRY(batches, co_await std::move(running));
+  co_await ticket.turn();
+  auto headers = log::batch_headers(batches);
+  auto work = guarded(append_here(std::move(batches), ack, std::move(headers)));
+  ticket.end();  // those behind continue once this shard gets to it: after this one is on its way
   co_return co_await shard_.call(std::move(work));
 }
 

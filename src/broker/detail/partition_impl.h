@@ -9,6 +9,7 @@
 #include "base/io/gate.h"
 #include "base/io/signal.h"
 #include "broker/broker.h"
+#include "broker/detail/in_order.h"
 #include "broker/detail/intake.h"
 #include "log/record_batch.h"
 
@@ -31,6 +32,7 @@ struct PartitionShared {
   io::Env& env;
   io::Runtime& runtime;
   std::atomic<ProduceCheck*> produce_check{nullptr};
+  std::atomic<Transforms*> transforms{nullptr};
 };
 
 /// What a topic's definition means for a partition. Immutable.
@@ -42,6 +44,7 @@ struct PartitionRules {
   log::LogConfig log;
   bool check_records = false;  // on_error='reject', and there are columns to fit
   log::IntakeRules intake;
+  std::shared_ptr<const TopicTransforms> transforms;  // null: none
   int64_t timestamp_before_ms_max = 0;
   int64_t timestamp_after_ms_max = 0;
 };
@@ -86,6 +89,9 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<>> truncate_to(Offset offset) override;
   io::Task<Result<>> hold(std::string who, std::optional<Offset> from) override;
   void on_advance(std::string who, std::function<void()> f) override;
+  std::shared_ptr<const TopicTransforms> fetch_transforms() const override {
+    return on_fetch_.load(std::memory_order_acquire) ? transforms_.load() : nullptr;
+  }
   bool closed() const override { return closed_.load(std::memory_order_acquire); }
 
   Offset start_offset() const override { return start_offset_.load(std::memory_order_acquire); }
@@ -102,6 +108,8 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<log::AppendResult>> append_valid(std::string batches, log::Ack ack);
   io::Task<Result<log::AppendResult>> append_taken_in(std::string batches, log::Ack ack,
                                                       std::shared_ptr<Intake> intake);
+  io::Task<Result<log::AppendResult>> append_transformed(
+      std::string batches, log::Ack ack, std::shared_ptr<const TopicTransforms> transforms);
   io::Task<Result<log::AppendResult>> append_here(std::string batches, log::Ack ack,
                                                   std::vector<log::BatchHeader> headers);
   io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max,
@@ -124,6 +132,7 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   io::Task<Result<>> retention_here();
   io::Task<Result<>> compact_here(const io::Gate& until);
   void set_intake();
+  void set_transforms();
   io::Task<Result<>> open_here(std::string path);
   io::Task<Result<>> close_here(Error why);
   io::Task<void> apply_here(std::shared_ptr<const PartitionRules> rules);
@@ -149,6 +158,11 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   std::atomic<bool> check_records_{false};  // of rules_
   std::atomic<bool> takes_in_{false};       // there is an intake
   std::atomic<std::shared_ptr<Intake>> intake_;
+  std::atomic<std::shared_ptr<const TopicTransforms>> transforms_;  // of rules_
+  std::atomic<bool> on_produce_{false};  // some of them are for records that come
+  std::atomic<bool> on_fetch_{false};    // or that go
+  // Of batches under way, by their producer's shard; none before the first transform on produce.
+  std::vector<std::unique_ptr<InOrder>> orders_;
 
   // The shard's.
   std::shared_ptr<const PartitionRules> rules_;

@@ -8,6 +8,7 @@
 #include "broker/dead_letter.h"
 #include "broker/detail/share_batches.h"
 #include "broker/detail/share_state.h"
+#include "broker/transforms.h"
 
 namespace millrace::broker::detail {
 
@@ -139,10 +140,22 @@ io::Task<Result<Offset>> ShareQueue::first_offset() {
 
 // ---- records
 
+/// A record that a transform leaves out could be acknowledged by nobody.
+Result<> ShareQueue::check_transforms() const {
+  const auto transforms = partition_ ? partition_->fetch_transforms() : nullptr;
+  if (!transforms || transforms->steps(catalog::Transform::Place::kFetch, group_).empty())
+    return {};
+  return Error{ErrorCode::kNotAllowed,
+               fmt::format("topic \"{}\" has transforms on fetch, which share groups do not go "
+                           "through: group \"{}\" cannot read it",
+                           transforms->topic(), group_)};
+}
+
 io::Task<Result<>> ShareQueue::acquire(SharePartition::Acquire how, size_t bytes_max,
                                        ShareFetched::Part& part) {
   const auto turn = co_await turn_.take();
   MR_CO_TRY(attach());
+  MR_CO_TRY(check_transforms());
   const bool committed = this->committed();
   const auto limits = this->limits();
   for (int reads = 0; reads < kReadsMax && how.records_max > 0; ++reads) {

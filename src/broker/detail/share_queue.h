@@ -108,6 +108,7 @@ class ShareQueue : public std::enable_shared_from_this<ShareQueue> {
   int64_t lag() const;
 
  private:
+  Result<> check_transforms() const;
   bool committed() const;
   Offset end_of_log() const;
   io::Task<Result<>> bury_range(ShareRange range, std::shared_ptr<Partition> letters);

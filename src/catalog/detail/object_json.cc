@@ -5,13 +5,16 @@
 #include <boost/json.hpp>
 #include <optional>
 
+#include "catalog/function.h"
+
 namespace millrace::catalog::detail {
 
 namespace json = boost::json;
 
 namespace {
 
-constexpr Kind kKinds[] = {Kind::kTopic, Kind::kTable, Kind::kView, Kind::kMaterializedView};
+constexpr Kind kKinds[] = {Kind::kTopic, Kind::kTable, Kind::kView, Kind::kMaterializedView,
+                           Kind::kFunction};
 
 json::array to_array(const std::vector<std::string>& texts) {
   json::array out;
@@ -29,6 +32,17 @@ json::object to_object(const Column& column) {
 json::object to_object(const std::map<std::string, std::string>& options) {
   json::object out;
   for (const auto& [name, value] : options) out[name] = value;
+  return out;
+}
+
+json::object to_object(const Transform& transform) {
+  json::object out{{"function", transform.function},
+                   {"export", transform.export_name},
+                   {"place", name_of(transform.place)},
+                   {"on_error", name_of(transform.on_error)},
+                   {"owner", transform.owner}};
+  if (!transform.group.empty()) out["group"] = transform.group;
+  if (!transform.params.empty()) out["params"] = to_object(transform.params);
   return out;
 }
 
@@ -119,6 +133,40 @@ void read_watermark(Reader& in, Object& object) {
   if (watermark.bad_member()) in.bad("watermark." + *watermark.bad_member());
 }
 
+/// Of an enum's values, the one that is called `name`.
+template <typename E>
+bool find_named(const std::string& name, std::initializer_list<E> values, E& out) {
+  for (const E value : values) {
+    if (name_of(value) != name) continue;
+    out = value;
+    return true;
+  }
+  return false;
+}
+
+void read_transforms(Reader& in, Object& object) {
+  using Place = Transform::Place;
+  using OnError = Transform::OnError;
+  for (const auto& value : in.array("transforms")) {
+    if (!value.is_object()) return in.bad("transforms");
+    Reader each(value.get_object());
+    Transform transform{.function = each.text("function", true),
+                        .export_name = each.text("export", true),
+                        .group = each.text("group"),
+                        .params = each.text_map("params"),
+                        .owner = each.text("owner")};
+    if (!find_named(each.text("place", true), {Place::kProduce, Place::kFetch}, transform.place)) {
+      each.bad("place");
+    }
+    if (!find_named(each.text("on_error", true),
+                    {OnError::kReject, OnError::kDeadLetter, OnError::kSkip}, transform.on_error)) {
+      each.bad("on_error");
+    }
+    if (each.bad_member()) return in.bad("transforms." + *each.bad_member());
+    object.transforms.push_back(std::move(transform));
+  }
+}
+
 void read_kind(Reader& in, Object& object) {
   const std::string kind = in.text("kind", true);
   for (const Kind known : kKinds) {
@@ -157,6 +205,12 @@ std::string to_json(const Object& object) {
   if (!object.options.empty()) out["options"] = to_object(object.options);
   if (!object.sql.empty()) out["sql"] = object.sql;
   if (object.internal) out["internal"] = true;
+  if (!object.owner.empty()) out["owner"] = object.owner;
+  if (!object.transforms.empty()) {
+    json::array transforms;
+    for (const auto& transform : object.transforms) transforms.emplace_back(to_object(transform));
+    out["transforms"] = std::move(transforms);
+  }
   return json::serialize(out);
 }
 
@@ -184,6 +238,8 @@ Result<Object> from_json(std::string_view text) {
   object.options = in.text_map("options");
   object.sql = in.text("sql");
   object.internal = in.flag("internal");
+  object.owner = in.text("owner");
+  read_transforms(in, object);
   if (in.bad_member()) return corrupt(fmt::format("lacks or misspells {}", *in.bad_member()));
   return object;
 }

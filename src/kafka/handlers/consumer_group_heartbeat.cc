@@ -1,5 +1,6 @@
 #include "kafka/handlers/group_codes.h"
 #include "kafka/handlers/group_wait.h"
+#include "kafka/handlers/group_reader.h"
 #include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
@@ -51,6 +52,7 @@ broker::ConsumerHeartbeat take_request(const Context& context,
 
 io::Task<ConsumerGroupHeartbeatResponse> consumer_group_heartbeat(
     Context& context, ConsumerGroupHeartbeatRequest request) {
+  note_group(context, request.group_id, true);
   auto heartbeat = take_request(context, std::move(request));
   auto answer = co_await context.groups().heartbeat(std::move(heartbeat));
   ConsumerGroupHeartbeatResponse response;

@@ -1,7 +1,10 @@
+#include "base/logging.h"
+#include "broker/transforms.h"
 #include "kafka/detail/error_codes.h"
 #include "kafka/detail/wakeup.h"
+#include "kafka/handlers/group_wait.h"
 #include "kafka/handlers/handlers.h"
-#include "log/record_batch.h"
+#include "log/remake.h"
 
 namespace millrace::kafka {
 
@@ -20,6 +23,7 @@ constexpr int16_t kZstdVersion = 10;
 
 /// What a request wants of every partition alike.
 struct Terms {
+  const Context* context = nullptr;  // of the connection; on other shards for what never changes
   int16_t version = 0;
   log::Isolation isolation = log::Isolation::kUncommitted;
   size_t bytes_max = 0;
@@ -74,6 +78,39 @@ bool too_new_for(std::string_view batches, int16_t version) {
   return false;
 }
 
+/// Reads what the topic's transforms let through, in memory.
+io::Task<Result<log::ReadResult>> read_transformed(
+    broker::Partition& partition, std::shared_ptr<const broker::TopicTransforms> transforms,
+    Offset from, size_t bytes_max, Terms terms) {
+  const auto& context = *terms.context;
+  auto* runs = context.broker().transforms();
+  if (runs == nullptr) {
+    co_return Error{ErrorCode::kNotSupported, "nothing here runs the topic's transforms"};
+  }
+  MR_CO_TRY(auto read, co_await partition.read(from, bytes_max, terms.isolation));
+  auto transforming =
+      runs->fetched(std::move(transforms), partition.index(), client_host(context),
+                    context.header.client_id.value_or(std::string()), std::move(read.batches));
+  MR_CO_TRY(read.batches, co_await std::move(transforming));
+  // Less than was read, when a module failed at what follows.
+  if (!read.batches.empty()) {
+    read.next_offset = log::batch_headers(read.batches).back().last_offset() + 1;
+  }
+  co_return read;
+}
+
+/// Says once in a while why a fetch is refused: a Fetch answer has room for a code alone.
+void tell(const broker::Partition& partition, const Terms& terms, const Error& error) {
+  static std::atomic<int64_t> last{0};
+  const auto now = Clock::now().time_since_epoch() / std::chrono::seconds(1);
+  if (last.exchange(now) == now) return;
+  logging::warn("a fetch through transforms failed", {{"topic", partition.topic()},
+                                                      {"partition", partition.index()},
+                                                      {"peer", terms.context->peer},
+                                                      {"reason", error.text},
+                                                      {"hint", error.hint}});
+}
+
 /// Reads one partition: at most `bytes_max`, or one batch; nothing when 0. On its shard.
 io::Task<void> read_part(Part& part, size_t bytes_max, Terms terms) {
   auto& partition = *part.partition;
@@ -85,12 +122,16 @@ io::Task<void> read_part(Part& part, size_t bytes_max, Terms terms) {
   part.read.start_offset = partition.start_offset();
   const bool news = part.from != readable(partition, terms.isolation);
   if ((!news && !partition.closed()) || bytes_max == 0) co_return;
-  auto read = terms.version >= kZstdVersion
+  auto transforms = partition.fetch_transforms();
+  auto read = transforms ? co_await read_transformed(partition, transforms, part.from,
+                                                     std::min(bytes_max, terms.memory_max), terms)
+              : terms.version >= kZstdVersion
                   ? co_await partition.fetch(part.from, bytes_max, terms.isolation)
                   : co_await partition.read(part.from, std::min(bytes_max, terms.memory_max),
                                             terms.isolation);
   if (!read) {
     part.error = wire_code(read.error());
+    if (transforms) tell(partition, terms, read.error());
   } else if (too_new_for(read->batches, terms.version)) {
     part.error = wire::kUnsupportedCompressionType;
   } else {
@@ -280,6 +321,7 @@ io::Task<FetchResponse> fetch(Context& context, FetchRequest request) {
   }
   const auto& limits = services.limits;
   Terms terms;
+  terms.context = &context;
   terms.version = context.version();
   if (request.isolation_level == 1) terms.isolation = log::Isolation::kCommitted;
   const double burst = context.quotas().burst(broker::QuotaKind::kConsumerByteRate, Context::kUser,

@@ -1,4 +1,5 @@
 #include "kafka/handlers/group_codes.h"
+#include "kafka/handlers/group_reader.h"
 #include "kafka/handlers/group_wait.h"
 #include "kafka/handlers/handlers.h"
 
@@ -34,6 +35,7 @@ broker::JoinRequest take_request(const Context& context, JoinGroupRequest reques
 }  // namespace
 
 io::Task<JoinGroupResponse> join_group(Context& context, JoinGroupRequest request) {
+  note_group(context, request.group_id, true);
   auto join = take_request(context, std::move(request));
   UntilGone gone(context);
   auto answer = co_await context.groups().join(std::move(join), gone.token());

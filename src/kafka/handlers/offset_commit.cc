@@ -1,4 +1,5 @@
 #include "kafka/handlers/group_codes.h"
+#include "kafka/handlers/group_reader.h"
 #include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
@@ -50,6 +51,7 @@ io::Task<OffsetCommitResponse> offset_commit(Context& context, OffsetCommitReque
                          std::move(p.committed_metadata).value_or(std::string())});
     }
   }
+  note_group(context, request.group_id, !request.member_id.empty());
   broker::GroupCaller caller{std::move(request.member_id), request.generation_id_or_member_epoch,
                              std::move(request.group_instance_id)};
   auto committed = co_await context.groups().commit(std::move(request.group_id), std::move(caller),

@@ -1,6 +1,7 @@
 #include <map>
 
 #include "kafka/handlers/group_codes.h"
+#include "kafka/handlers/group_reader.h"
 #include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
@@ -119,11 +120,13 @@ io::Task<OffsetFetchResponse> offset_fetch(Context& context, OffsetFetchRequest 
   const int16_t version = context.version();
   if (version >= kManyGroups) {
     for (auto& group : request.groups) {
+      note_group(context, group.group_id, false);
       auto answer = co_await fetch_group(context, std::move(group), request.require_stable);
       response.groups.push_back(std::move(answer));
     }
     co_return response;
   }
+  note_group(context, request.group_id, false);
   const auto wanted = request.topics;
   auto answer = co_await fetch_group(context, only_group(request), request.require_stable);
   response.error_code = answer.error_code;

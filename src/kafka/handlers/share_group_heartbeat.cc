@@ -1,5 +1,6 @@
 #include "kafka/handlers/group_codes.h"
 #include "kafka/handlers/group_wait.h"
+#include "kafka/handlers/group_reader.h"
 #include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
@@ -23,6 +24,7 @@ io::Task<Result<broker::ShareHeartbeatAnswer>> beat(Context& context,
 
 io::Task<ShareGroupHeartbeatResponse> share_group_heartbeat(Context& context,
                                                             ShareGroupHeartbeatRequest request) {
+  note_group(context, request.group_id, true);
   ShareGroupHeartbeatResponse response;
   broker::ShareHeartbeat heartbeat;
   heartbeat.group = std::move(request.group_id);

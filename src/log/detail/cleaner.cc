@@ -158,8 +158,9 @@ Result<> Cleaner::clean_records(const BatchHeader& header, std::string_view batc
     MR_TRY(const bool more, walk->next(record));
     if (!more) break;
     const Offset offset = header.base_offset + record.offset_delta;
-    if (!header.control() && !stays(offset, record.key, record.has_value, deletes_stay)) continue;
-    tombstones |= !header.control() && record.key && !record.has_value;
+    if (!header.control() && !stays(offset, record.key, record.value.has_value(), deletes_stay))
+      continue;
+    tombstones |= !header.control() && record.key && !record.value;
     kept.push_back(record);
   }
   if (kept.empty()) {

@@ -6,6 +6,7 @@
 
 #include "base/compression.h"
 #include "base/crc32c.h"
+#include "log/detail/record_body.h"
 
 namespace millrace::log::detail {
 
@@ -80,7 +81,7 @@ Result<bool> RecordWalk::next(RecordSlice& record) {
   record.offset_delta = body.varint();
   record.rest = body_bytes.substr(body_bytes.size() - body.left());
   record.key = body.nullable_bytes();
-  record.has_value = body.nullable_bytes().has_value();
+  record.value = body.nullable_bytes();
   record.headers = body_bytes.substr(body_bytes.size() - body.left());
   const int64_t headers = body.varint();
   if (!body.ok() || headers < 0 || static_cast<uint64_t>(headers) > body.left() / 2) {
@@ -110,13 +111,27 @@ std::optional<std::string_view> RecordWalk::find_header(const RecordSlice& recor
   return std::nullopt;
 }
 
+void RecordWalk::take_headers(const RecordSlice& record, std::vector<Header>& out) {
+  out.clear();
+  Reader reader(record.headers);
+  for (int64_t left = reader.varint(); left > 0 && reader.ok(); --left) {
+    const auto key = reader.nullable_bytes();
+    const auto value = reader.nullable_bytes();
+    if (reader.ok() && key) out.push_back({*key, value});
+  }
+}
+
+TimestampMs record_timestamp(const BatchHeader& header, const RecordSlice& record) {
+  return plus(header.base_timestamp, record.timestamp_delta);
+}
+
 BatchRewriter::BatchRewriter(std::string_view batch, std::optional<TimestampMs> horizon)
     : header_(*parse_batch_header(batch)),
       head_(batch.substr(0, BatchHeader::kBytes)),
       horizon_(horizon) {}
 
 void BatchRewriter::keep(const RecordSlice& record) {
-  const TimestampMs timestamp = plus(header_.base_timestamp, record.timestamp_delta);
+  const TimestampMs timestamp = record_timestamp(header_, record);
   max_timestamp_ = kept_ == 0 ? timestamp : std::max(max_timestamp_, timestamp);
   ++kept_;
   if (!horizon_) {
@@ -130,6 +145,14 @@ void BatchRewriter::keep(const RecordSlice& record) {
   append_varint(records_, static_cast<int64_t>(front.size() + record.rest.size()));
   records_ += front;
   records_ += record.rest;
+}
+
+void BatchRewriter::put(int64_t offset_delta, const RecordView& record) {
+  max_timestamp_ = kept_ == 0 ? record.timestamp : std::max(max_timestamp_, record.timestamp);
+  ++kept_;
+  const TimestampMs base = horizon_.value_or(header_.base_timestamp);
+  append_record(records_, minus(record.timestamp, base), offset_delta, record.key, record.value,
+                record.headers);
 }
 
 std::string BatchRewriter::finish(Compression compression, int level) {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/logging.h"
+#include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/errors.h"
@@ -148,8 +149,6 @@ std::map<std::string, std::string> topic_options_of(const Object& sink) {
   return options;
 }
 
-bool has_log(const Object& object) { return object.kind != Kind::kView; }
-
 Error being_replaced(std::string_view view, std::string_view what) {
   return Error{
       ErrorCode::kDependentObjects,
@@ -279,7 +278,7 @@ Result<> Definitions::check_replacement(const catalog::Snapshot& snapshot, const
 
 Result<Object> Definitions::put(const Object& object, bool replace, bool validate_only) {
   auto& shard = core_.any_shard();
-  if (has_log(object)) {
+  if (catalog::has_log(object)) {
     MR_TRY(auto topic, shard.block_on(core_.broker.create(object, replace, validate_only)));
     return topic && !validate_only ? topic->object : object;
   }
@@ -289,13 +288,13 @@ Result<Object> Definitions::put(const Object& object, bool replace, bool validat
 
 Result<> Definitions::remove(const Object& object) {
   auto& shard = core_.any_shard();
-  if (has_log(object)) return shard.block_on(core_.broker.drop(object.name));
+  if (catalog::has_log(object)) return shard.block_on(core_.broker.drop(object.name));
   return shard.block_on(core_.catalog.drop(object.name));
 }
 
 Result<> Definitions::serve(const Object& object, const Object* old) {
   auto* host = core_.host.load();
-  if (!host || !has_log(object)) return {};
+  if (!host || !catalog::has_log(object)) return {};
   auto served = host->created(object);
   if (served) return {};
   // Undo: the statement fails, so nothing of it may stay.
@@ -314,10 +313,10 @@ Result<> Definitions::store(const Object& object, const Object* old, bool dry_ru
     MR_TRY(put(object, old != nullptr, true));
     return {};
   }
-  if (old && host && has_log(*old)) MR_TRY(host->dropping(*old));
+  if (old && host && catalog::has_log(*old)) MR_TRY(host->dropping(*old));
   auto stored = put(object, old != nullptr, false);
   if (!stored) {
-    if (old && host && has_log(*old)) {
+    if (old && host && catalog::has_log(*old)) {
       auto again = host->created(*old);
       if (!again) logging::error("an object is not served any more", {{"object", old->name}});
     }
@@ -356,6 +355,11 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
   }
   if (old && catalog::sink_of(*snapshot, old->name)) return written_by_sink(old->name, "replaced");
   if (old) object.name = old->name;
+  if (old && old->kind == Kind::kTopic && object.kind == Kind::kTopic) {
+    // They are policy: ALTER TOPIC alone changes them.
+    object.transforms = old->transforms;
+    object.depends_on = old->depends_on;
+  }
   object.sql = canonical_sql(object);
   MR_TRY(check_dead_letter_name(object));
   MR_TRY(check_watermark(create, sql));
@@ -436,9 +440,9 @@ Result<> Definitions::drop_one(const Object& object) {
       const auto* next = catalog::replacement_of(*now, object.name)) {
     MR_TRY(cancel(*next));
   }
-  if (host && has_log(object)) MR_TRY(host->dropping(object));
+  if (host && catalog::has_log(object)) MR_TRY(host->dropping(object));
   auto removed = remove(object);
-  if (!removed && host && has_log(object)) {
+  if (!removed && host && catalog::has_log(object)) {
     auto again = host->created(object);
     if (!again) logging::error("an object is not served any more", {{"object", object.name}});
   }

@@ -23,7 +23,23 @@ class Definitions {
   /// Durable when it succeeds. Errors: kUndefinedObject.
   Result<> pause(const PauseView& pause);
 
+  // functions.cc: functions, and the transforms of topics. `user` is who asks.
+
+  /// Keeps the module and declares the function. Errors: kInvalidArgument (the module), kNotFound
+  /// (its source), kNotAllowed, kDependentObjects (a topic uses what the new one has not).
+  Result<Outcome> create(const CreateFunction& create, const std::string& user);
+  /// Errors: kUndefinedObject, kNotAllowed, kDependentObjects (names the topics).
+  Result<> drop_function(const DropObject& drop, const std::string& user);
+  Result<> resume(const ResumeFunction& resume, const std::string& user);
+  /// Adds to the topic's transforms, at the end, or takes one away. Errors: kUndefinedObject,
+  /// kUndefinedFunction, kNotSupported (what cannot stand there), kNotAllowed, kDuplicateObject.
+  Result<> alter(const AlterTransforms& alter, const std::string& user);
+
  private:
+  Result<catalog::Transform> complete(const AlterTransforms& alter, const std::string& user);
+  Result<std::vector<catalog::Transform>> without(const catalog::Object& topic,
+                                                  const AlterTransforms& alter,
+                                                  const std::string& user);
   Result<> check_watermark(const CreateObject& create, const std::string& sql);
   Result<> complete_view(catalog::Object& view, const CreateObject& create, const std::string& sql);
   Result<> check_sink(const catalog::Snapshot& snapshot, const catalog::Object& sink);
@@ -43,13 +59,17 @@ class Definitions {
   std::mutex mutex_;
 };
 
-/// The rows of SHOW TOPICS, TABLES, VIEWS, SINKS, ALL, SHOW CREATE and DESCRIBE.
+/// The rows of SHOW TOPICS, TABLES, VIEWS, SINKS, FUNCTIONS, TRANSFORMS, ALL, SHOW CREATE and
+/// DESCRIBE.
 struct Listing {
   std::vector<std::string> names;
   std::vector<duckdb::LogicalType> types;
   std::vector<std::vector<duckdb::Value>> rows;
 };
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what);
+Listing show_transforms(const catalog::Snapshot& snapshot);
+/// The whole way of a topic's record, from its producer to each of its consumers, a line a step.
+std::string explain_topic(const catalog::Snapshot& snapshot, const catalog::Object& topic);
 Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate& show);
 /// The operators of a materialized view, indented, one a line, with what they have done so far:
 /// the rows of millrace.operators as EXPLAIN ANALYZE shows them.

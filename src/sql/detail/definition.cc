@@ -12,6 +12,7 @@
 #include <duckdb/parser/parser.hpp>
 #include <duckdb/parser/statement/create_statement.hpp>
 
+#include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/errors.h"
 #include "sql/format.h"
@@ -493,6 +494,9 @@ std::string canonical_sql(const catalog::Object& object) {
           duckdb::StringUtil::Upper(std::string(catalog::shown_kind(object))),
           quoted(catalog::shown_name(object)), options_sql(object), object.query,
           ViewOptions::of(object).emit_on_window_close ? "\nEMIT ON WINDOW CLOSE" : "");
+    case Kind::kFunction:
+      return fmt::format("CREATE FUNCTION {} LANGUAGE wasm FROM {}", quoted(object.name),
+                         literal("sha256:" + catalog::module_hash(object)));
   }
   return {};
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
 #include "sql/format.h"
@@ -37,11 +38,14 @@ Listing of_text(std::vector<std::string> names) {
 
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) {
   using What = ShowObjects::What;
+  if (what == What::kTransforms) return show_transforms(snapshot);
   auto listing = what == What::kTopics   ? of_text({"name", "partitions", "format", "columns"})
                  : what == What::kTables ? of_text({"name", "primary_key", "columns"})
                  : what == What::kViews  ? of_text({"name", "kind", "query"})
                  : what == What::kSinks  ? of_text({"name", "format", "key", "query"})
-                                         : of_text({"name", "kind", "columns"});
+                 : what == What::kFunctions
+                     ? of_text({"name", "language", "exports", "hash", "owner"})
+                     : of_text({"name", "kind", "columns"});
   if (what == What::kTopics) listing.types[1] = LogicalType::INTEGER;
   for (const auto* object : snapshot.list()) {
     if (what == What::kSinks && catalog::is_sink(*object)) {
@@ -61,6 +65,10 @@ Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) 
     } else if (what == What::kViews && is_view) {
       listing.rows.push_back(
           {Value(object->name), Value(std::string(name_of(object->kind))), Value(object->query)});
+    } else if (what == What::kFunctions && object->kind == Kind::kFunction) {
+      listing.rows.push_back({Value(object->name), Value("wasm"),
+                              Value(option(*object, catalog::kModuleExports)),
+                              Value(catalog::module_hash(*object)), Value(object->owner)});
     } else if (what == What::kAll) {
       const auto* sink = catalog::sink_of(snapshot, object->name);
       listing.rows.push_back({Value(object->name),

@@ -106,6 +106,10 @@ class SessionImpl : public Session {
   Result<std::unique_ptr<Cursor>> run(const ApplyObject& apply, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const SubscribeTo& subscribe, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const PauseView& pause, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const CreateFunction& create, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const ResumeFunction& resume, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const AlterTransforms& alter, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const ExplainTopic& explain, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const BeginTransaction& begin, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const EndTransaction& end, const PreparedOne& one);
 
@@ -163,6 +167,8 @@ void shape_ours(PreparedOne& one) {
     text({"column", "type", "nullable", "key", "default", "hidden"});
   } else if (std::holds_alternative<ExplainView>(*one.ours)) {
     text({"dataflow"});
+  } else if (std::holds_alternative<ExplainTopic>(*one.ours)) {
+    text({"way"});
   } else if (std::holds_alternative<ApplyObject>(*one.ours)) {
     name_result(one, apply_shape());
   }
@@ -339,7 +345,11 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateObject& create,
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const DropObject& drop, const PreparedOne&) {
-  MR_TRY(setup_.definitions.drop(drop));
+  if (drop.kind == catalog::Kind::kFunction) {
+    MR_TRY(setup_.definitions.drop_function(drop, facts_.user));
+  } else {
+    MR_TRY(setup_.definitions.drop(drop));
+  }
   refresh();
   const auto kind = drop.sink ? "sink" : catalog::name_of(drop.kind);
   return make_cursor({}, "DROP " + duckdb::StringUtil::Upper(std::string(kind)));
@@ -373,19 +383,50 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const DescribeObject& describe,
   return listing_cursor(std::move(listing));
 }
 
+/// Text as rows of one column, a line each.
+Listing lines_of(std::string column, const std::string& text) {
+  Listing listing;
+  listing.names = {std::move(column)};
+  listing.types = {duckdb::LogicalType::VARCHAR};
+  for (const auto& line : duckdb::StringUtil::Split(text, '\n')) {
+    listing.rows.push_back({duckdb::Value(line)});
+  }
+  return listing;
+}
+
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const ExplainView& explain, const PreparedOne&) {
   const auto snapshot = setup_.core.catalog.snapshot();
   const auto* object = snapshot->find(explain.name);
   auto* host = setup_.core.host.load();
   if (!object || !host) return gone(explain.name);
   MR_TRY(auto text, explain.analyze ? analyze_view(*host, *object) : host->explain(*object));
-  Listing listing;
-  listing.names = {"dataflow"};
-  listing.types = {duckdb::LogicalType::VARCHAR};
-  for (const auto& line : duckdb::StringUtil::Split(text, '\n')) {
-    listing.rows.push_back({duckdb::Value(line)});
+  return make_cursor(lines_of("dataflow", text), "EXPLAIN");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const ExplainTopic& explain, const PreparedOne&) {
+  const auto snapshot = setup_.core.catalog.snapshot();
+  const auto* topic = snapshot->find(explain.name);
+  if (!topic || topic->kind != catalog::Kind::kTopic) {
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("topic \"{}\" does not exist", explain.name), explain.name_begin};
   }
-  return make_cursor(std::move(listing), "EXPLAIN");
+  return make_cursor(lines_of("way", explain_topic(*snapshot, *topic)), "EXPLAIN");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateFunction& create, const PreparedOne&) {
+  MR_TRY(setup_.definitions.create(create, facts_.user));
+  return make_cursor({}, "CREATE FUNCTION");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const ResumeFunction& resume, const PreparedOne&) {
+  MR_TRY(setup_.definitions.resume(resume, facts_.user));
+  return make_cursor({}, "ALTER FUNCTION");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const AlterTransforms& alter, const PreparedOne&) {
+  MR_TRY(setup_.definitions.alter(alter, facts_.user));
+  refresh();
+  return make_cursor({}, "ALTER TOPIC");
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const PreparedOne& one) {

@@ -4,6 +4,7 @@
 
 #include "catalog/sink.h"
 #include "sql/detail/definition.h"
+#include "sql/detail/function_statements.h"
 #include "sql/detail/subscribe.h"
 #include "sql/detail/token_reader.h"
 
@@ -55,7 +56,9 @@ Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenRead
 Parsed parse_drop(TokenReader& reader) {
   DropObject drop;
   drop.sink = reader.take_word("sink");
-  const auto kind = drop.sink ? Kind::kMaterializedView : take_kind(reader);
+  const auto kind = drop.sink                      ? Kind::kMaterializedView
+                    : reader.take_word("function") ? std::optional(Kind::kFunction)
+                                                   : take_kind(reader);
   if (!kind) return not_ours();
   drop.kind = *kind;
   drop.if_exists = reader.take_words({"if", "exists"});
@@ -69,6 +72,14 @@ Parsed parse_drop(TokenReader& reader) {
 }
 
 Parsed parse_alter(TokenReader& reader) {
+  if (reader.take_word("function")) {
+    MR_TRY(auto resume, parse_resume_function(reader));
+    return ours(std::move(resume));
+  }
+  if (reader.take_word("topic")) {
+    MR_TRY(auto alter, parse_alter_topic(reader));
+    return ours(std::move(alter));
+  }
   PauseView pause;
   pause.sink = reader.take_word("sink");
   if (!pause.sink && !reader.take_words({"materialized", "view"})) return not_ours();
@@ -85,11 +96,10 @@ Parsed parse_alter(TokenReader& reader) {
 
 Parsed parse_show(TokenReader& reader) {
   using What = ShowObjects::What;
-  constexpr std::pair<std::string_view, What> kLists[] = {{"topics", What::kTopics},
-                                                          {"tables", What::kTables},
-                                                          {"views", What::kViews},
-                                                          {"sinks", What::kSinks},
-                                                          {"all", What::kAll}};
+  constexpr std::pair<std::string_view, What> kLists[] = {
+      {"topics", What::kTopics}, {"tables", What::kTables},       {"views", What::kViews},
+      {"sinks", What::kSinks},   {"functions", What::kFunctions}, {"transforms", What::kTransforms},
+      {"all", What::kAll}};
   for (const auto& [word, what] : kLists) {
     if (!reader.take_word(word)) continue;
     MR_TRY(reader.expect_end());
@@ -124,6 +134,12 @@ Parsed parse_describe(TokenReader& reader, const catalog::Snapshot& snapshot) {
 }
 
 Parsed parse_explain(TokenReader& reader, const catalog::Snapshot& snapshot) {
+  if (reader.peek().is("topic") && reader.peek(1).is_name()) {
+    reader.take();
+    MR_TRY(auto name, reader.name());
+    MR_TRY(reader.expect_end());
+    return ours(ExplainTopic{std::move(name.text), name.begin});
+  }
   const bool analyze = reader.take_word("analyze");
   reader.take_words({"materialized", "view"});
   const auto* object = named_object(reader, snapshot);
@@ -154,6 +170,8 @@ Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
                   const catalog::Snapshot& snapshot) {
   TokenReader reader(tokens);
   if (reader.take_word("create")) {
+    MR_TRY(auto function, parse_create_function(reader));
+    if (function) return ours(std::move(*function));
     MR_TRY(auto create, parse_create(sql, reader));
     if (!create) return not_ours();
     return ours(std::move(*create));

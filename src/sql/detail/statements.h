@@ -22,7 +22,34 @@ struct CreateObject {
   size_t query_end = 0;        // and where it ends
   size_t watermark_begin = 0;  // topics: where the watermark's expression begins
 };
-/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK [IF EXISTS] name [CASCADE]
+/// CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name LANGUAGE wasm FROM 'source'
+struct CreateFunction {
+  std::string name;
+  std::string source;  // a path that the node reads, data:application/wasm;base64,... or sha256:...
+  size_t source_begin = 0;
+  bool or_replace = false;
+  bool if_not_exists = false;
+};
+/// ALTER FUNCTION name RESUME
+struct ResumeFunction {
+  std::string name;
+  size_t name_begin = 0;
+};
+/// ALTER TOPIC name ADD | DROP TRANSFORM function[.export] ...
+struct AlterTransforms {
+  std::string topic;
+  size_t topic_begin = 0;
+  bool add = true;
+  catalog::Transform transform;  // no owner, and no export where none was said
+  size_t begin = 0;              // of the function's name
+  bool any_place = false;        // DROP without ON: wherever it stands
+};
+/// EXPLAIN TOPIC name
+struct ExplainTopic {
+  std::string name;
+  size_t name_begin = 0;
+};
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK | FUNCTION [IF EXISTS] name [CASCADE]
 struct DropObject {
   catalog::Kind kind = catalog::Kind::kTopic;
   bool sink = false;
@@ -38,9 +65,9 @@ struct PauseView {
   bool sink = false;
   bool paused = true;
 };
-/// SHOW TOPICS | TABLES | VIEWS | SINKS | ALL
+/// SHOW TOPICS | TABLES | VIEWS | SINKS | FUNCTIONS | TRANSFORMS | ALL
 struct ShowObjects {
-  enum class What { kTopics, kTables, kViews, kSinks, kAll };
+  enum class What { kTopics, kTables, kViews, kSinks, kFunctions, kTransforms, kAll };
   What what = What::kAll;
 };
 /// SHOW CREATE [kind] name
@@ -79,7 +106,8 @@ struct BeginTransaction {};
 
 using OurStatement =
     std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject, ExplainView,
-                 ApplyObject, PauseView, SubscribeTo, BeginTransaction, EndTransaction>;
+                 ApplyObject, PauseView, SubscribeTo, BeginTransaction, EndTransaction,
+                 CreateFunction, ResumeFunction, AlterTransforms, ExplainTopic>;
 
 /// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
 /// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.

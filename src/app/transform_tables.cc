@@ -1,0 +1,140 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <duckdb/common/types/timestamp.hpp>
+
+#include "app/system_tables.h"
+#include "catalog/function.h"
+
+namespace millrace::app {
+
+namespace {
+
+using catalog::Transform;
+using duckdb::LogicalType;
+using duckdb::Value;
+using Rows = std::vector<std::vector<Value>>;
+
+const LogicalType kText = LogicalType::VARCHAR;
+const LogicalType kNumber = LogicalType::BIGINT;
+const LogicalType kSmall = LogicalType::INTEGER;
+const LogicalType kTime = LogicalType::TIMESTAMP_TZ;
+
+sql::RelationColumn column(std::string name, LogicalType type) {
+  return {.name = std::move(name), .type = std::move(type)};
+}
+Value number(uint64_t n) { return Value::BIGINT(static_cast<int64_t>(n)); }
+
+/// A guest's bytes as text.
+Value guest_text(std::string text) {
+  if (!duckdb::Value::StringIsValid(text)) {
+    for (char& c : text) {
+      if (static_cast<unsigned char>(c) >= 0x80 || c == '\0') c = '?';
+    }
+  }
+  return Value(std::move(text));
+}
+
+sql::SystemTable functions(SystemSources from) {
+  return {"functions",
+          {column("name", kText), column("language", kText), column("exports", kText),
+           column("hash", kText), column("bytes", kNumber), column("version", kNumber),
+           column("owner", kText), column("used_by", LogicalType::LIST(kText))},
+          [from]() -> Result<Rows> {
+            Rows rows;
+            const auto snapshot = from.catalog.snapshot();
+            for (const auto* object : snapshot->list()) {
+              if (object->kind != catalog::Kind::kFunction) continue;
+              duckdb::vector<Value> users;
+              for (const auto* user : snapshot->dependents(object->name)) {
+                users.emplace_back(user->name);
+              }
+              const auto option = [&](const char* name) {
+                const auto at = object->options.find(name);
+                return at == object->options.end() ? std::string() : at->second;
+              };
+              rows.push_back({Value(object->name), Value("wasm"),
+                              Value(option(catalog::kModuleExports)),
+                              Value(option(catalog::kModuleHash)),
+                              Value(option(catalog::kModuleBytes)).DefaultCastAs(kNumber),
+                              number(object->version), Value(object->owner),
+                              Value::LIST(kText, std::move(users))});
+            }
+            return rows;
+          }};
+}
+
+/// What the chains with this step have done: one for each group that it is for.
+broker::TransformCounts counts_of(const std::vector<broker::TransformCounts>& all,
+                                  const std::string& topic, const Transform& step) {
+  broker::TransformCounts sum;
+  for (const auto& each : all) {
+    if (each.topic != topic || std::ranges::find(each.steps, step) == each.steps.end()) continue;
+    sum.paused |= each.paused;
+    sum.batches += each.batches;
+    sum.failures += each.failures;
+    sum.records_in += each.records_in;
+    sum.records_out += each.records_out;
+    sum.record_errors += each.record_errors;
+    sum.cpu_ns += each.cpu_ns;
+    sum.memory_bytes = std::max(sum.memory_bytes, each.memory_bytes);
+  }
+  return sum;
+}
+
+sql::SystemTable transforms(SystemSources from) {
+  return {
+      "transforms",
+      {column("topic", kText), column("position", kSmall), column("function", kText),
+       column("export", kText), column("place", kText), column("group_id", kText),
+       column("on_error", kText), column("owner", kText), column("state", kText),
+       column("batches", kNumber), column("failed_batches", kNumber), column("records_in", kNumber),
+       column("records_out", kNumber), column("failed_records", kNumber),
+       column("cpu_ms", LogicalType::DOUBLE), column("memory_bytes", kNumber)},
+      [from]() -> Result<Rows> {
+        Rows rows;
+        const auto counts = from.transforms.counts();
+        const auto snapshot = from.catalog.snapshot();
+        for (const auto* object : snapshot->list()) {
+          int32_t position = 0;
+          for (const auto& step : object->transforms) {
+            const auto done = counts_of(counts, object->name, step);
+            rows.push_back(
+                {Value(object->name), Value::INTEGER(++position), Value(step.function),
+                 Value(step.export_name), Value(std::string(catalog::name_of(step.place))),
+                 step.group.empty() ? Value(kText) : Value(step.group),
+                 Value(std::string(catalog::name_of(step.on_error))), Value(step.owner),
+                 Value(done.paused ? "paused" : "on"), number(done.batches), number(done.failures),
+                 number(done.records_in), number(done.records_out), number(done.record_errors),
+                 Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6), number(done.memory_bytes)});
+          }
+        }
+        return rows;
+      }};
+}
+
+sql::SystemTable module_logs(SystemSources from) {
+  return {"module_logs",
+          {column("at", kTime), column("function", kText), column("hash", kText),
+           column("place", kText), column("transform", kText), column("level", kText),
+           column("text", kText)},
+          [from]() -> Result<Rows> {
+            Rows rows;
+            for (auto& line : from.transforms.logs()) {
+              rows.push_back({Value::TIMESTAMPTZ(duckdb::timestamp_tz_t(line.at * 1000)),
+                              Value(line.function), Value(line.module), Value(line.place),
+                              Value(line.transform), Value(line.level),
+                              guest_text(std::move(line.text))});
+            }
+            return rows;
+          }};
+}
+
+}  // namespace
+
+std::vector<sql::SystemTable> transform_tables(SystemSources sources) {
+  return {functions(sources), transforms(sources), module_logs(sources)};
+}
+
+}  // namespace millrace::app

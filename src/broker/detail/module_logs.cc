@@ -1,0 +1,43 @@
+#include "broker/detail/transforms_impl.h"
+
+namespace millrace::broker::detail {
+
+namespace {
+
+constexpr size_t kLineBytesMax = 4096;
+
+std::string_view name_of(wasm::LogLevel level) {
+  switch (level) {
+    case wasm::LogLevel::kDebug:
+      return "debug";
+    case wasm::LogLevel::kInfo:
+      return "info";
+    case wasm::LogLevel::kWarning:
+      return "warning";
+    case wasm::LogLevel::kError:
+      return "error";
+  }
+  return "info";
+}
+
+}  // namespace
+
+void ModuleLogs::add(const wasm::LogLine& line, TimestampMs now) {
+  ModuleLogLine kept{.at = now,
+                     .function = {},
+                     .module = line.module.hash(),
+                     .place = std::string(line.place),
+                     .transform = std::string(line.transform),
+                     .level = std::string(name_of(line.level)),
+                     .text = std::string(line.text.substr(0, kLineBytesMax))};
+  std::lock_guard lock(mutex_);
+  if (lines_.size() >= lines_max_) lines_.pop_front();
+  lines_.push_back(std::move(kept));
+}
+
+std::vector<ModuleLogLine> ModuleLogs::lines() const {
+  std::lock_guard lock(mutex_);
+  return {lines_.begin(), lines_.end()};
+}
+
+}  // namespace millrace::broker::detail

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/broker.h"
+
+namespace millrace::wasm {
+class Engine;
+}
+
+namespace millrace::broker {
+
+/// The transforms of one topic, as its definition lists them. Immutable but for what is kept to run
+/// them; any thread.
+class TopicTransforms {
+ public:
+  /// Null when `topic` has none.
+  static std::shared_ptr<const TopicTransforms> of(const catalog::Object& topic);
+  ~TopicTransforms();
+
+  const std::string& topic() const { return topic_; }
+  const std::vector<catalog::Transform>& all() const { return all_; }
+  bool any(catalog::Transform::Place place) const;
+  /// Those that records go through, in order; on fetch: for a consumer of `group` (empty: of none).
+  std::vector<catalog::Transform> steps(catalog::Transform::Place place,
+                                        std::string_view group) const;
+
+  struct Ready;  // of Transforms: the chains that are loaded
+  Ready& ready() const { return *ready_; }
+
+ private:
+  explicit TopicTransforms(const catalog::Object& topic);
+  std::string topic_;
+  std::vector<catalog::Transform> all_;
+  std::unique_ptr<Ready> ready_;
+};
+
+/// A module as it is kept.
+struct KeptModule {
+  std::string hash;  // SHA-256 of its bytes, in hex
+  size_t bytes = 0;
+  std::string exports;  // see catalog::kModuleExports
+};
+
+/// What one chain of transforms has done since its topic's definition last changed.
+struct TransformCounts {
+  std::string topic;
+  catalog::Transform::Place place = catalog::Transform::Place::kProduce;
+  std::string group;
+  std::vector<catalog::Transform> steps;
+  bool paused = false;  // one of its modules failed too often in a row
+  uint64_t batches = 0, failures = 0, records_in = 0, records_out = 0;
+  uint64_t record_errors = 0;  // records that a module refused, or lost with their batch
+  uint64_t cpu_ns = 0, memory_bytes = 0;
+};
+
+/// A line that a guest logged.
+struct ModuleLogLine {
+  TimestampMs at = 0;
+  std::string function;  // every one with the module, with commas between
+  std::string module;    // its hash
+  std::string place;
+  std::string transform;
+  std::string level;
+  std::string text;
+};
+
+/// Keeps modules, and sends the records of topics through them: at produce on their way into the
+/// log, at fetch on their way to a consumer. Guests run on threads of their own, so that no shard
+/// waits for one. Any thread, unless said otherwise.
+///
+/// What fails follows ON ERROR: a record that a module refuses by the step that refused it; a batch
+/// that fails as a whole by the strictest of its chain. kReject: the producer gets the error, and
+/// nothing is kept; a consumer gets what stands before the batch, then the error. kDeadLetter: the
+/// records as they were are in the topic's dead letters, durably, before the rest goes on; at fetch
+/// a letter is written whenever the record is fetched. kSkip: left out, and counted.
+class Transforms {
+ public:
+  struct Options {
+    std::string path;         // DIR/modules: a module is the file HASH.wasm
+    size_t lanes = 2;         // threads that run guests
+    size_t log_lines = 1000;  // of guests, that are remembered
+  };
+  /// `catalog` and `broker` outlive it. Forgets modules that no function has. Errors: kIo.
+  static Result<std::unique_ptr<Transforms>> open(io::Runtime& runtime, io::Env& env,
+                                                  catalog::Catalog& catalog, Broker& broker,
+                                                  Options options);
+  virtual ~Transforms() = default;
+
+  /// Compiles and checks a module, and keeps its bytes, durably; its text form (WAT) is assembled
+  /// first. Blocks; not on a shard. Errors: kInvalidArgument and kSyntax, saying what is wrong.
+  virtual Result<KeptModule> add_module(std::string_view bytes) = 0;
+  /// Of a module that is kept already. Errors: kNotFound.
+  virtual Result<std::string> module_bytes(std::string_view hash) = 0;
+  /// Starts `step` once, as a topic would: tells wrong parameters. Blocks; not on a shard. Errors:
+  /// kUndefinedFunction, kInvalidArgument, kInvalidRecord.
+  virtual Result<> check(const catalog::Transform& step) = 0;
+  /// Some function is another one now: from the next batch on.
+  virtual void functions_changed() = 0;
+  /// Ends the pause of the function's module. Errors: kUndefinedObject.
+  virtual Result<> resume(std::string_view function) = 0;
+
+  /// What of `batches` (which validate_batches() has passed) is to be appended to the topic's
+  /// partition: the same batches, with some records left out or others in their place. On a shard.
+  /// Errors: kInvalidRecord; those of the dead letters' partition.
+  virtual io::Task<Result<std::string>> produced(std::shared_ptr<const TopicTransforms> transforms,
+                                                 int32_t partition, std::string batches) = 0;
+  /// What of `batches` a consumer gets. On a shard. Errors: kInvalidRecord, kNotAllowed when it
+  /// cannot be told which group's consumer this is.
+  virtual io::Task<Result<std::string>> fetched(std::shared_ptr<const TopicTransforms> transforms,
+                                                int32_t partition, std::string host,
+                                                std::string client_id, std::string batches) = 0;
+  /// A client spoke for a group: fetches from that host with that client.id are of its consumers,
+  /// until ten minutes after it was last heard. `member`: it takes part in the group; else it used
+  /// its offsets, which counts where it is a member of none.
+  virtual void seen(std::string_view group, std::string_view host, std::string_view client_id,
+                    bool member) = 0;
+
+  virtual std::vector<TransformCounts> counts() const = 0;
+  /// The latest lines, oldest first.
+  virtual std::vector<ModuleLogLine> logs() const = 0;
+  virtual wasm::Engine& engine() = 0;
+};
+
+}  // namespace millrace::broker

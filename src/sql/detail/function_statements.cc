@@ -1,0 +1,160 @@
+#include "sql/detail/function_statements.h"
+
+#include <fmt/format.h>
+
+#include <duckdb/common/string_util.hpp>
+
+#include "catalog/function.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Transform;
+
+bool is_text(const Token& token) { return token.is_name() || token.kind == Token::Kind::kString; }
+
+/// A parameter's value: a string, a number, a word.
+Result<std::string> take_value(TokenReader& reader) {
+  std::string sign;
+  while (reader.peek().is_symbol('-') || reader.peek().is_symbol('+')) sign += reader.take().text;
+  if (!is_text(reader.peek()) && reader.peek().kind != Token::Kind::kNumber) {
+    return reader.unexpected("expected a value, for example 'text' or 10");
+  }
+  return sign + reader.take().text;
+}
+
+/// `(name => 'value', ...)`
+Result<> parse_params(TokenReader& reader, Transform& transform) {
+  if (!reader.take_symbol('(')) return {};
+  if (reader.take_symbol(')')) return {};
+  do {
+    if (!is_text(reader.peek())) return reader.unexpected("expected a parameter: name => 'value'");
+    const auto name = reader.take();
+    if (!reader.take_symbol('=') || !reader.take_symbol('>')) {
+      return reader.unexpected("expected \"=>\" and the parameter's value");
+    }
+    MR_TRY(auto value, take_value(reader));
+    if (!transform.params.emplace(name.text, std::move(value)).second) {
+      return Error{ErrorCode::kSyntax,
+                   fmt::format("the parameter \"{}\" is given twice", name.text), name.begin};
+    }
+  } while (reader.take_symbol(','));
+  return reader.expect_symbol(')');
+}
+
+/// `ON PRODUCE | ON FETCH [FOR GROUP g]`, which may be left out of DROP.
+Result<> parse_place(TokenReader& reader, AlterTransforms& alter) {
+  const auto begin = reader.peek().begin;
+  if (reader.take_words({"on", "produce"})) {
+    alter.transform.place = Transform::Place::kProduce;
+  } else if (reader.take_words({"on", "fetch"})) {
+    alter.transform.place = Transform::Place::kFetch;
+  } else if (alter.add) {
+    return reader.unexpected("expected ON PRODUCE or ON FETCH");
+  } else {
+    alter.any_place = true;
+    return {};
+  }
+  if (!reader.take_word("for")) return {};
+  if (reader.take_word("user")) {
+    return Error{ErrorCode::kNotSupported, "a transform for one user is not supported", begin,
+                 "The node does not know its Kafka clients' users yet. Use FOR GROUP."};
+  }
+  if (!reader.take_word("group")) return reader.unexpected("expected GROUP and its name");
+  if (alter.transform.place == Transform::Place::kProduce) {
+    return Error{ErrorCode::kSyntax, "a producer is of no group", begin,
+                 "FOR GROUP stands behind ON FETCH."};
+  }
+  if (!is_text(reader.peek())) return reader.unexpected("expected the group's name");
+  alter.transform.group = reader.take().text;
+  return {};
+}
+
+/// `[ON ERROR reject | dead_letter | skip]`
+Result<> parse_on_error(TokenReader& reader, Transform& transform) {
+  using OnError = Transform::OnError;
+  if (!reader.take_words({"on", "error"})) return {};
+  for (const auto each : {OnError::kReject, OnError::kDeadLetter, OnError::kSkip}) {
+    if (!is_text(reader.peek()) ||
+        !duckdb::StringUtil::CIEquals(reader.peek().text, std::string(catalog::name_of(each)))) {
+      continue;
+    }
+    reader.take();
+    transform.on_error = each;
+    return {};
+  }
+  return reader.unexpected("expected reject, dead_letter or skip");
+}
+
+}  // namespace
+
+Result<std::optional<CreateFunction>> parse_create_function(TokenReader& reader) {
+  auto ahead = reader;
+  CreateFunction create;
+  create.or_replace = ahead.take_words({"or", "replace"});
+  if (!ahead.take_word("function")) return std::optional<CreateFunction>();
+  create.if_not_exists = ahead.take_words({"if", "not", "exists"});
+  MR_TRY(auto name, ahead.name());
+  if (ahead.peek().is_symbol('(')) return std::optional<CreateFunction>();
+  create.name = std::move(name.text);
+  if (!ahead.take_word("language")) return ahead.unexpected("expected LANGUAGE wasm");
+  if (!ahead.take_word("wasm")) {
+    return ahead.unexpected("a function's language is wasm");
+  }
+  if (!ahead.take_word("from")) return ahead.unexpected("expected FROM 'path.wasm'");
+  if (ahead.peek().kind != Token::Kind::kString) {
+    return ahead.unexpected("expected where the module is, as 'path.wasm'");
+  }
+  create.source_begin = ahead.peek().begin;
+  create.source = ahead.take().text;
+  MR_TRY(ahead.expect_end());
+  if (create.or_replace && create.if_not_exists) {
+    return Error{ErrorCode::kSyntax, "OR REPLACE and IF NOT EXISTS exclude each other"};
+  }
+  return std::optional(std::move(create));
+}
+
+Result<ResumeFunction> parse_resume_function(TokenReader& reader) {
+  MR_TRY(auto name, reader.name());
+  if (!reader.take_word("resume")) return reader.unexpected("expected RESUME");
+  MR_TRY(reader.expect_end());
+  return ResumeFunction{std::move(name.text), name.begin};
+}
+
+Result<AlterTransforms> parse_alter_topic(TokenReader& reader) {
+  AlterTransforms alter;
+  MR_TRY(auto topic, reader.name());
+  alter.topic = std::move(topic.text);
+  alter.topic_begin = topic.begin;
+  alter.add = reader.take_word("add");
+  if (!alter.add && !reader.take_word("drop")) return reader.unexpected("expected ADD or DROP");
+  if (!reader.take_word("transform")) return reader.unexpected("expected TRANSFORM");
+  if (!reader.peek().is_name()) return reader.unexpected("expected a function's name");
+  alter.begin = reader.peek().begin;
+  alter.transform.function = reader.take().text;
+  if (reader.take_symbol('.')) {
+    if (!reader.peek().is_name()) return reader.unexpected("expected the name of an export");
+    alter.transform.export_name = reader.take().text;
+  }
+  if (alter.add) MR_TRY(parse_params(reader, alter.transform));
+  MR_TRY(parse_place(reader, alter));
+  if (alter.add) MR_TRY(parse_on_error(reader, alter.transform));
+  MR_TRY(reader.expect_end());
+  return alter;
+}
+
+std::string transform_sql(const Transform& transform) {
+  std::string params;
+  for (const auto& [name, value] : transform.params) {
+    params += fmt::format("{}{} => {}", params.empty() ? "" : ", ", quoted(name), literal(value));
+  }
+  const auto group =
+      transform.group.empty() ? std::string() : " FOR GROUP " + quoted(transform.group);
+  return fmt::format("{}.{}{}{}{} ON {}{} ON ERROR {}", quoted(transform.function),
+                     quoted(transform.export_name), params.empty() ? "" : "(", params,
+                     params.empty() ? "" : ")",
+                     duckdb::StringUtil::Upper(std::string(catalog::name_of(transform.place))),
+                     group, catalog::name_of(transform.on_error));
+}
+
+}  // namespace millrace::sql

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <optional>
+
+#include "sql/detail/statements.h"
+#include "sql/detail/token_reader.h"
+
+namespace millrace::sql {
+
+/// What follows CREATE, when it is a function in another language; nothing, and nothing taken, when
+/// it is not: DuckDB's macros are functions too.
+Result<std::optional<CreateFunction>> parse_create_function(TokenReader& reader);
+/// What follows ALTER FUNCTION.
+Result<ResumeFunction> parse_resume_function(TokenReader& reader);
+/// What follows ALTER TOPIC.
+Result<AlterTransforms> parse_alter_topic(TokenReader& reader);
+
+/// A transform as ALTER TOPIC says it: redact.mask(field => 'email') ON FETCH FOR GROUP g ON ERROR
+/// skip.
+std::string transform_sql(const catalog::Transform& transform);
+
+}  // namespace millrace::sql

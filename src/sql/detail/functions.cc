@@ -1,0 +1,351 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <duckdb/common/types/blob.hpp>
+#include <fstream>
+
+#include "broker/dead_letter.h"
+#include "broker/transforms.h"
+#include "catalog/function.h"
+#include "catalog/sink.h"
+#include "sql/detail/ddl.h"
+#include "sql/detail/definition.h"
+#include "sql/detail/errors.h"
+#include "sql/detail/function_statements.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Kind;
+using catalog::Object;
+using catalog::Transform;
+
+constexpr size_t kModuleBytesMax = 32u << 20;
+
+Error no_guests() {
+  return Error{ErrorCode::kNotSupported, "functions in wasm cannot be run here"};
+}
+
+Result<std::string> read_module(const CreateFunction& create, broker::Transforms& transforms) {
+  constexpr std::string_view kData = "data:application/wasm;base64,";
+  constexpr std::string_view kHash = "sha256:";
+  const auto& source = create.source;
+  if (source.starts_with(kHash)) {
+    auto bytes = transforms.module_bytes(std::string_view(source).substr(kHash.size()));
+    if (!bytes) {
+      return Error{bytes.error().code, bytes.error().text, create.source_begin,
+                   "The node keeps the modules of its functions alone."};
+    }
+    return bytes;
+  }
+  if (source.starts_with(kData)) {
+    auto bytes = guarded([&]() -> Result<std::string> {
+      return duckdb::Blob::FromBase64(duckdb::string_t(source.substr(kData.size())));
+    });
+    if (bytes) return bytes;
+    return Error{ErrorCode::kInvalidText, "the module's bytes are not base64", create.source_begin};
+  }
+  std::ifstream file(source, std::ios::binary | std::ios::ate);
+  const auto size = file ? static_cast<std::streamoff>(file.tellg()) : std::streamoff(-1);
+  if (size < 0) {
+    return Error{ErrorCode::kNotFound,
+                 fmt::format("the node cannot read {}: {}", literal(source), std::strerror(errno)),
+                 create.source_begin,
+                 "The path is one of the node's machine. A module from elsewhere comes as "
+                 "'data:application/wasm;base64,...'."};
+  }
+  if (static_cast<size_t>(size) > kModuleBytesMax) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("{} has {} bytes; a module has at most {}", literal(source), size,
+                             kModuleBytesMax),
+                 create.source_begin};
+  }
+  std::string bytes(static_cast<size_t>(size), '\0');
+  file.seekg(0);
+  if (!file.read(bytes.data(), size)) {
+    return Error{ErrorCode::kIo, fmt::format("the node cannot read {}", literal(source)),
+                 create.source_begin};
+  }
+  return bytes;
+}
+
+Error not_owner(std::string_view what, const std::string& owner, const std::string& user) {
+  return Error{ErrorCode::kNotAllowed,
+               fmt::format("{} is {}'s, and only {} may change or remove it: you are {}", what,
+                           quoted(owner), quoted(owner), quoted(user))};
+}
+
+std::string exports_text(const Object& function) {
+  std::vector<std::string> names;
+  for (const auto& each : catalog::module_exports(function)) {
+    names.push_back(fmt::format("{} ({})", each.name, each.kind));
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+/// What of `function` a transform uses: what it names, else the only one, else the one of its name.
+Result<catalog::ModuleExport> find_export(const Object& function, const Transform& transform,
+                                          size_t position) {
+  const auto exports = catalog::module_exports(function);
+  if (transform.export_name.empty() && exports.size() == 1) return exports.front();
+  const auto& wanted = transform.export_name.empty() ? function.name : transform.export_name;
+  const auto found = std::ranges::find(exports, wanted, &catalog::ModuleExport::name);
+  if (found != exports.end()) return *found;
+  const auto has = fmt::format("It has {}.", exports_text(function));
+  if (transform.export_name.empty()) {
+    return Error{ErrorCode::kUndefinedFunction,
+                 fmt::format("function \"{}\" has several exports: say which", function.name),
+                 position,
+                 has + fmt::format(" Write {}.{}.", quoted(function.name),
+                                   quoted(exports.empty() ? "" : exports[0].name))};
+  }
+  return Error{ErrorCode::kUndefinedFunction,
+               fmt::format("function \"{}\" has no export \"{}\"", function.name, wanted), position,
+               has};
+}
+
+Result<> check_kind(const catalog::ModuleExport& exported, size_t position) {
+  const auto& kind = exported.kind;
+  if (kind == "filter" || kind == "map" || kind == "filter_map") return {};
+  const auto error = [&](std::string why) {
+    return Error{
+        ErrorCode::kNotSupported,
+        fmt::format("\"{}\" is of the kind {}, which cannot stand on a topic", exported.name, kind),
+        position, std::move(why)};
+  };
+  if (kind == "scalar") return error("A scalar is a function of SQL.");
+  return error(
+      "A topic's records keep their offsets, so that each becomes one record or none: what gives "
+      "several, or has state, needs CREATE TRANSFORM name FROM topic INTO other USING ...");
+}
+
+/// Where records may not be changed on their way in: others rely on what they wrote.
+Result<> check_topic(const catalog::Snapshot& snapshot, const Object& topic,
+                     const AlterTransforms& alter) {
+  const bool on_produce = alter.transform.place == Transform::Place::kProduce;
+  const auto refuse = [&](std::string_view why) {
+    return Error{ErrorCode::kNotSupported,
+                 fmt::format("\"{}\" can have no transform{}: {}", topic.name,
+                             on_produce ? " on produce" : "", why),
+                 alter.topic_begin};
+  };
+  if (topic.kind != Kind::kTopic) {
+    return refuse(fmt::format("it is a {}", catalog::shown_kind(topic)));
+  }
+  if (topic.name.starts_with("__")) return refuse("it is the node's own");
+  if (!on_produce) return {};
+  if (catalog::sink_of(snapshot, topic.name)) {
+    return refuse("a sink writes it, and goes on where its last record says");
+  }
+  if (broker::is_dead_letter_topic(topic.name)) return refuse("its letters are kept as they were");
+  return {};
+}
+
+/// The topics whose transforms need what `next` has no more.
+Result<> check_users(const catalog::Snapshot& snapshot, const Object& function,
+                     const std::string& exports) {
+  Object next = function;
+  next.options[catalog::kModuleExports] = exports;
+  for (const auto* topic : snapshot.dependents(function.name)) {
+    for (const auto& each : topic->transforms) {
+      if (each.function != function.name) continue;
+      const auto found = find_export(next, each, 0);
+      if (found && check_kind(*found, 0)) continue;
+      return Error{ErrorCode::kDependentObjects,
+                   fmt::format("function \"{}\" cannot be replaced: topic \"{}\" uses {}.{}, which "
+                               "the new module has not",
+                               function.name, topic->name, each.function, each.export_name),
+                   std::nullopt,
+                   fmt::format("ALTER TOPIC {} DROP TRANSFORM {}.{} first.", quoted(topic->name),
+                               quoted(each.function), quoted(each.export_name))};
+    }
+  }
+  return {};
+}
+
+void set_functions(Object& topic) {
+  topic.depends_on.clear();
+  for (const auto& each : topic.transforms) topic.depends_on.push_back(each.function);
+  std::ranges::sort(topic.depends_on);
+  const auto rest = std::ranges::unique(topic.depends_on);
+  topic.depends_on.erase(rest.begin(), rest.end());
+}
+
+bool same_place(const Transform& each, const AlterTransforms& alter) {
+  return alter.any_place ||
+         (each.place == alter.transform.place && each.group == alter.transform.group);
+}
+
+}  // namespace
+
+Result<Definitions::Outcome> Definitions::create(const CreateFunction& create,
+                                                 const std::string& user) {
+  auto* transforms = core_.broker.transforms();
+  if (!transforms) return no_guests();
+  std::lock_guard lock(mutex_);
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* old = snapshot->find(create.name);
+  if (old && create.if_not_exists) return Outcome::kSkipped;
+  if (old && (!create.or_replace || old->kind != Kind::kFunction)) {
+    return Error{ErrorCode::kDuplicateObject,
+                 fmt::format("{} \"{}\" already exists", catalog::shown_kind(*old),
+                             catalog::shown_name(*old)),
+                 std::nullopt,
+                 old->kind == Kind::kFunction
+                     ? "Use CREATE OR REPLACE FUNCTION, or CREATE FUNCTION IF NOT EXISTS."
+                     : "Choose another name."};
+  }
+  if (old && old->owner != user) {
+    return not_owner(fmt::format("function \"{}\"", old->name), old->owner, user);
+  }
+  MR_TRY(const auto bytes, read_module(create, *transforms));
+  auto kept = transforms->add_module(bytes);
+  if (!kept) {
+    auto error = std::move(kept).error();
+    error.position = create.source_begin;
+    return error;
+  }
+  if (old && catalog::module_hash(*old) == kept->hash) return Outcome::kUnchanged;
+  if (old) MR_TRY(check_users(*snapshot, *old, kept->exports));
+  Object function;
+  function.kind = Kind::kFunction;
+  function.name = old ? old->name : create.name;
+  function.owner = user;
+  function.options = {{catalog::kModuleHash, kept->hash},
+                      {catalog::kModuleBytes, std::to_string(kept->bytes)},
+                      {catalog::kModuleExports, kept->exports}};
+  function.sql = canonical_sql(function);
+  MR_TRY(core_.any_shard().block_on(core_.catalog.put(std::move(function), old != nullptr)));
+  transforms->functions_changed();
+  return old ? Outcome::kReplaced : Outcome::kCreated;
+}
+
+Result<> Definitions::drop_function(const DropObject& drop, const std::string& user) {
+  std::lock_guard lock(mutex_);
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* function = snapshot->find(drop.name);
+  if (!function || function->kind != Kind::kFunction) {
+    if (drop.if_exists && !function) return {};
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("function \"{}\" does not exist", drop.name), drop.name_begin};
+  }
+  if (function->owner != user) {
+    return not_owner(fmt::format("function \"{}\"", function->name), function->owner, user);
+  }
+  std::vector<std::string> users;
+  for (const auto* topic : snapshot->dependents(function->name)) {
+    users.push_back(fmt::format("topic \"{}\"", topic->name));
+  }
+  if (!users.empty()) {
+    // CASCADE would take a topic's records with it.
+    return Error{ErrorCode::kDependentObjects,
+                 fmt::format("function \"{}\" cannot be dropped: {} use{} it", function->name,
+                             fmt::join(users, ", "), users.size() == 1 ? "s" : ""),
+                 drop.name_begin,
+                 fmt::format("ALTER TOPIC ... DROP TRANSFORM {} first.", quoted(function->name))};
+  }
+  MR_TRY(core_.any_shard().block_on(core_.catalog.drop(function->name)));
+  if (auto* transforms = core_.broker.transforms()) transforms->functions_changed();
+  return {};
+}
+
+Result<> Definitions::resume(const ResumeFunction& resume, const std::string& user) {
+  auto* transforms = core_.broker.transforms();
+  if (!transforms) return no_guests();
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* function = snapshot->find(resume.name);
+  if (!function || function->kind != Kind::kFunction) {
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("function \"{}\" does not exist", resume.name), resume.name_begin};
+  }
+  if (function->owner != user) {
+    return not_owner(fmt::format("function \"{}\"", function->name), function->owner, user);
+  }
+  return transforms->resume(function->name);
+}
+
+/// The transform with what the statement has left open; checked.
+Result<Transform> Definitions::complete(const AlterTransforms& alter, const std::string& user) {
+  auto transform = alter.transform;
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* function = snapshot->find(transform.function);
+  if (!function || function->kind != Kind::kFunction) {
+    return Error{ErrorCode::kUndefinedFunction,
+                 fmt::format("function \"{}\" does not exist", transform.function), alter.begin,
+                 "CREATE FUNCTION name LANGUAGE wasm FROM 'path.wasm'. SHOW FUNCTIONS lists those "
+                 "that there are."};
+  }
+  transform.function = function->name;
+  MR_TRY(const auto exported, find_export(*function, transform, alter.begin));
+  MR_TRY(check_kind(exported, alter.begin));
+  transform.export_name = exported.name;
+  transform.owner = user;
+  auto checked = core_.broker.transforms()->check(transform);
+  if (checked) return transform;
+  auto error = std::move(checked).error();
+  error.position = alter.begin;
+  return error;
+}
+
+Result<std::vector<Transform>> Definitions::without(const Object& topic,
+                                                    const AlterTransforms& alter,
+                                                    const std::string& user) {
+  std::vector<Transform> kept, gone;
+  for (const auto& each : topic.transforms) {
+    const bool named =
+        duckdb::StringUtil::CIEquals(each.function, alter.transform.function) &&
+        (alter.transform.export_name.empty() || each.export_name == alter.transform.export_name);
+    (named && same_place(each, alter) ? gone : kept).push_back(each);
+  }
+  if (gone.size() != 1) {
+    std::vector<std::string> all;
+    for (const auto& each : gone.empty() ? kept : gone) all.push_back(transform_sql(each));
+    return Error{
+        gone.empty() ? ErrorCode::kUndefinedObject : ErrorCode::kInvalidArgument,
+        fmt::format("{} of topic \"{}\"'s transforms {} meant", gone.empty() ? "none" : "several",
+                    topic.name, gone.empty() ? "is" : "are"),
+        alter.begin,
+        all.empty() ? "It has none." : fmt::format("There are: {}.", fmt::join(all, "; "))};
+  }
+  if (gone[0].owner != user) {
+    return not_owner(fmt::format("the transform {}.{} of topic \"{}\"", gone[0].function,
+                                 gone[0].export_name, topic.name),
+                     gone[0].owner, user);
+  }
+  return kept;
+}
+
+Result<> Definitions::alter(const AlterTransforms& alter, const std::string& user) {
+  if (!core_.broker.transforms()) return no_guests();
+  std::lock_guard lock(mutex_);
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* found = snapshot->find(alter.topic);
+  if (!found) {
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("topic \"{}\" does not exist", alter.topic), alter.topic_begin};
+  }
+  Object topic = *found;
+  if (alter.add) {
+    MR_TRY(check_topic(*snapshot, topic, alter));
+    MR_TRY(auto transform, complete(alter, user));
+    const auto same = [&](const Transform& each) {
+      return each.function == transform.function && each.export_name == transform.export_name &&
+             each.place == transform.place && each.group == transform.group;
+    };
+    if (std::ranges::any_of(topic.transforms, same)) {
+      return Error{ErrorCode::kDuplicateObject,
+                   fmt::format("topic \"{}\" has the transform {} there already", topic.name,
+                               transform_sql(transform)),
+                   alter.begin, "Drop it first to give it other parameters."};
+    }
+    topic.transforms.push_back(std::move(transform));
+  } else {
+    MR_TRY(topic.transforms, without(topic, alter, user));
+  }
+  set_functions(topic);
+  MR_TRY(put(topic, true, false));
+  return {};
+}
+
+}  // namespace millrace::sql

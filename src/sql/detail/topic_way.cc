@@ -1,0 +1,115 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "broker/broker.h"
+#include "catalog/function.h"
+#include "catalog/sink.h"
+#include "sql/detail/ddl.h"
+#include "sql/detail/function_statements.h"
+
+namespace millrace::sql {
+namespace {
+
+using catalog::Object;
+using catalog::Transform;
+using duckdb::LogicalType;
+using duckdb::Value;
+
+/// Lines of numbered steps under headings.
+class Way {
+ public:
+  void heading(std::string_view text) {
+    line(text);
+    steps_ = 0;
+  }
+  void step(std::string_view text) { line(fmt::format("  {}. {}", ++steps_, text)); }
+  std::string text() && { return std::move(text_); }
+
+ private:
+  void line(std::string_view text) {
+    if (!text_.empty()) text_ += '\n';
+    text_ += text;
+  }
+  std::string text_;
+  int steps_ = 0;
+};
+
+std::string described(const Transform& transform) {
+  return fmt::format("transform {} (of {})", transform_sql(transform), quoted(transform.owner));
+}
+
+void add_fetch(Way& way, const Object& topic, std::string_view group) {
+  way.step("read from the log");
+  for (const auto& each : topic.transforms) {
+    if (each.place != Transform::Place::kFetch) continue;
+    if (each.group.empty() || each.group == group) way.step(described(each));
+  }
+}
+
+}  // namespace
+
+std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic) {
+  auto options = broker::effective_options(topic);
+  Way way;
+  way.heading("a producer's record");
+  way.step("lengths and checksum of its batch are checked");
+  for (const auto& each : topic.transforms) {
+    if (each.place == Transform::Place::kProduce) way.step(described(each));
+  }
+  if (!topic.columns.empty()) {
+    way.step(options["on_error"] == "reject"
+                 ? "it is refused when it does not fit the columns (on_error = reject)"
+                 : fmt::format("kept whether or not it fits the columns (on_error = {})",
+                               options["on_error"]));
+  }
+  way.step(fmt::format("appended to the log: {} partition{}, durability {}", topic.partitions,
+                       topic.partitions == 1 ? "" : "s", options["durability"]));
+  std::set<std::string> groups;
+  for (const auto& each : topic.transforms) {
+    if (!each.group.empty()) groups.insert(each.group);
+  }
+  for (const auto& group : groups) {
+    way.heading(fmt::format("to a consumer of group {}", quoted(group)));
+    add_fetch(way, topic, group);
+  }
+  way.heading(groups.empty() ? "to every Kafka consumer" : "to every other Kafka consumer");
+  add_fetch(way, topic, {});
+  for (const auto* reader : snapshot.dependents(topic.name)) {
+    way.heading(fmt::format("to {} {}", catalog::shown_kind(*reader),
+                            quoted(catalog::shown_name(*reader))));
+    way.step("read from the log, as it stands there");
+  }
+  way.heading("to SELECT and SUBSCRIBE");
+  way.step("read from the log, as it stands there");
+  return std::move(way).text();
+}
+
+Listing show_transforms(const catalog::Snapshot& snapshot) {
+  Listing listing;
+  listing.names = {"topic", "position", "transform", "place",
+                   "group", "on_error", "params",    "owner"};
+  listing.types.assign(listing.names.size(), LogicalType::VARCHAR);
+  listing.types[1] = LogicalType::INTEGER;
+  for (const auto* object : snapshot.list()) {
+    int32_t position = 0;
+    for (const auto& each : object->transforms) {
+      std::vector<std::string> params;
+      for (const auto& [name, value] : each.params) {
+        params.push_back(fmt::format("{} => {}", quoted(name), literal(value)));
+      }
+      listing.rows.push_back({Value(object->name), Value::INTEGER(++position),
+                              Value(each.function + "." + each.export_name),
+                              Value(std::string(catalog::name_of(each.place))),
+                              each.group.empty() ? Value(LogicalType::VARCHAR) : Value(each.group),
+                              Value(std::string(catalog::name_of(each.on_error))),
+                              Value(fmt::format("{}", fmt::join(params, ", "))),
+                              Value(each.owner)});
+    }
+  }
+  return listing;
+}
+
+}  // namespace millrace::sql

@@ -1,0 +1,250 @@
+"""Guest code on topics: transforms on produce and on fetch, through real clients."""
+import base64
+import pathlib
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from node import wait_until
+
+# keep drops values with 'd', mark makes '#' of the first byte, strict refuses 'b', trap traps at 't', spin never ends at 's'.
+STEPS = pathlib.Path(__file__).with_name("steps.wat")
+
+
+def connect(node, user="test"):
+    host, port = node.pg.split(":")
+    return psycopg.connect(host=host, port=port, user=user, dbname="millrace", autocommit=True)
+
+
+@pytest.fixture(scope="module")
+def steps(node):
+    with connect(node) as connection:
+        connection.execute(f"CREATE FUNCTION steps LANGUAGE wasm FROM '{STEPS}'")
+
+
+def produce(node, topic, values, **config):
+    """Gives what each value was answered with: None, or the error."""
+    answers = [None] * len(values)
+    producer = Producer({"bootstrap.servers": node.kafka, "linger.ms": 5, **config})
+    for i, value in enumerate(values):
+        producer.produce(topic, value=value, partition=0,
+                         on_delivery=lambda error, _, i=i: answers.__setitem__(i, error))
+    assert producer.flush(30) == 0
+    return answers
+
+
+def consumer_of(node, group, **config):
+    return Consumer({"bootstrap.servers": node.kafka, "group.id": group, "auto.offset.reset": "earliest",
+                     "enable.partition.eof": True, **config})
+
+
+def drain(consumer):
+    """Messages up to the end of the partition."""
+    messages, deadline = [], time.monotonic() + 30
+    while time.monotonic() < deadline:
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        if message.error():
+            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+            consumer.close()
+            return messages
+        messages.append(message)
+    raise AssertionError("the end did not come")
+
+
+def read(node, topic, group="none", **config):
+    consumer = consumer_of(node, group, **config)
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    return drain(consumer)
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_what_is_produced_is_filtered_and_mapped(node, sql, steps, codec):
+    topic = f"in_{codec}"
+    sql(f"CREATE TOPIC {topic}")
+    sql(f"ALTER TOPIC {topic} ADD TRANSFORM steps.keep ON PRODUCE")
+    sql(f"ALTER TOPIC {topic} ADD TRANSFORM steps.mark ON PRODUCE ON ERROR skip")
+    values = [b"%c %d" % (b"ad"[i % 3 == 0], i) for i in range(3000)]
+    assert not any(produce(node, topic, values, **{"enable.idempotence": True, "compression.type": codec}))
+    assert not any(produce(node, topic, [b"d"] * 100))
+    got = read(node, topic)
+    assert [m.value() for m in got] == [b"#" + v[1:] for v in values if v[:1] != b"d"]
+    assert [m.offset() for m in got] == [i for i, v in enumerate(values) if v[:1] != b"d"]
+    kcat = subprocess.run(["kcat", "-b", node.kafka, "-C", "-t", topic, "-e", "-q"], capture_output=True, check=True, timeout=60)
+    assert len(kcat.stdout.splitlines()) == 2000
+    assert [row for row in sql("SHOW TRANSFORMS") if row[0] == topic] == [
+        (topic, 1, "steps.keep", "produce", None, "reject", "", "test"), (topic, 2, "steps.mark", "produce", None, "skip", "", "test")]
+    [(records_in, records_out, state)] = sql("SELECT records_in, records_out, state FROM millrace.transforms "
+                                             f"WHERE topic = '{topic}' AND export = 'keep'")
+    assert (records_in, records_out, state) == (3100, 2000, "on")
+    way = [line for line, in sql(f"EXPLAIN TOPIC {topic}")]
+    assert way.index("  2. transform steps.keep ON PRODUCE ON ERROR reject (of test)") < way.index("to every Kafka consumer")
+
+
+def test_transactions_go_through_a_filter(node, sql, steps):
+    sql("CREATE TOPIC paid")
+    sql("ALTER TOPIC paid ADD TRANSFORM steps.keep ON PRODUCE")
+    producer = Producer({"bootstrap.servers": node.kafka, "transactional.id": "through-a-filter"})
+    producer.init_transactions(30)
+    for values, commits in ([b"a1", b"d1", b"a2"], True), ([b"a3"], False), ([b"d2"], True), ([b"a4"], True):
+        producer.begin_transaction()
+        for value in values:
+            producer.produce("paid", value=value, partition=0)
+        producer.commit_transaction(30) if commits else producer.abort_transaction(30)
+    assert [m.value() for m in read(node, "paid", **{"isolation.level": "read_committed"})] == [b"a1", b"a2", b"a4"]
+
+
+def test_each_group_gets_its_own(node, sql, steps):
+    sql("CREATE TOPIC out")
+    sql("ALTER TOPIC out ADD TRANSFORM steps.mark ON FETCH FOR GROUP masked")
+    sql("ALTER TOPIC out ADD TRANSFORM steps.keep ON FETCH FOR GROUP few ON ERROR skip")
+    values = [b"a", b"d"] * 500 + [b"d"] * 2000
+    assert not any(produce(node, "out", values))
+
+    def by_group(group, client):
+        consumer = consumer_of(node, group, **{"client.id": client})
+        consumer.subscribe(["out"])
+        return [m.value() for m in drain(consumer)]
+    assert by_group("masked", "client of masked") == [b"#"] * 3000
+    assert by_group("few", "client of few") == [b"a"] * 500
+    assert by_group("all", "client of all") == values
+    # One client.id for two groups that see different things: it cannot be told which one fetches.
+    first = consumer_of(node, "masked", **{"client.id": "shared"})
+    second = consumer_of(node, "few", **{"client.id": "shared"})
+    for consumer in first, second:
+        consumer.subscribe(["out"])
+
+    def told():
+        first.poll(0.05)
+        second.poll(0.05)
+        return "Give the consumers of each group a client.id" in node.log()
+    wait_until(told, what="the refusal")
+    first.close()
+    second.close()
+
+
+def test_what_fails_is_refused_set_aside_or_left_out(node, sql, steps):
+    for way in "reject", "dead_letter", "skip":
+        sql(f"CREATE TOPIC fails_{way}")
+        sql(f"ALTER TOPIC fails_{way} ADD TRANSFORM steps.strict ON PRODUCE ON ERROR {way}")
+    values = [b"a", b"bad", b"c"]
+    answers = produce(node, "fails_reject", values)
+    assert all(answer is not None for answer in answers) and "INVALID_RECORD" in str(answers[0])
+    assert read(node, "fails_reject") == []
+    for way in "dead_letter", "skip":
+        assert not any(produce(node, f"fails_{way}", values))
+        assert [m.value() for m in read(node, f"fails_{way}")] == [b"a", b"c"]
+    [letter] = read(node, "fails_dead_letter.dead_letter")
+    headers = dict(letter.headers())
+    assert (letter.value(), headers["topic"], headers["reason"]) == (b"bad", b"fails_dead_letter", b"steps.strict: bad record")
+    assert sql("SELECT failed_records FROM millrace.transforms WHERE topic = 'fails_skip'") == [(1,)]
+    assert ("steps", "warning", "a batch came") in sql("SELECT function, level, text FROM millrace.module_logs")
+
+
+def test_what_cannot_be_is_told(node, sql, steps):
+    def refused(statement, code, *words):
+        with pytest.raises(psycopg.Error) as error:
+            sql(statement)
+        told = f"{error.value.diag.message_primary} {error.value.diag.message_hint}"
+        assert error.value.sqlstate == code, told
+        assert all(word in told for word in words), told
+        return error.value.diag.statement_position
+    sql("CREATE TOPIC told")
+    sql("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH")
+    assert refused("ALTER TOPIC told ADD TRANSFORM steps.twice ON PRODUCE", "0A000", "expand", "CREATE TRANSFORM") == "32"
+    refused("ALTER TOPIC told ADD TRANSFORM steps.none ON PRODUCE", "42883", "no export", "keep (filter)")
+    refused("ALTER TOPIC told ADD TRANSFORM steps ON PRODUCE", "42883", "several exports")
+    refused("ALTER TOPIC told ADD TRANSFORM nothing ON PRODUCE", "42883", "does not exist")
+    refused("ALTER TOPIC told ADD TRANSFORM steps.keep(a => 1) ON PRODUCE", "22023", "keep")
+    refused("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH FOR USER u", "0A000", "FOR GROUP")
+    refused("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH", "42P07", "already")
+    refused("ALTER TOPIC told DROP TRANSFORM steps.mark", "42P01", "steps.keep ON FETCH")
+    refused("DROP FUNCTION steps", "2BP01", "told")
+    refused("CREATE FUNCTION broken LANGUAGE wasm FROM 'data:application/wasm;base64,AAAA'", "22023")
+    refused("CREATE FUNCTION broken LANGUAGE wasm FROM '/no/such/file.wasm'", "58P01", "/no/such/file.wasm")
+    refused("CREATE FUNCTION broken LANGUAGE lua FROM 'x'", "42601", "wasm")
+    with connect(node, "mallory") as other:
+        for statement in ("ALTER TOPIC told DROP TRANSFORM steps.keep", f"CREATE OR REPLACE FUNCTION steps LANGUAGE wasm FROM '{STEPS}'"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                other.execute(statement)
+    sql("CREATE OR REPLACE TOPIC told WITH (retention = '1 hour')")
+    assert [row[2] for row in sql("SHOW TRANSFORMS") if row[0] == "told"] == ["steps.keep"]
+    sql("ALTER TOPIC told DROP TRANSFORM steps")
+    assert not [row for row in sql("SHOW TRANSFORMS") if row[0] == "told"]
+
+
+def test_survives_kill_and_is_replaced_under_load(own_node):
+    """Two modules take turns while a producer writes and the node is killed: each record once, none past the transform."""
+    node = own_node
+    text = STEPS.read_text()
+    modules = [base64.b64encode(text.replace("(i32.const 35)", f"(i32.const {mark})").encode()).decode() for mark in (35, 42)]
+
+    def use(which):
+        with connect(node) as connection:
+            connection.execute(f"CREATE OR REPLACE FUNCTION steps LANGUAGE wasm FROM 'data:application/wasm;base64,{modules[which]}'")
+    use(0)
+    with connect(node) as connection:
+        connection.execute("CREATE TOPIC t")
+        connection.execute("ALTER TOPIC t ADD TRANSFORM steps.mark ON PRODUCE")
+        connection.execute("ALTER TOPIC t ADD TRANSFORM steps.keep ON PRODUCE")
+    stop, errors, acked, sent = threading.Event(), [], 0, 0
+
+    def on_delivery(error, _):
+        nonlocal acked
+        errors.extend([error] if error else [])
+        acked += 1
+
+    def load():
+        nonlocal sent
+        producer = Producer({"bootstrap.servers": node.kafka, "enable.idempotence": True, "linger.ms": 1})
+        while not stop.is_set():
+            producer.produce("t", value=b"x %d" % sent, partition=0, on_delivery=on_delivery)
+            sent += 1
+            producer.poll(0)
+            time.sleep(0.0002)
+        assert producer.flush(60) == 0
+    thread = threading.Thread(target=load)
+    thread.start()
+    for which in 1, 0, 1:
+        before = acked
+        wait_until(lambda: acked > before + 200, what="acknowledgements")
+        use(which)
+    before = acked
+    wait_until(lambda: acked > before + 200, what="acknowledgements")
+    node.kill()
+    node.start()
+    before = acked
+    wait_until(lambda: acked > before + 200, what="acknowledgements")
+    stop.set()
+    thread.join()
+    assert not errors, errors[0]
+    values = [m.value() for m in read(node, "t")]
+    assert [value[1:] for value in values] == [b" %d" % i for i in range(sent)]
+    changes = [values[0][:1]] + [b[:1] for a, b in zip(values, values[1:]) if a[:1] != b[:1]]
+    assert changes == [b"#", b"*", b"#", b"*"]
+
+
+def test_a_guest_that_never_ends_delays_no_other_topic(node, sql, steps):
+    sql("CREATE TOPIC endless")
+    sql("CREATE TOPIC beside")
+    sql("ALTER TOPIC endless ADD TRANSFORM steps.spin ON PRODUCE ON ERROR skip")
+    stop = threading.Event()
+
+    def spin():
+        producer = Producer({"bootstrap.servers": node.kafka, "linger.ms": 0})
+        while not stop.is_set():
+            producer.produce("endless", value=b"s", partition=0)
+            producer.flush(30)
+    thread = threading.Thread(target=spin)
+    thread.start()
+    wait_until(lambda: (sql("SELECT failed_batches FROM millrace.transforms WHERE topic = 'endless'") or [(0,)])[0][0] > 0)
+    for _ in range(20):
+        assert not any(produce(node, "beside", [b"a"] * 10, **{"message.timeout.ms": 10_000}))
+    stop.set()
+    thread.join()
+    assert len(read(node, "beside")) == 200
+    assert read(node, "endless") == []
