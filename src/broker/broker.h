@@ -28,7 +28,7 @@ class Partition {
 
   /// Validates `batches` (bytes from outside), runs the topic's checks, appends. See
   /// log::PartitionLog::append().
-  virtual io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) = 0;
+  virtual io::Task<Result<log::AppendResult>> append(OwnedBytes batches, log::Ack ack) = 0;
   virtual io::Task<Result<log::ReadResult>> read(
       Offset from, size_t bytes_max, log::Isolation isolation = log::Isolation::kUncommitted) = 0;
   /// As read(), but may name a range of a file instead of reading it. See

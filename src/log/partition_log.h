@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/io/env.h"
 #include "base/io/shard.h"
+#include "base/owned_bytes.h"
 #include "log/record_batch.h"
 
 namespace millrace::log {
@@ -148,7 +149,7 @@ class PartitionLog {
   /// order they were made. Errors: kDiskFull and kIo (nothing of the call is visible; the log
   /// refuses until it is sane again), kOutOfOrderSequence, kInvalidProducerEpoch, kRecordTooLarge,
   /// kShuttingDown.
-  virtual io::Task<Result<AppendResult>> append(std::string batches, Ack ack) = 0;
+  virtual io::Task<Result<AppendResult>> append(OwnedBytes batches, Ack ack) = 0;
 
   /// Reads whole batches from the one that holds `from`, up to the high watermark; at least one
   /// batch when there is one, else until `bytes_max`. Errors: kOffsetOutOfRange, kCorruptRecord

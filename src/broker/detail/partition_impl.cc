@@ -172,13 +172,13 @@ io::Task<void> PartitionImpl::apply_here(std::shared_ptr<const PartitionRules> r
   co_return;
 }
 
-io::Task<Result<log::AppendResult>> PartitionImpl::append(std::string batches, log::Ack ack) {
+io::Task<Result<log::AppendResult>> PartitionImpl::append(OwnedBytes batches, log::Ack ack) {
   auto result = co_await append_valid(std::move(batches), ack);
   if (!result) counters_.appends_failed.add();
   co_return result;
 }
 
-io::Task<Result<log::AppendResult>> PartitionImpl::append_valid(std::string batches, log::Ack ack) {
+io::Task<Result<log::AppendResult>> PartitionImpl::append_valid(OwnedBytes batches, log::Ack ack) {
   // Before crossing: the checksums of a hot partition are spread over the shards of its producers.
   MR_CO_TRY(auto headers, log::validate_batches(batches, check_records_.load()));
   if (auto transforms = on_produce_ ? transforms_.load() : nullptr) {
@@ -191,11 +191,11 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append_valid(std::string batc
   co_return co_await shard_.call(std::move(work));
 }
 
-io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(std::string batches,
+io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(OwnedBytes batches,
                                                                    log::Ack ack,
                                                                    std::shared_ptr<Intake> intake) {
   auto turn = co_await intake->turns().take();
-  MR_CO_TRY(batches, co_await intake->take_in(std::move(batches)));
+  MR_CO_TRY(batches, co_await intake->take_in(std::move(batches).take()));
   MR_CO_TRY(auto headers, log::validate_batches(batches, false));
   auto work = guarded(append_here(std::move(batches), ack, std::move(headers)));
   {
@@ -206,7 +206,7 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(std::string b
 }
 
 io::Task<Result<log::AppendResult>> PartitionImpl::append_transformed(
-    std::string batches, log::Ack ack, std::shared_ptr<const TopicTransforms> transforms) {
+    OwnedBytes batches, log::Ack ack, std::shared_ptr<const TopicTransforms> transforms) {
   Transforms* runs = shared_->transforms.load(std::memory_order_acquire);
   if (!runs) {
     co_return Error{ErrorCode::kNotSupported,
@@ -214,9 +214,9 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append_transformed(
   }
   InOrder::Ticket ticket(*orders_[io::Shard::current()->index()]);
   if (auto intake = takes_in_ ? intake_.load() : nullptr) {
-    MR_CO_TRY(batches, co_await intake->take_in(std::move(batches)));
+    MR_CO_TRY(batches, co_await intake->take_in(std::move(batches).take()));
   }
-  auto running = runs->produced(std::move(transforms), index_, std::move(batches));
+  auto running = runs->produced(std::move(transforms), index_, std::move(batches).take());
   MR_CO_TRY(batches, co_await std::move(running));
   co_await ticket.turn();
   auto headers = log::batch_headers(batches);
@@ -226,7 +226,7 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append_transformed(
 }
 
 io::Task<Result<log::AppendResult>> PartitionImpl::append_here(
-    std::string batches, log::Ack ack, std::vector<log::BatchHeader> headers) {
+    OwnedBytes batches, log::Ack ack, std::vector<log::BatchHeader> headers) {
   MR_CO_TRY(check(headers));
   ProduceCheck* produce_check = shared_->produce_check.load(std::memory_order_acquire);
   if (produce_check && rules_->check_records) {

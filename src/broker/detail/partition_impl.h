@@ -74,7 +74,7 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   int32_t index() const override { return index_; }
   io::Shard& shard() override { return shard_; }
 
-  io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) override;
+  io::Task<Result<log::AppendResult>> append(OwnedBytes batches, log::Ack ack) override;
   io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max,
                                          log::Isolation isolation) override;
   io::Task<Result<log::ReadResult>> fetch(Offset from, size_t bytes_max,
@@ -105,12 +105,12 @@ class PartitionImpl final : public Partition, public std::enable_shared_from_thi
   /// Runs `work` on the shard, inside the gate.
   template <typename T>
   io::Task<Result<T>> guarded(io::Task<Result<T>> work);
-  io::Task<Result<log::AppendResult>> append_valid(std::string batches, log::Ack ack);
-  io::Task<Result<log::AppendResult>> append_taken_in(std::string batches, log::Ack ack,
+  io::Task<Result<log::AppendResult>> append_valid(OwnedBytes batches, log::Ack ack);
+  io::Task<Result<log::AppendResult>> append_taken_in(OwnedBytes batches, log::Ack ack,
                                                       std::shared_ptr<Intake> intake);
   io::Task<Result<log::AppendResult>> append_transformed(
-      std::string batches, log::Ack ack, std::shared_ptr<const TopicTransforms> transforms);
-  io::Task<Result<log::AppendResult>> append_here(std::string batches, log::Ack ack,
+      OwnedBytes batches, log::Ack ack, std::shared_ptr<const TopicTransforms> transforms);
+  io::Task<Result<log::AppendResult>> append_here(OwnedBytes batches, log::Ack ack,
                                                   std::vector<log::BatchHeader> headers);
   io::Task<Result<log::ReadResult>> read_here(Offset from, size_t bytes_max,
                                               log::Isolation isolation);

@@ -210,6 +210,7 @@ io::Task<void> Connection::execute_one(Request& request) {
                                   .hurry = hurry_,
                                   .ending = ending_,
                                   .header = std::move(header),
+                                  .frame = request.frame,
                                   .request_bytes = request.bytes,
                                   .peer = socket_.peer(),
                                   .client = info_});

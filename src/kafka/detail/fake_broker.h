@@ -20,8 +20,8 @@ class FakePartition final : public broker::Partition {
   int32_t index() const override { return index_; }
   io::Shard& shard() override { return shard_; }
 
-  io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack ack) override {
-    return shard_.call(append_here(std::move(batches), ack));
+  io::Task<Result<log::AppendResult>> append(OwnedBytes batches, log::Ack ack) override {
+    return shard_.call(append_here(std::move(batches).take(), ack));
   }
   io::Task<Result<log::ReadResult>> read(Offset from, size_t bytes_max, log::Isolation) override {
     return shard_.call(read_here(from, bytes_max));

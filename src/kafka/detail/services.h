@@ -55,6 +55,7 @@ struct Context {
   io::Signal& hurry;  // notified when the connection ends: long polls answer
   const bool& ending;
   RequestHeader header;
+  std::string& frame;  // of the request; a handler may take it, if it looks at the request no more
   size_t request_bytes = 0;
   std::chrono::milliseconds throttle{0};       // how long the client is to be kept waiting
   std::chrono::steady_clock::duration busy{};  // worked on the request, as far as it is known

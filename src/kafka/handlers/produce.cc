@@ -120,8 +120,18 @@ io::Task<broker::Transactions::Admission> admit(Context& context, Transaction tr
   co_return std::move(admitted->admission);
 }
 
-io::Task<void> append(Append what, log::Ack ack, int16_t version) {
-  auto appended = co_await what.partition->append(std::string(what.batches), ack);
+/// The batches of a request that holds no others: with the frame that they came in, uncopied, when
+/// that is little more.
+OwnedBytes take_batches(Context& context, std::string_view batches) {
+  constexpr size_t kMore = 1024;
+  std::string& frame = context.frame;
+  if (batches.size() < kMore || frame.size() > batches.size() + kMore) return std::string(batches);
+  const auto from = static_cast<size_t>(batches.data() - frame.data());
+  return {std::move(frame), from, batches.size()};
+}
+
+io::Task<void> append(Append what, OwnedBytes batches, log::Ack ack, int16_t version) {
+  auto appended = co_await what.partition->append(std::move(batches), ack);
   if (!appended) {
     refuse(*what.answer, wire_code(appended.error()), std::move(appended.error().text), version);
     co_return;
@@ -138,13 +148,15 @@ struct Countdown {
 };
 
 io::Task<void> append_one_of(Append what, log::Ack ack, int16_t version, Countdown& countdown) {
-  co_await append(std::move(what), ack, version);
+  std::string batches(what.batches);
+  co_await append(std::move(what), std::move(batches), ack, version);
   if (--countdown.left == 0) countdown.done.notify();
 }
 
 io::Task<void> append_all(Context& context, std::vector<Append> appends, log::Ack ack) {
   if (appends.size() == 1) {
-    co_await append(std::move(appends.front()), ack, context.version());
+    auto batches = take_batches(context, appends.front().batches);
+    co_await append(std::move(appends.front()), std::move(batches), ack, context.version());
     co_return;
   }
   Countdown countdown{appends.size(), {}};

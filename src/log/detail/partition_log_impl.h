@@ -34,7 +34,7 @@ class PartitionLogImpl final : public PartitionLog {
   ~PartitionLogImpl() override;
   io::Task<Result<>> load();
 
-  io::Task<Result<AppendResult>> append(std::string batches, Ack ack) override;
+  io::Task<Result<AppendResult>> append(OwnedBytes batches, Ack ack) override;
   io::Task<Result<ReadResult>> read(Offset from, size_t bytes_max, Isolation isolation) override;
   io::Task<Result<ReadResult>> fetch(Offset from, size_t bytes_max, Isolation isolation) override;
   io::Task<Result<AppendResult>> append_marker(TransactionMarker marker) override;
@@ -63,7 +63,7 @@ class PartitionLogImpl final : public PartitionLog {
  private:
   /// One append that waits; lives in the frame of its append().
   struct Pending {
-    std::string batches;
+    OwnedBytes batches;
     std::vector<BatchHeader> headers;  // empty: a roll is asked for, nothing is appended
     std::optional<TransactionMarker> marker;
     std::vector<bool> repeated;  // headers that were appended before; empty: none
@@ -124,7 +124,7 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<>> recall_dedup();
 
   // writer.cc
-  io::Task<Result<AppendResult>> append_all(std::string batches, Ack ack);
+  io::Task<Result<AppendResult>> append_all(OwnedBytes batches, Ack ack);
   io::Task<Result<AppendResult>> queued(Pending& pending);
   void wake_writer();
   io::Task<void> write_queued();

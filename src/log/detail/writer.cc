@@ -25,18 +25,18 @@ struct PartitionLogImpl::Enqueue {
   void await_resume() const noexcept {}
 };
 
-io::Task<Result<AppendResult>> PartitionLogImpl::append(std::string batches, Ack ack) {
-  if (config_.dedup.enabled) return append_unique(std::move(batches), ack);
+io::Task<Result<AppendResult>> PartitionLogImpl::append(OwnedBytes batches, Ack ack) {
+  if (config_.dedup.enabled) return append_unique(std::move(batches).take(), ack);
   return append_all(std::move(batches), ack);
 }
 
-io::Task<Result<AppendResult>> PartitionLogImpl::append_all(std::string batches, Ack ack) {
+io::Task<Result<AppendResult>> PartitionLogImpl::append_all(OwnedBytes batches, Ack ack) {
   if (closing_) co_return Error{ErrorCode::kShuttingDown, path_ + " is closing"};
   Pending pending;
   pending.ack = ack;
   pending.batches = std::move(batches);
   for (size_t at = 0; at < pending.batches.size();) {
-    const auto header = parse_batch_header(std::string_view(pending.batches).substr(at));
+    const auto header = parse_batch_header(pending.batches.view().substr(at));
     if (!header || header->total_bytes() > pending.batches.size() - at ||
         header->last_offset_delta < 0) {
       co_return Error{ErrorCode::kCorruptRecord, "a record batch is cut short, or is none"};

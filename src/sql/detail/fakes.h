@@ -100,15 +100,15 @@ class FakePartition : public broker::Partition {
   const std::string& topic() const override { return topic_; }
   int32_t index() const override { return index_; }
   io::Shard& shard() override { return shard_; }
-  io::Task<Result<log::AppendResult>> append(std::string batches, log::Ack) override {
+  io::Task<Result<log::AppendResult>> append(OwnedBytes batches, log::Ack) override {
     std::lock_guard lock(mutex_);
     log::AppendResult result;
     result.base_offset = next_;
     for (size_t at = 0; at < batches.size();) {
-      auto head = log::parse_batch_header(std::string_view(batches).substr(at));
+      auto head = log::parse_batch_header(batches.view().substr(at));
       log::patch_batch(batches.data() + at, next_, 0, std::nullopt);
       next_ += head->last_offset_delta + 1;
-      batches_.push_back(batches.substr(at, head->total_bytes()));
+      batches_.emplace_back(batches.view().substr(at, head->total_bytes()));
       at += head->total_bytes();
     }
     result.next_offset = next_;
