@@ -124,10 +124,11 @@ int consume(const ConsumeArguments& arguments);
 
 /// Smart modules: docs/modules.md.
 struct ModuleArguments {
-  std::string action;    // init, build, test
-  std::string name;      // init
+  Target target;
+  std::string action;    // init, build, test, deploy, list, logs
+  std::string name;      // init: of the module; deploy: of the function; logs: of it alone
   std::string language;  // init: cpp, rust, assemblyscript
-  std::string file;      // test: the module; build: the project's folder
+  std::string file;      // test, deploy: the module; build: the project's folder
   std::string transform;
   std::vector<std::string> parameters;  // name=value
   std::string records, look_back, cases;

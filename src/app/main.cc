@@ -80,7 +80,7 @@ struct Commands {
   Commands() {
     for (auto* target :
          {&sql.target, &subscribe.target, &apply.target, &topic.target, &group.target, &show.target,
-          &dead_letter.target, &produce.target, &consume.target}) {
+          &dead_letter.target, &produce.target, &consume.target, &module.target}) {
       target->data = kDefaultData;
     }
   }
@@ -290,7 +290,9 @@ void add_module_test(CLI::App* command, ModuleArguments& module) {
 }
 
 void add_module(CLI::App& app, Commands& c) {
-  auto* command = app.add_subcommand("module", "Smart modules: begin a project, build it, test it");
+  auto* command = app.add_subcommand(
+      "module",
+      "Smart modules: begin a project, build, test, deploy; list those of a node, and their logs");
   command->require_subcommand(1);
   const auto add_here = [&](const char* action, const char* help) {
     auto* sub = command->add_subcommand(action, help);
@@ -310,6 +312,16 @@ void add_module(CLI::App& app, Commands& c) {
   add_here("build", "Compile a project to WebAssembly")
       ->add_option("FOLDER", c.module.file, "The project [.]");
   add_module_test(add_here("test", "Run a module on a file of records, without a node"), c.module);
+  const auto add = [&](const char* action, const char* help) {
+    return add_action(command, c, c.module, module, action, help, Wire::kPg);
+  };
+  auto* deploy = add("deploy", "Make a module a function of the node, or replace it");
+  deploy->add_option("FILE", c.module.file, "The module, compiled")->required();
+  deploy->add_option("--name", c.module.name, "Name of the function, instead of the file's");
+  add_output(add("list", "The node's functions"), c.module.output);
+  auto* logs = add("logs", "What modules logged");
+  logs->add_option("NAME", c.module.name, "Of this function alone");
+  add_output(logs, c.module.output);
 }
 
 int run(int argc, char** argv) {

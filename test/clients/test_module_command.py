@@ -1,4 +1,4 @@
-"""`millrace module`: from an empty folder to a module that is tested."""
+"""`millrace module`: from an empty folder to a function of a node."""
 import json
 import os
 import pathlib
@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from node import BINARY
+from node import BINARY, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPS = ROOT / "build" / "deps"
@@ -96,3 +96,30 @@ def test_what_is_wrong_is_told_with_what_to_do(guests, tmp_path):
         done("init", "-l", language, f"in_{language}", cwd=tmp_path)
         ran = module("build", f"in_{language}", cwd=tmp_path, env={"PATH": str(empty)})
         assert ran.returncode == 1 and f"there is no {program}" in ran.stderr and "apt-get install" in ran.stderr
+
+
+def test_a_module_is_deployed_replaced_listed_and_its_logs_are_read(node, sql, guests, tmp_path):
+    sql("CREATE TOPIC people (id BIGINT, email VARCHAR)")
+    assert "deployed redact" in node.cli("module", "deploy", guests / "rust" / "redact.wasm").stdout
+    sql("ALTER TOPIC people ADD TRANSFORM redact(fields => 'email') ON PRODUCE")
+    sql("INSERT INTO people VALUES (1, 'ada@x.org')")
+    node.cli("module", "deploy", guests / "cpp" / "redact.wasm", "--name", "redact")
+    sql("INSERT INTO people VALUES (2, 'grace@x.org')")
+    assert sql("SELECT id, email FROM people ORDER BY id") == [(1, "***"), (2, "***")]
+    (function,) = json.loads(node.cli("module", "list", "-o", "json").stdout)
+    assert function["name"] == "redact" and "redact" in function["exports"]
+    assert function["bytes"] == (guests / "cpp" / "redact.wasm").stat().st_size
+    assert json.loads(node.cli("module", "logs", "redact", "-o", "json").stdout) == []
+    done("init", "-l", "cpp", "talker", cwd=tmp_path)
+    (tmp_path / "talker" / "module.cc").write_text("""#include <millrace/module.h>
+        MILLRACE_FILTER(talker, [](const millrace::Record&) { millrace::log_warning("as it's asked"); return true; });""")
+    done("build", "talker", cwd=tmp_path)
+    node.cli("module", "deploy", tmp_path / "talker" / "talker.wasm")
+    sql("ALTER TOPIC people ADD TRANSFORM talker ON PRODUCE")
+    sql("INSERT INTO people VALUES (3, 'ada@x.org')")
+    wait_until(lambda: node.cli("module", "logs", "talker", "-o", "json").stdout != "[]\n")
+    line = json.loads(node.cli("module", "logs", "talker", "-o", "json").stdout)[0]
+    assert (line["function"], line["transform"], line["level"], line["text"]) == ("talker", "talker", "warning", "as it's asked")
+    junk = tmp_path / "junk.wasm"
+    junk.write_text("no module")
+    assert "junk.wasm" in node.cli("module", "deploy", junk, check=False).stderr
