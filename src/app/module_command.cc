@@ -92,8 +92,8 @@ Result<int> logs(const ModuleArguments& arguments) {
   std::string where;
   if (!arguments.name.empty()) where = " WHERE function = " + in_quotes(arguments.name, '\'');
   return ask(arguments,
-             "SELECT \"at\", function, place, transform, level, text FROM millrace.module_logs" +
-                 where + " ORDER BY \"at\"");
+             "SELECT logged_at, function, place, transform, level, text FROM millrace.module_logs" +
+                 where + " ORDER BY logged_at");
 }
 
 }  // namespace

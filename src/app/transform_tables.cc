@@ -116,7 +116,7 @@ sql::SystemTable transforms(SystemSources from) {
 
 sql::SystemTable module_logs(SystemSources from) {
   return {"module_logs",
-          {column("at", kTime), column("function", kText), column("hash", kText),
+          {column("logged_at", kTime), column("function", kText), column("hash", kText),
            column("place", kText), column("transform", kText), column("level", kText),
            column("text", kText)},
           [from]() -> Result<Rows> {

@@ -191,8 +191,7 @@ io::Task<Result<log::AppendResult>> PartitionImpl::append_valid(OwnedBytes batch
   co_return co_await shard_.call(std::move(work));
 }
 
-io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(OwnedBytes batches,
-                                                                   log::Ack ack,
+io::Task<Result<log::AppendResult>> PartitionImpl::append_taken_in(OwnedBytes batches, log::Ack ack,
                                                                    std::shared_ptr<Intake> intake) {
   auto turn = co_await intake->turns().take();
   MR_CO_TRY(batches, co_await intake->take_in(std::move(batches).take()));
