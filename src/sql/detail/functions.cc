@@ -114,10 +114,10 @@ Result<> check_kind(const catalog::ModuleExport& exported, size_t position) {
         fmt::format("\"{}\" is of the kind {}, which cannot stand on a topic", exported.name, kind),
         position, std::move(why)};
   };
-  if (kind == "scalar") return error("A scalar is a function of SQL.");
+  if (kind == "scalar") return error("A scalar is for SQL expressions, which call no guests yet.");
   return error(
       "A topic's records keep their offsets, so that each becomes one record or none: what gives "
-      "several, or has state, needs CREATE TRANSFORM name FROM topic INTO other USING ...");
+      "several, or has state, has no place in the node yet.");
 }
 
 /// Where records may not be changed on their way in: others rely on what they wrote.
