@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <thread>
 
@@ -9,6 +11,12 @@
 #include "wasm/wasm_test_util.h"
 
 namespace millrace::wasm {
+
+std::string guest_bytes() {
+  std::ifstream file(MR_TEST_GUEST, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 namespace {
 
 using testing::ElementsAre;
@@ -328,12 +336,7 @@ TEST_F(ChainTest, AwaitedFromAShardItRunsOnALane) {
   EXPECT_THAT(told(output), ElementsAre("0:X"));
   auto where = [] { return io::Shard::current() == nullptr; };
   EXPECT_TRUE(shard.block_on(upper->on_lane(std::move(where))));
-  std::string bytes;
-  {
-    std::ifstream file(MR_TEST_GUEST, std::ios::binary);
-    bytes.assign(std::istreambuf_iterator<char>(file), {});
-  }
-  auto loaded = must(shard.block_on(engine().load_in_background(bytes)));
+  auto loaded = must(shard.block_on(engine().load_in_background(guest_bytes())));
   EXPECT_EQ(loaded, upper->options().steps[0].module);
 }
 

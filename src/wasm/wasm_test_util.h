@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,6 +14,9 @@
 #include "wasm/chain.h"
 
 namespace millrace::wasm {
+
+/// The bytes of testdata/guest.cc, compiled (chain_test.cc).
+std::string guest_bytes();
 
 /// A module in text form that does as the ABI says, with one place for a batch, and `rest`.
 inline std::string wat(std::string_view rest) {
@@ -66,10 +67,7 @@ class WasmTest : public testing::Test {
     return std::move(result).value();
   }
 
-  std::shared_ptr<Module> guest() {
-    std::ifstream file(MR_TEST_GUEST, std::ios::binary);
-    return must(engine().load(std::string(std::istreambuf_iterator<char>(file), {})));
-  }
+  std::shared_ptr<Module> guest() { return must(engine().load(guest_bytes())); }
   std::shared_ptr<Module> module(const std::string& text) {
     return must(engine().load(must(assemble(text))));
   }
