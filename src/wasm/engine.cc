@@ -79,6 +79,11 @@ Result<std::unique_ptr<Module::Impl>> describe(wasm_engine_t& engine, const std:
 
 }  // namespace
 
+std::string_view to_string(LogLevel level) {
+  constexpr std::string_view kNames[] = {"debug", "info", "warning", "error"};
+  return kNames[static_cast<size_t>(level)];
+}
+
 Engine::Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 

@@ -14,6 +14,8 @@
 namespace millrace::wasm {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
+/// "debug", "info", "warning", "error"
+std::string_view to_string(LogLevel level);
 
 /// A line that a guest logged, or wrote to its standard output or error. Views live for the call.
 struct LogLine {

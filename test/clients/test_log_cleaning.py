@@ -6,6 +6,7 @@ import time
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from draining import drain
 from node import wait_until
 
 _numbers = itertools.count()
@@ -50,17 +51,7 @@ def consume(target, topic, start=OFFSET_BEGINNING, **config):
     consumer = Consumer({"bootstrap.servers": target.kafka, "group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True,
                          **config})
     consumer.assign([TopicPartition(topic, 0, start)])
-    messages, deadline = [], time.monotonic() + 60
-    while time.monotonic() < deadline:
-        message = consumer.poll(1)
-        if message is None:
-            continue
-        if message.error():
-            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-            consumer.close()
-            return messages
-        messages.append(message)
-    raise AssertionError("no end of the partition in 60 s")
+    return drain(consumer)
 
 
 COMPACTED = {"cleanup_policy": "compact", "min_cleanable_dirty_ratio": 0.01, "segment_bytes": 1 << 20, "delete_retention_ms": 0,

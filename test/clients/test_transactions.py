@@ -13,6 +13,7 @@ import uuid
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from draining import drain
 from node import wait_until
 
 LOAD = pathlib.Path(__file__).resolve().parent / "transactions" / "TransactionLoad.java"
@@ -48,18 +49,7 @@ def read(target, topic, partition, committed=True):
     consumer = Consumer({"bootstrap.servers": target.kafka, "group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True,
                          "isolation.level": "read_committed" if committed else "read_uncommitted"})
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-    values = []
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        message = consumer.poll(1)
-        if message is None:
-            continue
-        if message.error():
-            assert message.error().name() == "_PARTITION_EOF", message.error()
-            consumer.close()
-            return values
-        values.append(message.value().decode())
-    raise AssertionError("no end of the partition in 60 s")
+    return [message.value().decode() for message in drain(consumer)]
 
 
 def test_readers_of_committed_records_see_no_others(target, topic):

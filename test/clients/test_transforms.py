@@ -7,7 +7,8 @@ import time
 
 import psycopg
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from draining import drain
 from node import wait_until
 
 # keep drops values with 'd', mark makes '#' of the first byte, strict refuses 'b', trap traps at 't', spin never ends at 's'.
@@ -39,21 +40,6 @@ def produce(node, topic, values, **config):
 def consumer_of(node, group, **config):
     return Consumer({"bootstrap.servers": node.kafka, "group.id": group, "auto.offset.reset": "earliest",
                      "enable.partition.eof": True, **config})
-
-
-def drain(consumer):
-    """Messages up to the end of the partition."""
-    messages, deadline = [], time.monotonic() + 30
-    while time.monotonic() < deadline:
-        message = consumer.poll(1)
-        if message is None:
-            continue
-        if message.error():
-            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-            consumer.close()
-            return messages
-        messages.append(message)
-    raise AssertionError("the end did not come")
 
 
 def read(node, topic, group="none", **config):

@@ -18,20 +18,6 @@ namespace {
 namespace json = boost::json;
 using Bytes = std::optional<std::string>;
 
-std::string_view name_of(wasm::LogLevel level) {
-  switch (level) {
-    case wasm::LogLevel::kDebug:
-      return "debug";
-    case wasm::LogLevel::kInfo:
-      return "info";
-    case wasm::LogLevel::kWarning:
-      return "warning";
-    case wasm::LogLevel::kError:
-      return "error";
-  }
-  return "";
-}
-
 /// The lines of a file, each a JSON object, with its number for errors.
 Result<std::vector<json::object>> objects(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
@@ -324,7 +310,8 @@ Result<std::unique_ptr<ModuleRunner>> ModuleRunner::start() {
   auto runner = std::make_unique<ModuleRunner>();
   runner->env_ = io::make_real_env();
   const auto log = [](const wasm::LogLine& line) {
-    fmt::print(stderr, "{} {}: {}\n", name_of(line.level), line.transform, shown(line.text));
+    fmt::print(stderr, "{} {}: {}\n", wasm::to_string(line.level), line.transform,
+               shown(line.text));
   };
   MR_TRY(runner->engine_,
          wasm::Engine::start(*runner->env_,

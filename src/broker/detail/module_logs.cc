@@ -3,23 +3,7 @@
 namespace millrace::broker::detail {
 
 namespace {
-
 constexpr size_t kLineBytesMax = 4096;
-
-std::string_view name_of(wasm::LogLevel level) {
-  switch (level) {
-    case wasm::LogLevel::kDebug:
-      return "debug";
-    case wasm::LogLevel::kInfo:
-      return "info";
-    case wasm::LogLevel::kWarning:
-      return "warning";
-    case wasm::LogLevel::kError:
-      return "error";
-  }
-  return "info";
-}
-
 }  // namespace
 
 void ModuleLogs::add(const wasm::LogLine& line, TimestampMs now) {
@@ -28,7 +12,7 @@ void ModuleLogs::add(const wasm::LogLine& line, TimestampMs now) {
                      .module = line.module.hash(),
                      .place = std::string(line.place),
                      .transform = std::string(line.transform),
-                     .level = std::string(name_of(line.level)),
+                     .level = std::string(wasm::to_string(line.level)),
                      .text = std::string(line.text.substr(0, kLineBytesMax))};
   std::lock_guard lock(mutex_);
   if (lines_.size() >= lines_max_) lines_.pop_front();
