@@ -60,10 +60,13 @@ Decoded decode(const catalog::Object& object, const std::string& batches,
 }
 
 /// The value that a column of that type gets from a JSON text, as SQL shows it; or the reason.
-std::string read_one(const std::string& type, const std::string& json) {
-  const auto d = decode(topic({{"c", type}}), batch_of({"{\"c\":" + json + "}"}));
+std::string read_record(const std::string& type, const std::string& record) {
+  const auto d = decode(topic({{"c", type}}), batch_of({record}));
   if (!d.bad.empty()) return d.bad[0].reason;
   return d.rows.at(0).at(0).ToString();
+}
+std::string read_one(const std::string& type, const std::string& json) {
+  return read_record(type, "{\"c\":" + json + "}");
 }
 
 TEST(Format, ParsesTypesAsDeclared) {
@@ -106,7 +109,12 @@ TEST(Format, ReadsScalars) {
   EXPECT_EQ(read_one("DECIMAL(38,10)", "-1234567890123456789012345678.0123456789"),
             "-1234567890123456789012345678.0123456789");
   EXPECT_EQ(read_one("DOUBLE", "1e400").substr(0, 25), "column c: expected DOUBLE");
+  EXPECT_EQ(read_one("DOUBLE", "1e-400"), "0.0");
   EXPECT_EQ(read_one("DOUBLE", "\"-Infinity\""), "-inf");
+  // With a name that is escaped, so that simdjson reads the record.
+  for (const std::string type : {"DOUBLE", "FLOAT"}) {
+    EXPECT_EQ(read_record(type, R"({"\u0063":0.714420000000000000000000000})"), "0.71442") << type;
+  }
   EXPECT_EQ(read_one("FLOAT", "0.1"), "0.1");
   EXPECT_EQ(read_one("BOOLEAN", "true"), "true");
   EXPECT_EQ(read_one("VARCHAR", R"("a\u00e4\n\ud83d\ude00")"), "aä\n😀");

@@ -4,8 +4,10 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <string>
 
 #include "sql/detail/json_scalar.h"
 
@@ -183,6 +185,21 @@ bool put_enum(const Shape& shape, std::string_view text, duckdb::Vector& into, s
   }
 }
 
+/// Not simdjson's: 3.0 takes 0.714420000000000000000000000 for 1.5e-08.
+template <typename T>
+bool put_real(std::string_view token, duckdb::Vector& into, size_t row) {
+  if (!is_json_number(token)) return false;
+  T number = 0;
+  const auto [end, error] = std::from_chars(token.begin(), token.end(), number);
+  // Too small reads as zero, too large is no number.
+  if (error == std::errc::result_out_of_range &&
+      std::abs(std::strtod(std::string(token).c_str(), nullptr)) > 1) {
+    return false;
+  }
+  put(into, row, number);
+  return true;
+}
+
 }  // namespace
 
 void put_string(duckdb::Vector& vector, size_t row, std::string_view text) {
@@ -308,8 +325,8 @@ bool JsonValues::read_raw(const Shape& shape, json::value& value, duckdb::Vector
   return true;
 }
 
-bool JsonValues::read_number(const Shape& shape, std::string_view token, json::value& value,
-                             duckdb::Vector& into, size_t row) {
+bool JsonValues::read_number(const Shape& shape, std::string_view token, duckdb::Vector& into,
+                             size_t row) {
   if (token.empty() || (token[0] != '-' && (token[0] < '0' || token[0] > '9')))
     return fail(shape, token);
   switch (shape.form) {
@@ -331,24 +348,10 @@ bool JsonValues::read_number(const Shape& shape, std::string_view token, json::v
         return put_unsigned_form(shape.form, into, row, number) || fail(shape, token);
       break;
     }
-    case Form::kDouble: {
-      double number = 0;
-      if (value.get_double().get(number) != SUCCESS) return fail(shape, token);
-      put(into, row, number);
-      return true;
-    }
-    case Form::kFloat: {
-      if (!is_json_number(token)) return fail(shape, token);
-      float number = 0;
-      const auto [end, error] = std::from_chars(token.begin(), token.end(), number);
-      // Too small reads as zero, too large is no FLOAT.
-      double wide = 0;
-      if (error == std::errc::result_out_of_range &&
-          (value.get_double().get(wide) != SUCCESS || std::abs(wide) > 1))
-        return fail(shape, token);
-      put(into, row, number);
-      return true;
-    }
+    case Form::kDouble:
+      return put_real<double>(token, into, row) || fail(shape, token);
+    case Form::kFloat:
+      return put_real<float>(token, into, row) || fail(shape, token);
     case Form::kDecimal: {
       if (!is_json_number(token)) return fail(shape, token);
       return read_decimal(shape, token, into, row) || fail(shape, token);
@@ -480,7 +483,7 @@ bool JsonValues::read_scalar(const Shape& shape, std::string_view token, json::v
     case Form::kNull:
       return fail(shape, token);
     default:
-      return (shape.form < Form::kText && read_number(shape, token, value, into, row)) ||
+      return (shape.form < Form::kText && read_number(shape, token, into, row)) ||
              fail(shape, token);
   }
 }

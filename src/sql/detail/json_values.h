@@ -86,8 +86,7 @@ class JsonValues {
   bool take_plain(json::value& value);
   bool read_scalar(const Shape& shape, std::string_view token, json::value& value,
                    duckdb::Vector& into, size_t row);
-  bool read_number(const Shape& shape, std::string_view token, json::value& value,
-                   duckdb::Vector& into, size_t row);
+  bool read_number(const Shape& shape, std::string_view token, duckdb::Vector& into, size_t row);
   bool read_quoted(const Shape& shape, std::string_view token, json::value& value,
                    duckdb::Vector& into, size_t row);
   bool read_raw(const Shape& shape, json::value& value, duckdb::Vector& into, size_t row);
