@@ -67,9 +67,10 @@ int serve(const ServeArguments& arguments) {
   // An arena a thread would keep what each thread once used; two are enough for a few threads.
   mallopt(M_ARENA_MAX, 2);
   // Large pieces come from the system and go back to it at once. Left to itself, the threshold
-  // grows with each that is freed, up to 32 MiB, and the heap keeps holes of that size.
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
-  mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  // grows with each that is freed, up to 32 MiB, and the heap keeps holes of that size. What
+  // requests of a megabyte need stays: memory that was given back is dear to touch again.
+  mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
   sigset_t stop_signals = block_stop_signals();
   auto node = Node::start(to_node_options(*given));
   if (!node) return fail(node.error());
