@@ -1,17 +1,16 @@
 #include "broker/detail/readers.h"
 
+#include "base/logging.h"
+
 namespace millrace::broker::detail {
 
 void Readers::seen(std::string_view group, std::string_view host, std::string_view client_id,
                    bool member, Clock::time_point now) {
   std::lock_guard lock(mutex_);
-  if (clients_.size() >= kClientsMax) {
-    for (auto at = clients_.begin(); at != clients_.end();) {
-      forget(at->second, now);
-      at = at->second.empty() ? clients_.erase(at) : std::next(at);
-    }
-  }
-  auto& groups = clients_[{std::string(host), std::string(client_id)}];
+  if (clients_.size() >= clients_max_ && now >= next_sweep_) sweep(now);
+  const Client client{host, client_id};
+  if (clients_.size() >= clients_max_ && !clients_.contains(client)) return;
+  auto& groups = clients_[client];
   forget(groups, now);
   auto at = groups.find(group);
   if (at == groups.end()) at = groups.emplace(std::string(group), Heard()).first;
@@ -29,6 +28,20 @@ std::set<std::string> Readers::groups_of(const std::string& host, const std::str
     if (now - heard.at <= kKept) (heard.member ? members : others).insert(group);
   }
   return members.empty() ? others : members;
+}
+
+void Readers::sweep(Clock::time_point now) {
+  next_sweep_ = now + kBetweenSweeps;
+  for (auto at = clients_.begin(); at != clients_.end();) {
+    forget(at->second, now);
+    at = at->second.empty() ? clients_.erase(at) : std::next(at);
+  }
+  if (clients_.size() >= clients_max_) {
+    logging::warn(
+        "more Kafka clients than are remembered by group: transforms FOR GROUP do not "
+        "reach those that come now",
+        {{"remembered", clients_.size()}});
+  }
 }
 
 void Readers::forget(Groups& groups, Clock::time_point now) {

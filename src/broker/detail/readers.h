@@ -16,6 +16,9 @@ class Readers {
  public:
   using Clock = std::chrono::steady_clock;
 
+  /// Past `clients_max` a client that is new is not remembered: it counts as of no group.
+  explicit Readers(size_t clients_max = 100'000) : clients_max_(clients_max) {}
+
   /// `member`: it takes part in the group; else it only asked for offsets, or committed some, as
   /// tools do as well.
   void seen(std::string_view group, std::string_view host, std::string_view client_id, bool member,
@@ -27,7 +30,7 @@ class Readers {
 
  private:
   static constexpr auto kKept = std::chrono::minutes(10);
-  static constexpr size_t kClientsMax = 100'000;
+  static constexpr auto kBetweenSweeps = std::chrono::seconds(10);
   using Client = std::pair<std::string, std::string>;
   struct Heard {
     Clock::time_point at;
@@ -36,9 +39,12 @@ class Readers {
   using Groups = std::map<std::string, Heard, std::less<>>;
 
   static void forget(Groups& groups, Clock::time_point now);
+  void sweep(Clock::time_point now);
 
+  const size_t clients_max_;
   mutable std::mutex mutex_;
   std::map<Client, Groups> clients_;
+  Clock::time_point next_sweep_ = Clock::time_point::min();  // it looks at all: not at each call
 };
 
 }  // namespace millrace::broker::detail
