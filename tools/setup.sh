@@ -109,31 +109,19 @@ python_env() { # NAME REQUIREMENTS
   echo "$want" > "$venv/.stamp"
 }
 
-# kafkajs, by the lock file beside its suite.
-node_clients() {
-  local folder="$deps/test-js" from=test/clients/suites/js want
+npm_packages() { # NAME FOLDER WHAT [OPTION]: those of the lock file in FOLDER, into build/deps/NAME
+  local folder="$deps/$1" from=$2 want
   want=$(sha256sum "$from/package-lock.json")
   [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$want" ] && return
   command -v npm > /dev/null || apt_packages npm
-  say "JavaScript clients for $from"
+  say "$3 for $from"
   rm -rf "$folder"; mkdir -p "$folder"
   cp "$from/package.json" "$from/package-lock.json" "$folder/"
-  npm ci --silent --ignore-scripts --omit=dev --prefix "$folder"
+  npm ci --silent --ignore-scripts ${4:+"$4"} --prefix "$folder"
   echo "$want" > "$folder/.stamp"
 }
-
-# AssemblyScript's compiler, by the lock file of its SDK.
-assemblyscript() {
-  local folder="$deps/assemblyscript" from=sdk/assemblyscript want
-  want=$(sha256sum "$from/package-lock.json")
-  [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$want" ] && return
-  command -v npm > /dev/null || apt_packages npm
-  say "AssemblyScript for $from"
-  rm -rf "$folder"; mkdir -p "$folder"
-  cp "$from/package.json" "$from/package-lock.json" "$folder/"
-  npm ci --silent --ignore-scripts --prefix "$folder"
-  echo "$want" > "$folder/.stamp"
-}
+node_clients() { npm_packages test-js test/clients/suites/js "JavaScript clients" --omit=dev; }
+assemblyscript() { npm_packages assemblyscript sdk/assemblyscript AssemblyScript; }
 
 # Debian's Rust with its standard library for WebAssembly, unpacked and not installed: cargo-web, which brings DuckDB's
 # headers, is in conflict with it, and has no such library.
