@@ -97,7 +97,7 @@ class Transforms {
   /// Of a module that is kept already. Errors: kNotFound.
   virtual Result<std::string> module_bytes(std::string_view hash) = 0;
   /// Starts `step` once, as a topic would: tells wrong parameters. Blocks; not on a shard. Errors:
-  /// kUndefinedFunction, kInvalidArgument, kInvalidRecord.
+  /// kUndefinedFunction, kInvalidArgument, kGuestFailed.
   virtual Result<> check(const catalog::Transform& step) = 0;
   /// Some function is another one now: from the next batch on.
   virtual void functions_changed() = 0;
@@ -106,10 +106,10 @@ class Transforms {
 
   /// What of `batches` (which validate_batches() has passed) is to be appended to the topic's
   /// partition: the same batches, with some records left out or others in their place. On a shard.
-  /// Errors: kInvalidRecord; those of the dead letters' partition.
+  /// Errors: kGuestFailed; those of the dead letters' partition.
   virtual io::Task<Result<std::string>> produced(std::shared_ptr<const TopicTransforms> transforms,
                                                  int32_t partition, std::string batches) = 0;
-  /// What of `batches` a consumer gets. On a shard. Errors: kInvalidRecord, kNotAllowed when it
+  /// What of `batches` a consumer gets. On a shard. Errors: kGuestFailed, kNotAllowed when it
   /// cannot be told which group's consumer this is.
   virtual io::Task<Result<std::string>> fetched(std::shared_ptr<const TopicTransforms> transforms,
                                                 int32_t partition, std::string host,

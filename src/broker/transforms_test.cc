@@ -138,7 +138,7 @@ TEST_F(TransformsTest, RefusesTheProducersBatchWithRecordAndReason) {
   auto t = partition_with({step("strict")});
   const auto refused = append(*t, batch({"a", "bad"}));
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidRecord);
+  EXPECT_EQ(refused.error().code, ErrorCode::kGuestFailed);
   EXPECT_THAT(refused.error().text, HasSubstr("record 1 "));
   EXPECT_THAT(refused.error().text, HasSubstr("steps.strict: bad record"));
   EXPECT_EQ(t->high_watermark(), 0);

@@ -44,7 +44,8 @@ struct Transform {
   std::string group = {};  // on fetch, for the consumers of this group alone; empty: for all
   OnError on_error = OnError::kReject;
   std::map<std::string, std::string> params = {};
-  std::string owner = {};  // who added it, and alone may remove it
+  std::map<std::string, std::string> options = {};  // its limits and look-back: function.h
+  std::string owner = {};                           // who added it, and alone may remove it
   bool operator==(const Transform&) const = default;
 };
 

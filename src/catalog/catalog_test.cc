@@ -93,6 +93,7 @@ TEST(ObjectJson, KeepsEveryMember) {
                         .group = "billing",
                         .on_error = Transform::OnError::kDeadLetter,
                         .params = {{"field", "email"}},
+                        .options = {{"memory", "1048576"}},
                         .owner = "grace"}};
   auto back = detail::from_json(detail::to_json(object));
   ASSERT_TRUE(back) << back.error().text;

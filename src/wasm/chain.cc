@@ -51,7 +51,7 @@ Result<> Chain::start() {
       impl_->engine->release(impl_->slots[slot].idle, std::move(*instance));
     } else {
       result = std::move(instance).error();
-      if (result.error().code == ErrorCode::kInvalidRecord) {
+      if (result.error().code == ErrorCode::kGuestFailed) {
         result.error().code = ErrorCode::kInvalidArgument;
       }
     }
@@ -140,7 +140,7 @@ Error Chain::Impl::tell(size_t step, const std::string& what) const {
   const std::string position = options.steps.size() > 1
                                    ? fmt::format(", step {} of {}", step + 1, options.steps.size())
                                    : std::string();
-  return {ErrorCode::kInvalidRecord,
+  return {ErrorCode::kGuestFailed,
           fmt::format("transform {} failed ({}{}{}{}): {}", of.transform, of.module->impl().name(),
                       position, options.place.empty() ? "" : ", ", options.place, what)};
 }
@@ -177,7 +177,7 @@ Result<> Chain::Impl::init(Instance& instance, size_t index) {
            instance.call(function, address, step.transform, Instance::Slice::kStart));
     if (fine == 0) {
       return Error{
-          ErrorCode::kInvalidRecord,
+          ErrorCode::kGuestFailed,
           fmt::format("its {} failed: {}", what,
                       instance.failure().empty() ? "it did not say why" : instance.failure())};
     }

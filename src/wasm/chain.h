@@ -93,7 +93,7 @@ class Chain {
 
   /// Sends `batch` through, on this thread, which must not be a shard's. `states` is for a chain
   /// with an aggregate. Cost: a few microseconds, then some 50 ns a record and the guest's own
-  /// work; nothing is allocated for a record. Errors: kInvalidRecord, saying which transform
+  /// work; nothing is allocated for a record. Errors: kGuestFailed, saying which transform
   /// failed, at what, and why: the whole batch has failed then, and nothing has changed.
   Result<Output> apply(const Batch& batch, StateReader* states = nullptr);
 

@@ -266,7 +266,7 @@ TEST_F(ChainTest, AGuestSaysWhyItFails) {
   const auto records = values({"x"});
   const auto output = refuse->apply({.records = records});
   ASSERT_FALSE(output.has_value());
-  EXPECT_EQ(output.error().code, ErrorCode::kInvalidRecord);
+  EXPECT_EQ(output.error().code, ErrorCode::kGuestFailed);
   EXPECT_THAT(output.error().text, HasSubstr("transform refuse failed (module "));
   EXPECT_THAT(output.error().text, HasSubstr(", step 2 of 2, here): I do not want to"));
   EXPECT_EQ(refuse->counters().failures, 1u);

@@ -131,7 +131,7 @@ class Work {
     const auto& records = contents.records();
     if (strictest() == OnError::kReject) {
       out_.lost += records.size();
-      out_.error = Error{ErrorCode::kInvalidRecord, why.text};
+      out_.error = Error{ErrorCode::kGuestFailed, why.text};
       return;
     }
     for (size_t i = 0; i < records.size(); ++i) fail(records, i, strictest(), why.text);
@@ -141,7 +141,7 @@ class Work {
             const std::string& why) {
     ++out_.lost;
     if (on_error == OnError::kReject && !out_.error) {
-      out_.error = Error{ErrorCode::kInvalidRecord,
+      out_.error = Error{ErrorCode::kGuestFailed,
                          fmt::format("record {} of a batch for partition {} of \"{}\" failed in {}",
                                      i, partition_, terms_.topic, why)};
     }

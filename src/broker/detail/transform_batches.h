@@ -24,7 +24,7 @@ struct ChainTerms {
 /// What came out of record batches.
 struct TransformedBatches {
   std::string batches;               // up to the one that was rejected
-  std::optional<Error> error;        // why it was; kInvalidRecord
+  std::optional<Error> error;        // why it was; kGuestFailed
   std::vector<std::string> letters;  // batches of dead letters
   uint64_t lost = 0;                 // records that failed, each of them
 };

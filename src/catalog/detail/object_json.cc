@@ -43,6 +43,7 @@ json::object to_object(const Transform& transform) {
                    {"owner", transform.owner}};
   if (!transform.group.empty()) out["group"] = transform.group;
   if (!transform.params.empty()) out["params"] = to_object(transform.params);
+  if (!transform.options.empty()) out["options"] = to_object(transform.options);
   return out;
 }
 
@@ -154,6 +155,7 @@ void read_transforms(Reader& in, Object& object) {
                         .export_name = each.text("export", true),
                         .group = each.text("group"),
                         .params = each.text_map("params"),
+                        .options = each.text_map("options"),
                         .owner = each.text("owner")};
     if (!find_named(each.text("place", true), {Place::kProduce, Place::kFetch}, transform.place)) {
       each.bad("place");

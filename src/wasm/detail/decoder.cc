@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMessageMax = 1024;
 
 Error malformed(std::string what) {
-  return {ErrorCode::kInvalidRecord, "its result is malformed: " + std::move(what)};
+  return {ErrorCode::kGuestFailed, "its result is malformed: " + std::move(what)};
 }
 
 /// Reads of a memory whose every number is doubted.
@@ -42,7 +42,7 @@ class Reader {
     MR_TRY(check_table("the table of states", head_.states_at, head_.state_count,
                        sizeof(abi::State), 4));
     if (head_.count > rules_.records_max) {
-      return Error{ErrorCode::kInvalidRecord,
+      return Error{ErrorCode::kGuestFailed,
                    fmt::format("it gave {} records for {}; its limit is {}", head_.count,
                                rules_.inputs, rules_.records_max)};
     }
@@ -87,7 +87,7 @@ class Reader {
     return view(at, static_cast<uint32_t>(size));
   }
   Error too_much() const {
-    return {ErrorCode::kInvalidRecord,
+    return {ErrorCode::kGuestFailed,
             fmt::format("it gave more than {} bytes for {} records; that is its limit",
                         rules_.bytes_max, rules_.inputs)};
   }

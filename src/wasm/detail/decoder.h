@@ -38,7 +38,7 @@ struct Decoded {
 };
 
 /// Reads the result batch at `address` of a guest's memory, which may hold anything: nothing is
-/// used before it is checked. Errors: kInvalidRecord, saying what is malformed and where.
+/// used before it is checked. Errors: kGuestFailed, saying what is malformed and where.
 Result<> decode(std::span<const uint8_t> memory, uint32_t address, const ResultRules& rules,
                 Decoded& out);
 

@@ -121,14 +121,14 @@ Error Instance::why(WasmError error, WasmTrap trap) {
     what += fmt::format("; it holds {} of the {} MiB of memory that are its limit", used >> 20,
                         limits_.memory_bytes >> 20);
   }
-  return {ErrorCode::kInvalidRecord, std::move(what)};
+  return {ErrorCode::kGuestFailed, std::move(what)};
 }
 
 Result<uint32_t> Instance::put(const EncoderInput& input, const BatchLayout& layout,
                                std::string_view transform) {
   const auto no_room = [&](std::string_view what) -> Error {
     return {
-        ErrorCode::kInvalidRecord,
+        ErrorCode::kGuestFailed,
         fmt::format("{} for a batch of {} records and {} bytes; its memory limit is {} MiB: raise "
                     "it, or send smaller batches",
                     what, input.batch.records.size(), layout.total, limits_.memory_bytes >> 20)};
@@ -139,7 +139,7 @@ Result<uint32_t> Instance::put(const EncoderInput& input, const BatchLayout& lay
   const size_t size = wasmtime_memory_data_size(context_, &memory_);
   if (address % 8 != 0 || address + layout.total > size) {
     return Error{
-        ErrorCode::kInvalidRecord,
+        ErrorCode::kGuestFailed,
         fmt::format("its millrace_alloc gave {} bytes at address {}, which is {}", layout.total,
                     address,
                     address % 8 != 0 ? "not 8-aligned"

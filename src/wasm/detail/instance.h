@@ -22,7 +22,7 @@ namespace millrace::wasm {
 class Instance {
  public:
   /// Begins a module: its start function and _initialize run. `place` for what it logs. Errors:
-  /// kInvalidRecord (it failed), kOutOfMemory (no room for one more).
+  /// kGuestFailed (it failed), kOutOfMemory (no room for one more).
   static Result<std::unique_ptr<Instance>> start(wasm_engine_t& engine, const LogSink& log,
                                                  std::shared_ptr<Module> module,
                                                  const Limits& limits, std::string place);
@@ -34,10 +34,10 @@ class Instance {
   wasmtime_func_t function(const std::string& name);
 
   enum class Slice { kCall, kStart };
-  /// Calls `function` with one number. `transform`: on whose behalf. Errors: kInvalidRecord.
+  /// Calls `function` with one number. `transform`: on whose behalf. Errors: kGuestFailed.
   Result<uint32_t> call(const wasmtime_func_t& function, uint32_t argument,
                         std::string_view transform, Slice slice = Slice::kCall);
-  /// Copies a batch into room that the guest gives; its address. Errors: kInvalidRecord.
+  /// Copies a batch into room that the guest gives; its address. Errors: kGuestFailed.
   Result<uint32_t> put(const EncoderInput& input, const BatchLayout& layout,
                        std::string_view transform);
   std::span<const uint8_t> memory();

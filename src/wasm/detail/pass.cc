@@ -60,7 +60,7 @@ Result<> Output::Impl::step(size_t index, StateReader* states) {
   module.counting.records_in.fetch_add(records_in, std::memory_order_relaxed);
   if (!instances[place.slot]) {
     auto taken = chain->take(place.slot);
-    if (!taken && taken.error().code != ErrorCode::kInvalidRecord) return std::move(taken).error();
+    if (!taken && taken.error().code != ErrorCode::kGuestFailed) return std::move(taken).error();
     if (!taken) return failed(std::move(taken).error(), true);
     instances[place.slot] = std::move(*taken);
   }
@@ -76,7 +76,7 @@ Result<> Output::Impl::step(size_t index, StateReader* states) {
   auto given = instance.call(instance.functions[place.function], *address, of.transform);
   if (!given) return failed(std::move(given).error());
   if (*given == 0) {
-    return failed({ErrorCode::kInvalidRecord,
+    return failed({ErrorCode::kGuestFailed,
                    instance.failure().empty() ? "it did not say why" : instance.failure()});
   }
   Decoded& result = results[index % 2];
