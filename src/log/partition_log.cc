@@ -95,6 +95,7 @@ io::Task<Result<>> PartitionLogImpl::close() {
   swap_.reset();
   if (clean_on_disk_ || segments_.empty()) co_return Result<>();
   if (sync_failed_ || tail_dirty_) MR_CO_TRY(co_await ready_to_write());
+  if (ahead_ > 0) MR_CO_TRY(co_await cut_file());
   MR_CO_TRY(auto* file, active().file());
   MR_CO_TRY(co_await file->sync());
   MR_CO_TRY(co_await active().save_index());

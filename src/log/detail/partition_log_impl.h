@@ -132,6 +132,8 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<>> undo_unsynced();
   std::vector<Pending*> take_queued();
   io::Task<void> write_group(std::vector<Pending*> taken);
+  io::Task<void> write_ahead(uint64_t written);
+  io::Task<Result<>> cut_file();
   void settle(Group group);
   Group assign(const std::vector<Pending*>& taken, std::vector<std::string_view>& parts);
   void stamp(Pending& pending, std::vector<std::string_view>& parts);
@@ -213,7 +215,8 @@ class PartitionLogImpl final : public PartitionLog {
   uint64_t noted_position_ = 0;
   TimestampMs noted_ms_ = 0;
   std::set<std::pair<Offset, uint64_t>> reported_corrupt_;
-  bool tail_dirty_ = false;           // bytes of a failed write may stand after the active's end
+  uint64_t ahead_ = 0;       // where the zeros end that stand after the active's batches; 0: none
+  bool tail_dirty_ = false;  // bytes of a failed write may stand after the active's end
   std::optional<Error> sync_failed_;  // what is unsynced is lost, and not undone yet
   bool clean_on_disk_ = false;        // the clean file tells the truth
   bool closing_ = false;

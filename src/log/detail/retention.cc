@@ -121,6 +121,7 @@ io::Task<Result<>> PartitionLogImpl::truncate_to(Offset offset) {
   MR_CO_TRY(env_.files().sync_folder(path_));
   MR_CO_TRY(auto* file, last.file());
   MR_CO_TRY(co_await file->truncate(cut.size));
+  ahead_ = 0;
   cursors_ = {};
   ended_.clear();
   MR_CO_TRY(producers_, co_await producers_at(last.base()));

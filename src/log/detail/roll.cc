@@ -14,6 +14,7 @@ constexpr std::string_view kCleanMagic = "MRCLEAN2";
 constexpr std::string_view kProducersMagic = "MRPROD02";
 constexpr std::string_view kSyncedMagic = "MRSYNC01";
 constexpr uint64_t kNoteSyncedBytes = 1u << 20;
+constexpr size_t kTailReadBytes = 256u << 10;
 constexpr int64_t kNoteSyncedMs = 5000;
 constexpr uint64_t kSegmentBytesMax = 1u << 30;  // positions are 32 bits
 constexpr int64_t kSegmentRecordsMax = INT32_MAX;
@@ -29,6 +30,19 @@ Offset base_of(std::string_view name, std::string_view suffix) {
 
 std::string name_of(Offset base, std::string_view suffix) {
   return fmt::format("{:020}{}", base, suffix);
+}
+
+/// Whether anything but zeros stands from `from` on.
+io::Task<Result<bool>> holds_data(io::File& file, uint64_t from) {
+  std::string bytes;
+  while (from < file.size()) {
+    bytes.clear();
+    MR_CO_TRY(const auto got, co_await file.read(from, kTailReadBytes, &bytes));
+    if (got == 0) break;
+    if (bytes.find_first_not_of('\0') != std::string::npos) co_return true;
+    from += got;
+  }
+  co_return false;
 }
 
 std::vector<Offset> bases_of(const std::vector<std::string>& names, std::string_view suffix) {
@@ -57,6 +71,7 @@ io::Task<Result<>> PartitionLogImpl::roll() {
   }
   if (sync_failed_) co_return *sync_failed_;
   MR_CHECK(unsynced_.empty());
+  if (ahead_ > 0) MR_CO_TRY(co_await cut_file());
   MR_CO_TRY(auto* file, active().file());
   MR_CO_TRY(co_await file->sync());
   // What no scan of the segment alone can tell is durable before the next begins.
@@ -230,10 +245,13 @@ io::Task<Result<>> PartitionLogImpl::recover_tail() {
   end_offset_ = std::max(end_offset_, durable.next);
   MR_CO_TRY(auto* file, last.file());
   if (file->size() > last.size()) {
-    logging::warn("a torn tail is cut off", {{"segment", last.path()},
-                                             {"bytes", file->size() - last.size()},
-                                             {"end_offset", end_offset_}});
-    MR_CO_TRY(co_await file->truncate(last.size()));
+    MR_CO_TRY(const bool torn, co_await holds_data(*file, last.size()));
+    if (torn) {
+      logging::warn("a torn tail is cut off", {{"segment", last.path()},
+                                               {"bytes", file->size() - last.size()},
+                                               {"end_offset", end_offset_}});
+    }
+    MR_CO_TRY(co_await cut_file());
   }
   co_return co_await file->sync();
 }

@@ -10,6 +10,10 @@ namespace millrace::log::detail {
 namespace {
 /// What one write takes at the most, so that the first in line does not wait for all behind it.
 constexpr size_t kGroupBytesMax = 8u << 20;
+/// Zeros are written ahead at most so far, and after writes of at most so much.
+constexpr uint64_t kAheadBytesMax = 1u << 20;
+constexpr uint64_t kAheadWriteBytesMax = 256u << 10;
+constexpr uint64_t kPageBytes = 4096;
 constexpr int32_t kLeaderEpoch = 0;
 }  // namespace
 
@@ -101,11 +105,16 @@ io::Task<Result<>> PartitionLogImpl::ready_to_write() {
   }
   MR_CO_TRY(co_await active().load_index());
   MR_CO_TRY(co_await load_aborted(active()));
-  if (tail_dirty_) {
-    MR_CO_TRY(auto* file, active().file());
-    MR_CO_TRY(co_await file->truncate(active().size()));
-    tail_dirty_ = false;
-  }
+  if (tail_dirty_) MR_CO_TRY(co_await cut_file());
+  co_return Result<>();
+}
+
+/// Ends the active segment's file where its batches end.
+io::Task<Result<>> PartitionLogImpl::cut_file() {
+  MR_CO_TRY(auto* file, active().file());
+  MR_CO_TRY(co_await file->truncate(active().size()));
+  ahead_ = 0;
+  tail_dirty_ = false;
   co_return Result<>();
 }
 
@@ -118,11 +127,10 @@ io::Task<Result<>> PartitionLogImpl::undo_unsynced() {
     for (auto* pending : unsynced_.back().waiting) finish(*pending, failed);
     unsynced_.pop_back();
   }
+  MR_CO_TRY(co_await cut_file());
   MR_CO_TRY(auto* file, active().file());
-  MR_CO_TRY(co_await file->truncate(active().size()));
   MR_CO_TRY(co_await file->sync());
   sync_failed_.reset();
-  tail_dirty_ = false;
   co_return Result<>();
 }
 
@@ -179,6 +187,7 @@ io::Task<void> PartitionLogImpl::write_group(std::vector<Pending*> taken) {
       co_return;
     }
     writes_.add();
+    co_await write_ahead(group.position - position);
   }
   // All may have been refused, or be retries of what is durable.
   if (parts.empty() && (group.waiting.empty() || unsynced_.empty())) {
@@ -186,6 +195,30 @@ io::Task<void> PartitionLogImpl::write_group(std::vector<Pending*> taken) {
     co_return;
   }
   settle(std::move(group));
+}
+
+/// A sync of a file that has grown has the file system commit its journal, which takes longer than
+/// a small write itself. So zeros stand ready after the batches, as many as the segment has bytes:
+/// what is then written into them is made durable without the journal. They go when the segment is
+/// sealed or the log is closed; a reader never sees them, and a recovery cuts them off.
+io::Task<void> PartitionLogImpl::write_ahead(uint64_t written) {
+  static constexpr std::array<char, 64u << 10> kZeros{};
+  const uint64_t size = active().size();
+  if (config_.durability != Durability::kFsync || written > kAheadWriteBytesMax) co_return;
+  if (size + written <= ahead_) co_return;
+  const uint64_t to =
+      (size + std::min(size, kAheadBytesMax) + kPageBytes) / kPageBytes * kPageBytes;
+  const uint64_t from = std::max(size, ahead_);
+  std::vector<std::string_view> parts;
+  for (uint64_t at = from; at < to; at += parts.back().size()) {
+    parts.emplace_back(kZeros.data(), std::min<uint64_t>(kZeros.size(), to - at));
+  }
+  auto file = active().file();
+  if (!file || parts.empty()) co_return;
+  // The batches stand without them: a disk that is full refuses the next append, not this one.
+  auto done = co_await (*file)->write_parts(from, parts);
+  ahead_ = done ? to : 0;
+  tail_dirty_ = !done;
 }
 
 /// After the write: answers those who wait for no more, leaves the others to the syncer.
