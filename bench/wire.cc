@@ -236,6 +236,7 @@ void latency(const std::string& address, const std::string& name, double seconds
   const auto records = static_cast<int64_t>(seconds * rate);
   // The first fifth warms up.
   const int64_t warm = records / 5;
+  const auto began = Clock::now();
   std::thread writer([&] {
     auto client = connect(RD_KAFKA_PRODUCER, address, settings);
     auto bytes = payload(std::max<size_t>(size, 16));
@@ -254,14 +255,15 @@ void latency(const std::string& address, const std::string& name, double seconds
     std::memcpy(&i, static_cast<const char*>(message.payload) + sizeof due, sizeof i);
     if (i >= warm) late.push_back(now_us() - due);
   });
+  const double took = std::chrono::duration<double>(Clock::now() - began).count();
   writer.join();
   if (count < records) stop(fmt::format("only {} of {} records came", count, records));
   std::ranges::sort(late);
   fmt::print(
-      "{{\"records\": {}, \"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, \"p999_ms\": {:.3f}, "
-      "\"max_ms\": {:.3f}}}\n",
-      count, percentile(late, 50), percentile(late, 99), percentile(late, 99.9),
-      percentile(late, 100));
+      "{{\"records\": {}, \"records_s\": {:.0f}, \"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, "
+      "\"p999_ms\": {:.3f}, \"max_ms\": {:.3f}}}\n",
+      count, static_cast<double>(count) / took, percentile(late, 50), percentile(late, 99),
+      percentile(late, 99.9), percentile(late, 100));
 }
 
 /// The body of an endless answer, as Server-Sent Events.
