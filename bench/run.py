@@ -2,7 +2,7 @@
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
     make bench                        everything (about twenty minutes)
-    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, memory, restart, cost
+    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, memory, restart, cost, instructions
 """
 import argparse
 import json
@@ -25,7 +25,7 @@ import psycopg  # noqa: E402
 
 import events  # noqa: E402
 import kafka_peer  # noqa: E402
-from node import Node  # noqa: E402
+from node import BINARY, Node  # noqa: E402
 
 median = statistics.median
 
@@ -370,6 +370,41 @@ def cost(folder, runs):
     return rows
 
 
+def instructions(folder, runs):
+    """Instructions that the node itself executes for a record (callgrind; the kernel's are not among them): the same on every machine
+    with the same processor, however busy. Requests of `replay` are produced, then consumed by librdkafka."""
+    del runs
+    if not shutil.which("valgrind"):
+        print("valgrind is not installed: not measured")
+        return {}
+    binary = folder / "millrace"  # valgrind cannot read the debug information of clang 19
+    subprocess.run(["strip", "-g", "-o", binary, BINARY], check=True)
+    node = Node(folder / "node", under=("valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind", "--instr-atstart=no"), binary=binary)
+
+    def control(*arguments):
+        return subprocess.run(["callgrind_control", *arguments, str(node.pid)], check=True, capture_output=True, text=True).stdout
+
+    def counted(client, *arguments):
+        control("--zero")
+        records = run_client(WIRE.with_name(f"millrace_{client}"), *arguments)["records"]
+        lines = control("-e").splitlines()
+        return sum(int(line.split()[-1].replace(",", "")) for line in lines if line.strip().startswith("Th")) / records
+
+    rows = {}
+    try:
+        control("--instr=on")
+        for name, (records, size, batch) in REPLAY.items():
+            topic = f"i{size}_{batch}"
+            node.cli("topic", "create", topic)
+            produced = counted("replay", node.kafka, topic, records // 40, size, batch)
+            consumed = counted("wire", "consume", node.kafka, topic, records // 50)
+            rows[name] = {"produce": produced, "consume": consumed}
+            print(f"{name:<28} produce {produced:7.1f}, consume {consumed:7.1f} instructions a record", flush=True)
+    finally:
+        node.stop()
+    return rows
+
+
 def view(folder, runs):
     """From the moment a JSON record of 100 bytes is due to the changed row of a grouped view (1,000 keys, largest time of each) at a subscriber
     over HTTP; the same with the node's data in memory, where nothing waits for a disk: what durable epochs cost."""
@@ -434,7 +469,7 @@ def transform(folder, runs):
 
 
 CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "replay": replay, "consume": consume, "latency": latency,
-         "view": view, "transform": transform, "memory": memory, "restart": restart, "cost": cost}
+         "view": view, "transform": transform, "memory": memory, "restart": restart, "cost": cost, "instructions": instructions}
 
 
 def main():

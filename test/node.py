@@ -14,8 +14,9 @@ class Node:
     """Starts `millrace serve` over the folder `data` on free ports, and waits until it is ready. start() after kill() or stop()
     takes the same ports again. `under`: a command that starts it, as `nice`."""
 
-    def __init__(self, data, *flags, cwd=ROOT, under=()):
+    def __init__(self, data, *flags, cwd=ROOT, under=(), binary=BINARY):
         self.data = pathlib.Path(data)
+        self.binary = binary
         self.flags = flags
         self.under = under
         self.cwd = cwd
@@ -29,7 +30,7 @@ class Node:
         began = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, BINARY, "serve", "--data", self.data, "--kafka", self.kafka, "--pg", self.pg, "--http", self.http, *self.flags],
+                [*self.under, self.binary, "serve", "--data", self.data, "--kafka", self.kafka, "--pg", self.pg, "--http", self.http, *self.flags],
                 stdout=log, stderr=log, cwd=self.cwd)
         while not (self.data / "node.json").exists():
             if self.process.poll() is not None:
