@@ -37,6 +37,7 @@ AggregateColumn::AggregateColumn(AggregateFunction function, Layout layout)
       layout_(layout),
       scratch_(duckdb::Allocator::DefaultAllocator()) {
   arena_ = std::make_unique<duckdb::ArenaAllocator>(duckdb::Allocator::DefaultAllocator());
+  sketch_ = SketchState::of(function_);
   way_ = way_of(layout_);
   if (!layout_.distinct && (way_ == Way::kStates || way_ == Way::kInvertible)) return;
   codec_ = std::make_unique<RowCodec>(argument_types(function_.bound(), layout_.arguments),
@@ -444,6 +445,14 @@ void AggregateColumn::compact() {
   const size_t held = arena_->AllocationSize();
   if (held < kArenaBytesMin || held < 2 * arena_bytes_kept_) return;
   auto fresh = std::make_unique<duckdb::ArenaAllocator>(duckdb::Allocator::DefaultAllocator());
+  if (way_ == Way::kStatesAndRows && saving() == Saving::kNothing) {
+    // A copy of a state may not be what comes of its rows, which is what a snapshot gives back.
+    const auto held_before = std::exchange(arena_, std::move(fresh));
+    table_->each([this](Group& group) { spoil(group); });
+    rebuild_spoilt();
+    arena_bytes_kept_ = arena_->AllocationSize();
+    return;
+  }
   const size_t bytes = function_.state_bytes();
   duckdb::Vector from(duckdb::LogicalType::POINTER), to(duckdb::LogicalType::POINTER);
   scratch_states_.resize(bytes);

@@ -15,6 +15,7 @@
 #include "flow/detail/ranked_aggregate.h"
 #include "flow/detail/ranked_rows.h"
 #include "flow/detail/row_codec.h"
+#include "flow/detail/sketch_state.h"
 #include "flow/detail/state_stream.h"
 
 namespace millrace::flow {
@@ -87,8 +88,8 @@ class AggregateColumn {
   Way way_of(const Layout& layout);
   /// How a group's state is written down: its bytes; its result, from which it can be made again
   /// (kList: element by element); not at all, when the kept rows give the same; kNot: there is no
-  /// way.
-  enum class Saving { kBytes, kResult, kList, kNothing, kNot };
+  /// way; as a SketchState. The numbers stand in snapshots.
+  enum class Saving { kBytes, kResult, kList, kNothing, kNot, kSketch };
   Saving saving() const;
   Saving saving_of_state() const;
   bool is_flat() const;
@@ -163,6 +164,7 @@ class AggregateColumn {
   Layout layout_;
   GroupTable* table_ = nullptr;
   Saving frozen_saving_ = Saving::kNot;  // of what is frozen, or was loaded
+  std::optional<SketchState> sketch_;
   std::optional<InvertibleAggregate> invertible_;
   std::optional<RankedAggregate> ranked_;
   RankedRows ranks_;

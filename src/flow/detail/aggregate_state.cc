@@ -56,6 +56,7 @@ AggregateColumn::Saving AggregateColumn::saving() const {
 AggregateColumn::Saving AggregateColumn::saving_of_state() const {
   const auto& bound = function_.bound();
   const auto& name = bound.function.name;
+  if (sketch_) return Saving::kSketch;
   if (bound.children.size() == 1) {
     const auto& type = bound.children[0]->return_type;
     if (is_one_of(name, kTheirResult) && type == result_type()) return Saving::kResult;
@@ -70,6 +71,11 @@ bool AggregateColumn::can_write_state() const { return saving_of_state() != Savi
 bool AggregateColumn::can_come_from_rows() const {
   // Of several rows that tie, arg_min and its like take those that came first, copies among them.
   const auto& bound = function_.bound();
+  // An entropy is a sum in the order in which its values came first; a NaN is another each time.
+  if (bound.function.name == "entropy" && bound.children.size() == 1) {
+    const auto type = bound.children[0]->return_type.InternalType();
+    return type != duckdb::PhysicalType::FLOAT && type != duckdb::PhysicalType::DOUBLE;
+  }
   return bound.children.size() <= 2 && is_one_of(bound.function.name, kFromKeptRows);
 }
 
@@ -88,6 +94,8 @@ void AggregateColumn::save(std::span<Group* const> groups, StateWriter& out) {
   if (how == Saving::kBytes)
     for (Group* group : groups) out.raw(state(*group), state_bytes());
   if (how == Saving::kResult || how == Saving::kList) save_results(groups, out);
+  if (how == Saving::kSketch)
+    for (Group* group : groups) sketch_->save(state(*group), out);
 }
 
 void AggregateColumn::load(std::span<Group* const> groups, StateReader& in) {
@@ -95,6 +103,9 @@ void AggregateColumn::load(std::span<Group* const> groups, StateReader& in) {
   if (how == Saving::kBytes)
     for (Group* group : groups) in.raw(state(*group), state_bytes());
   if (how == Saving::kResult || how == Saving::kList) load_results(groups, in);
+  if (how != Saving::kSketch) return;
+  if (!sketch_) return in.fail("the state of a sketch is there that this DuckDB does not have");
+  for (Group* group : groups) sketch_->load(function_, state(*group), in, *arena_);
 }
 
 void AggregateColumn::load_rest(StateReader& in) {
