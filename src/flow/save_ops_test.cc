@@ -92,12 +92,47 @@ TEST(SavedState, OfTheseComesFromRowsThatAreKept) {
 /// large it is; what that is for one, ranked_rows_test counts.
 TEST(SkewedGroup, KeepsItsRowsInOrderWhereSomeOfThemDecide) {
   for (const char* one : {"min(x)", "max(s)", "arg_min(s, x)", "arg_max(id, x)", "first(s)",
-                          "median(x)", "max(DISTINCT x) FILTER (WHERE id > 3)"}) {
+                          "median(x)", "max(DISTINCT x) FILTER (WHERE id > 3)", "mode(s)",
+                          "quantile_cont(x, [0.1, 0.9])", "quantile_disc(s, 0.25)"}) {
     Oracle oracle(kSchema, {});
     const auto view = oracle.translate(fmt::format("SELECT k, {} FROM a GROUP BY k", one));
     ASSERT_TRUE(view) << one;
     EXPECT_NE((*view)->flow->describe().find("[rows kept in order]"), std::string::npos) << one;
   }
+}
+
+/// Of values that are there 3, 6, 9... times some of the most frequent go, and come again.
+TEST(SkewedGroup, KnowsItsMostFrequentRow) {
+  Oracle oracle(kSchema, {});
+  const auto view = oracle.translate("SELECT mode(k), mode(s), mode(DISTINCT s) IS NULL FROM a");
+  ASSERT_TRUE(view);
+  std::string values, ids;
+  int64_t next = 0;
+  for (int value = 1; value <= 12; ++value) {
+    for (int copy = 0; copy < 3 * value; ++copy, ++next) {
+      values +=
+          fmt::format("{}({}, {}, 'v{}', 0, NULL)", next == 0 ? "" : ", ", next, value, value);
+      ids += fmt::format("{}{}", next == 0 ? "" : ", ", next);
+    }
+  }
+  oracle.insert("a", values, ids);
+  const auto step = [&](uint64_t epoch, const std::string& most) {
+    ASSERT_TRUE(oracle.step(**view, epoch));
+    EXPECT_EQ(difference(oracle.answer((*view)->query), (*view)->rows), "");
+    EXPECT_TRUE((*view)->rows.contains(most)) << (*view)->rows.begin()->first;
+    oracle.next_epoch();
+  };
+  step(1, "12 | v12 | false");
+  oracle.remove("a", fmt::format("{}, {}, {}, {}", next - 1, next - 2, next - 3, next - 4));
+  step(2, "11 | v11 | false");
+  for (int64_t gone = next - 36 - 33; gone < next - 36; ++gone)
+    oracle.remove("a", fmt::format("{}", gone));
+  step(3, "12 | v12 | false");
+  oracle.insert("a",
+                "(900, 10, 'v10', 0, NULL), (901, 10, 'v10', 0, NULL), (902, 10, 'v10', 0, NULL)",
+                "900, 901, 902");
+  step(4, "10 | v10 | false");
+  step(5, "10 | v10 | false");
 }
 
 /// What DuckDB's sketches hold, when they hold less than has come.

@@ -11,6 +11,9 @@ SELECT g, stddev(d), stddev_pop(d), variance(i), var_pop(i), sem(d) FROM t GROUP
 SELECT g, covar_pop(d, i), covar_samp(d, i), corr(d, i), regr_slope(d, i), regr_intercept(d, i), regr_r2(d, i), regr_count(d, i) FROM t GROUP BY g;
 SELECT g, arg_max(id, s), arg_min(s, id), arg_max(s, i * 100 + id), max_by(d, id), min_by(d, id) FROM t GROUP BY g;
 SELECT g, median(i), quantile_cont(d, 0.25), quantile_disc(i, 0.75), quantile_disc(s, 0.5), quantile_cont(d, [0.1, 0.9]), mad(i) FROM t GROUP BY g;
+SELECT g, quantile_cont(i, [0.9, 0.0, 0.35]), quantile_cont(i, -0.3), quantile_disc(d, [0.75, 0.1]), quantile_disc(i, 0.4::DOUBLE), quantile_disc(i, -0.2) FROM t GROUP BY g;
+SELECT g, quantile_disc(s, [0.2, 0.7]), quantile_cont(m, 0.6), quantile_cont(dt, 0.5), quantile_cont(i, [0.5]) FILTER (WHERE f), quantile_disc(f, 0.3) FROM t GROUP BY g;
+SELECT quantile_cont(m, [0.25, 1]), quantile_disc(dt, 0.99), quantile_cont(DISTINCT i, 0.35), quantile(i, 0.5), quantile_disc(d, 0) FROM t;
 SELECT g, bool_and(f), bool_or(f), count_if(f), bit_and(i), bit_or(i), bit_xor(i) FROM t GROUP BY g;
 SELECT g, list(id ORDER BY id), string_agg(s, ',' ORDER BY id), array_agg(i ORDER BY i NULLS FIRST, id) FROM t GROUP BY g;
 SELECT g, first(s ORDER BY id), last(s ORDER BY id), any_value(s ORDER BY id DESC) FROM t GROUP BY g;

@@ -128,10 +128,29 @@ void AggregateFunction::finalize(duckdb::Vector& states, size_t count, duckdb::V
   bound().function.GetStateFinalizeCallback()(states, data, out, count, 0);
 }
 
+void AggregateFunction::finalize(duckdb::Vector& states, size_t count, duckdb::Vector& out,
+                                 duckdb::ArenaAllocator& arena,
+                                 duckdb::FunctionData& bound_to) const {
+  duckdb::AggregateInputData data(&bound_to, arena);
+  bound().function.GetStateFinalizeCallback()(states, data, out, count, 0);
+}
+
 void AggregateFunction::destroy(duckdb::Vector& states, size_t count,
                                 duckdb::ArenaAllocator& arena) const {
   auto data = input(arena);
   if (has_destructor()) bound().function.GetStateDestructorCallback()(states, data, count);
+}
+
+FreshStates::FreshStates(const AggregateFunction& function, size_t count,
+                         duckdb::ArenaAllocator& arena, std::vector<char>& memory)
+    : function_(function), arena_(arena) {
+  memory.resize(count * function.state_bytes());
+  auto* const pointers = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(pointers_);
+  for (size_t i = 0; i < count; ++i) {
+    addresses_.push_back(memory.data() + i * function.state_bytes());
+    function.init(addresses_[i]);
+    pointers[i] = reinterpret_cast<duckdb::data_ptr_t>(addresses_[i]);
+  }
 }
 
 std::optional<InvertibleAggregate> InvertibleAggregate::of(

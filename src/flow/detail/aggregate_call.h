@@ -34,6 +34,9 @@ class AggregateFunction {
   /// Writes the results to rows [0, count) of `out`. May spoil the states, never frees them.
   void finalize(duckdb::Vector& states, size_t count, duckdb::Vector& out,
                 duckdb::ArenaAllocator& arena) const;
+  /// The same, as if the function was bound to something else.
+  void finalize(duckdb::Vector& states, size_t count, duckdb::Vector& out,
+                duckdb::ArenaAllocator& arena, duckdb::FunctionData& bound_to) const;
   void destroy(duckdb::Vector& states, size_t count, duckdb::ArenaAllocator& arena) const;
 
  private:
@@ -41,6 +44,25 @@ class AggregateFunction {
 
   duckdb::unique_ptr<duckdb::Expression> bound_;
   size_t state_bytes_;
+};
+
+/// States that are there for a moment: destroyed whatever is thrown meanwhile.
+class FreshStates {
+ public:
+  /// They lie in `memory`, which is made as large as they need.
+  FreshStates(const AggregateFunction& function, size_t count, duckdb::ArenaAllocator& arena,
+              std::vector<char>& memory);
+  ~FreshStates() { function_.destroy(pointers_, addresses_.size(), arena_); }
+  FreshStates(const FreshStates&) = delete;
+
+  duckdb::Vector& pointers() { return pointers_; }
+  std::span<char* const> addresses() const { return addresses_; }
+
+ private:
+  const AggregateFunction& function_;
+  duckdb::ArenaAllocator& arena_;
+  duckdb::Vector pointers_{duckdb::LogicalType::POINTER};
+  std::vector<char*> addresses_;
 };
 
 /// Whether the function's update may throw over some rows: then its state is no longer known.

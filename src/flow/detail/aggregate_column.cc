@@ -331,58 +331,25 @@ void AggregateColumn::finalize_groups(std::span<Group* const> groups, duckdb::Ve
   has_states() ? finalize_states(groups, out) : finalize_kept(groups, out);
 }
 
-namespace {
-
-/// States that are there for a moment: destroyed whatever is thrown meanwhile.
-class Passing {
- public:
-  Passing(const AggregateFunction& function, duckdb::Vector& states, size_t count,
-          duckdb::ArenaAllocator& arena)
-      : function_(function), states_(states), count_(count), arena_(arena) {}
-  ~Passing() { function_.destroy(states_, count_, arena_); }
-  Passing(const Passing&) = delete;
-
- private:
-  const AggregateFunction& function_;
-  duckdb::Vector& states_;
-  size_t count_;
-  duckdb::ArenaAllocator& arena_;
-};
-
-}  // namespace
-
 /// Finalizing may spoil a state, so it is done on a copy.
 void AggregateColumn::finalize_states(std::span<Group* const> groups, duckdb::Vector& out) {
-  const size_t bytes = function_.state_bytes();
-  scratch_states_.resize(groups.size() * bytes);
-  duckdb::Vector states(duckdb::LogicalType::POINTER), copies(duckdb::LogicalType::POINTER);
-  for (size_t i = 0; i < groups.size(); ++i) {
-    char* copy = scratch_states_.data() + i * bytes;
-    function_.init(copy);
+  duckdb::Vector states(duckdb::LogicalType::POINTER);
+  for (size_t i = 0; i < groups.size(); ++i)
     pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(state(*groups[i]));
-    pointers(copies)[i] = reinterpret_cast<duckdb::data_ptr_t>(copy);
-  }
-  const Passing passing(function_, copies, groups.size(), scratch_);
-  function_.combine(states, copies, groups.size(), scratch_);
-  function_.finalize(copies, groups.size(), out, scratch_);
+  FreshStates copies(function_, groups.size(), scratch_, scratch_states_);
+  function_.combine(states, copies.pointers(), groups.size(), scratch_);
+  function_.finalize(copies.pointers(), groups.size(), out, scratch_);
 }
 
 void AggregateColumn::finalize_kept(std::span<Group* const> groups, duckdb::Vector& out) {
-  const size_t bytes = function_.state_bytes();
-  scratch_states_.resize(groups.size() * bytes);
-  duckdb::Vector states(duckdb::LogicalType::POINTER);
-  std::vector<char*> addresses;
-  for (size_t i = 0; i < groups.size(); ++i) {
-    addresses.push_back(scratch_states_.data() + i * bytes);
-    function_.init(addresses[i]);
-    pointers(states)[i] = reinterpret_cast<duckdb::data_ptr_t>(addresses[i]);
-  }
-  const Passing passing(function_, states, groups.size(), scratch_);
+  if (ranked_ && ranked_->pick == RankedAggregate::Pick::kQuantiles)
+    return finalize_quantiles(groups, out);
+  FreshStates states(function_, groups.size(), scratch_, scratch_states_);
   if (ranked_)
-    feed_ranked(groups, addresses);
+    feed_ranked(groups, states.addresses());
   else
-    feed_kept(groups, addresses, scratch_);
-  function_.finalize(states, groups.size(), out, scratch_);
+    feed_kept(groups, states.addresses(), scratch_);
+  function_.finalize(states.pointers(), groups.size(), out, scratch_);
 }
 
 void AggregateColumn::Feed::add(Arrangement::Row& row, char* state) {

@@ -25,7 +25,7 @@ namespace millrace::flow {
 ///  - a state from which rows can be taken out again (count, exact sums);
 ///  - DuckDB's state and the argument rows beside it, from which the state is made anew when one of
 ///    them is taken out, or when DuckDB failed over some of them;
-///  - the argument rows in an order, where some of them decide (min, arg_max, median): a change
+///  - the argument rows in an order, where some of them decide (min, median, mode): a change
 ///    costs the logarithm of the group;
 ///  - the argument rows alone, with ORDER BY within: DuckDB's combine empties the state that it
 ///    copies, so that such a state cannot be looked at and kept.
@@ -127,9 +127,11 @@ class AggregateColumn {
   template <typename F>
   void each_with_key(std::span<Arrangement::Row* const> rows, F&& each);
   void settle_ranked();
+  void rank(Arrangement::Row& row, std::string_view key, int64_t now);
   void keep_first(Group& group);
   void rank_kept();
   void feed_ranked(std::span<Group* const> groups, std::span<char* const> states);
+  void finalize_quantiles(std::span<Group* const> groups, duckdb::Vector& out);
   RankedRows::Root& root_of(Group& group) const {
     return *reinterpret_cast<RankedRows::Root*>(state(group));
   }
@@ -173,7 +175,7 @@ class AggregateColumn {
   std::unique_ptr<duckdb::ArenaAllocator> arena_;  // what DuckDB's states allocate
   duckdb::ArenaAllocator scratch_;                 // the same, for one epoch
   size_t arena_bytes_kept_ = 0;                    // after the last compaction
-  std::vector<char> scratch_states_;
+  std::vector<char> scratch_states_;               // of FreshStates
 
   // Argument rows by group (its address is the key): all of them, or for a DISTINCT to know them.
   std::unique_ptr<RowCodec> codec_;

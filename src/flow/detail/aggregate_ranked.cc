@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <map>
 
 #include "flow/detail/aggregate_column.h"
 #include "flow/detail/evaluator.h"
@@ -42,6 +45,33 @@ void AggregateColumn::each_with_key(std::span<Arrangement::Row* const> rows, F&&
   }
 }
 
+namespace {
+
+/// Sorts by weight, the greatest first.
+std::array<char, 8> weight_key(int64_t weight) {
+  std::array<char, 8> key;
+  const uint64_t bits = std::byteswap(~static_cast<uint64_t>(weight));
+  std::memcpy(key.data(), &bits, sizeof(bits));
+  return key;
+}
+
+}  // namespace
+
+/// From the weight with which the row stands there to `now`.
+void AggregateColumn::rank(Arrangement::Row& row, std::string_view key, int64_t now) {
+  auto& root = root_of(group_of(row));
+  const int64_t before = std::exchange(row.counts().emitted, now);
+  if (ranked_->by_weight) {
+    const auto old_key = weight_key(before), new_key = weight_key(now);
+    if (before != 0) ranks_.change(root, {old_key.data(), old_key.size()}, row, -1);
+    if (now != 0) ranks_.insert(root, {new_key.data(), new_key.size()}, row, 1);
+  } else if (before == 0) {
+    ranks_.insert(root, key, row, now);
+  } else {
+    ranks_.change(root, key, row, now - before);
+  }
+}
+
 /// Ranks the epoch's changes. A row's `emitted` is the weight with which it stands there.
 void AggregateColumn::settle_ranked() {
   std::vector<Arrangement::Row*> changed;
@@ -51,17 +81,11 @@ void AggregateColumn::settle_ranked() {
   for (auto* row : touched_)
     if (weight_of(*row) != row->counts().emitted) changed.push_back(row);
   each_with_key(changed, [&](Arrangement::Row& row, std::string_view key) {
-    auto& emitted = row.counts().emitted;
-    auto& root = root_of(group_of(row));
-    const int64_t now = weight_of(row);
-    if (emitted == 0)
-      ranks_.insert(root, key, row, now);
-    else
-      ranks_.change(root, key, row, now - emitted);
-    emitted = now;
+    rank(row, key, weight_of(row));
   });
   // Where no row is ever taken back, only the first can come to show again.
-  if (!layout_.append_only || ranked_->pick != RankedAggregate::Pick::kFirst) return;
+  if (!layout_.append_only || ranked_->by_weight || ranked_->pick != RankedAggregate::Pick::kFirst)
+    return;
   for (auto* row : changed) keep_first(group_of(*row));
 }
 
@@ -86,17 +110,17 @@ void AggregateColumn::keep_first(Group& group) {
 /// After loading.
 void AggregateColumn::rank_kept() {
   std::vector<Arrangement::Row*> rows;
-  const auto rank = [&] {
+  const auto rank_some = [&] {
     each_with_key(rows, [&](Arrangement::Row& row, std::string_view key) {
-      ranks_.insert(root_of(group_of(row)), key, row, row.counts().emitted);
+      rank(row, key, std::exchange(row.counts().emitted, 0));
     });
     rows.clear();
   };
   kept_->each_row([&](Arrangement::Row& row) {
     if (row.counts().emitted != 0) rows.push_back(&row);
-    if (rows.size() == STANDARD_VECTOR_SIZE) rank();
+    if (rows.size() == STANDARD_VECTOR_SIZE) rank_some();
   });
-  rank();
+  rank_some();
 }
 
 /// Gives each state the rows that decide its group's result.
@@ -114,6 +138,60 @@ void AggregateColumn::feed_ranked(std::span<Group* const> groups, std::span<char
     if (rows % 2 == 0) feed.add(*ranks_.at(root, rows / 2), states[i]);
   }
   feed.flush();
+}
+
+/// DuckDB says what lies between two rows, or gives the one. Groups that lie equally far between
+/// theirs go together: those of a size, and all where it is a row.
+void AggregateColumn::finalize_quantiles(std::span<Group* const> groups, duckdb::Vector& out) {
+  struct Asked {
+    size_t group, quantile;
+    Quantile::Place place;
+  };
+  const size_t each = ranked_->quantiles.size();
+  std::map<double, std::vector<Asked>> by_fraction;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const int64_t rows = ranks_.weight(root_of(*groups[i]));
+    for (size_t q = 0; q < each && rows > 0; ++q) {
+      const auto place = ranked_->quantiles[q].place(rows);
+      by_fraction[place.fraction].push_back({i, q, place});
+    }
+  }
+  std::vector<duckdb::Value> found(groups.size() * each);
+  const bool lists = result_type().id() == duckdb::LogicalTypeId::LIST;
+  for (const auto& [fraction, all] : by_fraction) {
+    const auto bound_to = ranked_->quantile_between_two(function_.bound(), fraction);
+    for (std::span<const Asked> left = all; !left.empty();) {
+      const auto some = left.first(std::min<size_t>(left.size(), STANDARD_VECTOR_SIZE));
+      left = left.subspan(some.size());
+      FreshStates states(function_, some.size(), scratch_, scratch_states_);
+      Feed feed(*this, scratch_);
+      for (size_t i = 0; i < some.size(); ++i) {
+        const auto root = root_of(*groups[some[i].group]);
+        feed.add(*ranks_.at(root, some[i].place.lower), states.addresses()[i]);
+        if (some[i].place.upper != some[i].place.lower)
+          feed.add(*ranks_.at(root, some[i].place.upper), states.addresses()[i]);
+      }
+      feed.flush();
+      duckdb::Vector results(result_type(), some.size());
+      function_.finalize(states.pointers(), some.size(), results, scratch_, *bound_to);
+      for (size_t i = 0; i < some.size(); ++i) {
+        auto value = results.GetValue(i);
+        found[some[i].group * each + some[i].quantile] =
+            lists ? duckdb::ListValue::GetChildren(value)[0] : std::move(value);
+      }
+    }
+  }
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (ranks_.weight(root_of(*groups[i])) == 0) {
+      duckdb::FlatVector::SetNull(out, i, true);
+    } else if (lists) {
+      const auto from = found.begin() + static_cast<ptrdiff_t>(i * each);
+      out.SetValue(i, duckdb::Value::LIST(duckdb::ListType::GetChildType(result_type()),
+                                          {from, from + static_cast<ptrdiff_t>(each)}));
+    } else {
+      out.SetValue(i, found[i]);
+    }
+  }
 }
 
 }  // namespace millrace::flow
