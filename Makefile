@@ -34,7 +34,7 @@ bench: build ## measure, next to Apache Kafka
 
 bench-nexmark: build ## NEXMark over JSON in a topic, beside Flink and Hazelcast; NEXMARK names the folder of its generator, answers and peers
 	@tools/setup.sh test
-	@build/deps/test-venv/bin/python bench/nexmark.py --peers --events 5000000
+	@build/deps/test-venv/bin/python bench/nexmark.py --peers --events 5000000 --runs 1
 
 lint: build ## clang-format and clang-tidy over src/
 	@tools/lint.sh
