@@ -15,6 +15,7 @@ std::shared_ptr<sql::Relation> NodeHost::relation(const catalog::Object& object)
     case Kind::kTopic:
     case Kind::kView:
     case Kind::kFunction:
+    case Kind::kPipeline:
       return nullptr;
   }
   return nullptr;

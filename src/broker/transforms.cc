@@ -139,6 +139,19 @@ io::Task<Result<std::shared_ptr<wasm::Module>>> TransformsImpl::module_of(std::s
   co_return module;
 }
 
+io::Task<Result<OpenedChain>> TransformsImpl::open_chain(std::vector<Transform> steps,
+                                                         std::string place) {
+  OpenedChain opened{.version = version_.load(), .guests = {}};  // before the catalog is looked at
+  wasm::ChainOptions options{.place = std::move(place), .steps = {}};
+  for (const auto& step : steps) {
+    auto loading = module_of(step.function);
+    MR_CO_TRY(auto module, co_await std::move(loading));
+    options.steps.push_back(step_of(step, std::move(module)));
+  }
+  MR_CO_TRY(opened.guests, wasm::Chain::open(*engine_, std::move(options)));
+  co_return opened;
+}
+
 std::shared_ptr<LoadedChain> TransformsImpl::loaded(const TopicTransforms& transforms,
                                                     const ChainKey& key) const {
   auto& ready = transforms.ready();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,10 +10,13 @@
 #include "broker/broker.h"
 
 namespace millrace::wasm {
+class Chain;
 class Engine;
 }
 
 namespace millrace::broker {
+
+class Pipelines;  // pipelines.h
 
 /// The transforms of one topic, as its definition lists them. Immutable but for what is kept to run
 /// them; any thread.
@@ -37,6 +41,12 @@ class TopicTransforms {
   std::string topic_;
   std::vector<catalog::Transform> all_;
   std::unique_ptr<Ready> ready_;
+};
+
+/// Transforms in order for who is no topic: a pipeline, a connector.
+struct OpenedChain {
+  uint64_t version = 0;  // of the functions: Transforms::version()
+  std::shared_ptr<wasm::Chain> guests;
 };
 
 /// A module as it is kept.
@@ -101,6 +111,13 @@ class Transforms {
   virtual Result<> check(const catalog::Transform& step) = 0;
   /// Some function is another one now: from the next batch on.
   virtual void functions_changed() = 0;
+  /// Grows with every change of a function.
+  virtual uint64_t version() const = 0;
+  /// The functions of `steps` as they are now; open it anew when version() has grown. `place` is
+  /// told in logs and errors. On a shard. Errors: kUndefinedObject, kUndefinedFunction,
+  /// kInvalidArgument, those of reading a module.
+  virtual io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps,
+                                                   std::string place) = 0;
   /// Ends the pause of the function's module. Errors: kUndefinedObject.
   virtual Result<> resume(std::string_view function) = 0;
 
@@ -124,6 +141,13 @@ class Transforms {
   /// The latest lines, oldest first.
   virtual std::vector<ModuleLogLine> logs() const = 0;
   virtual wasm::Engine& engine() = 0;
+
+  /// Who runs the pipelines; set once before statements.
+  void set_pipelines(Pipelines* pipelines) { pipelines_ = pipelines; }
+  Pipelines* pipelines() const { return pipelines_; }
+
+ private:
+  std::atomic<Pipelines*> pipelines_ = nullptr;
 };
 
 }  // namespace millrace::broker

@@ -27,6 +27,8 @@ std::string_view name_of(Kind kind) {
       return "materialized view";
     case Kind::kFunction:
       return "function";
+    case Kind::kPipeline:
+      return "transform";
   }
   return "object";
 }

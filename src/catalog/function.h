@@ -41,9 +41,17 @@ inline std::vector<ModuleExport> module_exports(const Object& function) {
   return out;
 }
 
-/// "produce", "fetch"
+/// "produce", "fetch", "pipeline"
 inline std::string_view name_of(Transform::Place place) {
-  return place == Transform::Place::kProduce ? "produce" : "fetch";
+  switch (place) {
+    case Transform::Place::kProduce:
+      return "produce";
+    case Transform::Place::kFetch:
+      return "fetch";
+    case Transform::Place::kPipeline:
+      return "pipeline";
+  }
+  return "produce";
 }
 /// "reject", "dead_letter", "skip"
 inline std::string_view name_of(Transform::OnError on_error) {
@@ -60,7 +68,8 @@ inline std::string_view name_of(Transform::OnError on_error) {
 
 /// Whether the object's records are a topic of the broker.
 inline bool has_log(const Object& object) {
-  return object.kind != Kind::kView && object.kind != Kind::kFunction;
+  return object.kind != Kind::kView && object.kind != Kind::kFunction &&
+         object.kind != Kind::kPipeline;
 }
 
 }  // namespace millrace::catalog

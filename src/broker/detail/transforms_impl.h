@@ -75,6 +75,9 @@ class TransformsImpl final : public Transforms {
   Result<std::string> module_bytes(std::string_view hash) override;
   Result<> check(const catalog::Transform& step) override;
   void functions_changed() override;
+  uint64_t version() const override { return version_.load(); }
+  io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps,
+                                           std::string place) override;
   Result<> resume(std::string_view function) override;
   io::Task<Result<std::string>> produced(std::shared_ptr<const TopicTransforms> transforms,
                                          int32_t partition, std::string batches) override;

@@ -14,7 +14,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr Kind kKinds[] = {Kind::kTopic, Kind::kTable, Kind::kView, Kind::kMaterializedView,
-                           Kind::kFunction};
+                           Kind::kFunction, Kind::kPipeline};
 
 json::array to_array(const std::vector<std::string>& texts) {
   json::array out;
@@ -157,7 +157,8 @@ void read_transforms(Reader& in, Object& object) {
                         .params = each.text_map("params"),
                         .options = each.text_map("options"),
                         .owner = each.text("owner")};
-    if (!find_named(each.text("place", true), {Place::kProduce, Place::kFetch}, transform.place)) {
+    if (!find_named(each.text("place", true), {Place::kProduce, Place::kFetch, Place::kPipeline},
+                    transform.place)) {
       each.bad("place");
     }
     if (!find_named(each.text("on_error", true),

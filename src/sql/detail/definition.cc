@@ -15,6 +15,7 @@
 #include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/errors.h"
+#include "sql/detail/pipeline_statements.h"
 #include "sql/format.h"
 #include "sql/view_options.h"
 
@@ -497,6 +498,8 @@ std::string canonical_sql(const catalog::Object& object) {
     case Kind::kFunction:
       return fmt::format("CREATE FUNCTION {} LANGUAGE wasm FROM {}", quoted(object.name),
                          literal("sha256:" + catalog::module_hash(object)));
+    case Kind::kPipeline:
+      return pipeline_sql(object);
   }
   return {};
 }

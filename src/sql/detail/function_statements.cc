@@ -70,7 +70,8 @@ Result<> parse_place(TokenReader& reader, AlterTransforms& alter) {
   return {};
 }
 
-/// `[ON ERROR reject | dead_letter | skip]`
+}  // namespace
+
 Result<> parse_on_error(TokenReader& reader, Transform& transform) {
   using OnError = Transform::OnError;
   if (!reader.take_words({"on", "error"})) return {};
@@ -86,7 +87,17 @@ Result<> parse_on_error(TokenReader& reader, Transform& transform) {
   return reader.unexpected("expected reject, dead_letter or skip");
 }
 
-}  // namespace
+Result<size_t> parse_step(TokenReader& reader, Transform& transform) {
+  if (!reader.peek().is_name()) return reader.unexpected("expected a function's name");
+  const auto begin = reader.peek().begin;
+  transform.function = reader.take().text;
+  if (reader.take_symbol('.')) {
+    if (!reader.peek().is_name()) return reader.unexpected("expected the name of an export");
+    transform.export_name = reader.take().text;
+  }
+  MR_TRY(parse_params(reader, transform));
+  return begin;
+}
 
 Result<std::optional<CreateFunction>> parse_create_function(TokenReader& reader) {
   auto ahead = reader;
@@ -143,16 +154,19 @@ Result<AlterTransforms> parse_alter_topic(TokenReader& reader) {
   return alter;
 }
 
-std::string transform_sql(const Transform& transform) {
+std::string step_sql(const Transform& transform) {
   std::string params;
   for (const auto& [name, value] : transform.params) {
     params += fmt::format("{}{} => {}", params.empty() ? "" : ", ", quoted(name), literal(value));
   }
+  return fmt::format("{}.{}{}{}{}", quoted(transform.function), quoted(transform.export_name),
+                     params.empty() ? "" : "(", params, params.empty() ? "" : ")");
+}
+
+std::string transform_sql(const Transform& transform) {
   const auto group =
       transform.group.empty() ? std::string() : " FOR GROUP " + quoted(transform.group);
-  return fmt::format("{}.{}{}{}{} ON {}{} ON ERROR {}", quoted(transform.function),
-                     quoted(transform.export_name), params.empty() ? "" : "(", params,
-                     params.empty() ? "" : ")",
+  return fmt::format("{} ON {}{} ON ERROR {}", step_sql(transform),
                      duckdb::StringUtil::Upper(std::string(catalog::name_of(transform.place))),
                      group, catalog::name_of(transform.on_error));
 }

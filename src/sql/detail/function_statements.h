@@ -15,6 +15,13 @@ Result<ResumeFunction> parse_resume_function(TokenReader& reader);
 /// What follows ALTER TOPIC.
 Result<AlterTransforms> parse_alter_topic(TokenReader& reader);
 
+/// `f[.export][(name => 'value', ...)]`; gives where it stands. The export may be left open.
+Result<size_t> parse_step(TokenReader& reader, catalog::Transform& transform);
+/// `[ON ERROR reject | dead_letter | skip]`
+Result<> parse_on_error(TokenReader& reader, catalog::Transform& transform);
+/// What parse_step() reads.
+std::string step_sql(const catalog::Transform& transform);
+
 /// A transform as ALTER TOPIC says it: redact.mask(field => 'email') ON FETCH FOR GROUP g ON ERROR
 /// skip.
 std::string transform_sql(const catalog::Transform& transform);

@@ -44,12 +44,26 @@ struct AlterTransforms {
   size_t begin = 0;              // of the function's name
   bool any_place = false;        // DROP without ON: wherever it stands
 };
+/// CREATE [OR REPLACE] TRANSFORM [IF NOT EXISTS] name FROM ... INTO ... USING ...
+struct CreatePipeline {
+  catalog::Object object;  // what the text alone says: exports may be open, no owner
+  bool or_replace = false;
+  bool if_not_exists = false;
+  std::vector<std::pair<std::string, size_t>> topics;  // each that it names, and where
+  std::vector<size_t> steps;                           // where each function's name stands
+};
+/// ALTER TRANSFORM name PAUSE | RESUME
+struct AlterPipeline {
+  std::string name;
+  size_t name_begin = 0;
+  bool paused = true;
+};
 /// EXPLAIN TOPIC name
 struct ExplainTopic {
   std::string name;
   size_t name_begin = 0;
 };
-/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK | FUNCTION [IF EXISTS] name [CASCADE]
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK | FUNCTION | TRANSFORM [IF EXISTS] name [CASCADE]
 struct DropObject {
   catalog::Kind kind = catalog::Kind::kTopic;
   bool sink = false;

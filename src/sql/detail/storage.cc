@@ -114,7 +114,10 @@ std::string full_form(const std::string& topic) { return topic + kFullFormMark; 
 duckdb::CatalogEntry* EntrySet::find(const std::string& name, As as) {
   const bool full = name.ends_with(kFullFormMark);
   const auto* object = snapshot_->find(full ? name.substr(0, name.size() - 1) : name);
-  if (!object || object->kind == catalog::Kind::kFunction) return nullptr;
+  if (!object || object->kind == catalog::Kind::kFunction ||
+      object->kind == catalog::Kind::kPipeline) {
+    return nullptr;
+  }
   std::lock_guard lock(mutex_);
   auto& entry = entries_[full                  ? name
                          : as == As::kVersions ? object->name + kVersionsMark
