@@ -29,6 +29,10 @@ std::string_view name_of(Kind kind) {
       return "function";
     case Kind::kPipeline:
       return "transform";
+    case Kind::kSource:
+      return "source";
+    case Kind::kSink:
+      return "sink";
   }
   return "object";
 }

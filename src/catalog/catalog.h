@@ -13,8 +13,17 @@
 
 namespace millrace::catalog {
 
-enum class Kind { kTopic, kTable, kView, kMaterializedView, kFunction, kPipeline };
-/// "topic", "table", "view", "materialized view", "function", "transform"
+enum class Kind {
+  kTopic,
+  kTable,
+  kView,
+  kMaterializedView,
+  kFunction,
+  kPipeline,
+  kSource,
+  kSink,
+};
+/// "topic", "table", "view", "materialized view", "function", "transform", "source", "sink"
 std::string_view name_of(Kind kind);
 
 struct Column {
@@ -32,10 +41,11 @@ struct Watermark {
   bool operator==(const Watermark&) const = default;
 };
 
-/// What a topic's records go through on their way in (ON PRODUCE) or out (ON FETCH), or on their
-/// way from topics to others (a pipeline): one export of a function.
+/// What a topic's records go through on their way in (ON PRODUCE) or out (ON FETCH), on their way
+/// from topics to others (a pipeline), or from and to other systems (connectors): one export of a
+/// function.
 struct Transform {
-  enum class Place { kProduce, kFetch, kPipeline };
+  enum class Place { kProduce, kFetch, kPipeline, kSource, kSink };
   /// What is done when the module fails, or says that a record does.
   enum class OnError { kReject, kDeadLetter, kSkip };
   std::string function;     // an object of kind kFunction
@@ -60,15 +70,17 @@ struct Object {
   std::optional<Watermark> watermark;    // topics
   std::string query;                     // views: the SELECT, as written
   std::vector<std::string> depends_on;   // names of the objects that a view reads, or that a
-                                         // topic's or a pipeline's transforms use; sorted
+                                         // topic's or a pipeline's transforms use, or a
+                                         // connector; sorted
   int32_t partitions = 1;                // topics
   std::map<std::string, std::string>
       options;      // topics: Kafka configuration names and ours (format, on_error, durability);
-                    // functions: see function.h; pipelines: pipeline.h
+                    // functions: see function.h; pipelines: pipeline.h; connectors: connector.h
   std::string sql;  // the statement that makes it, in one canonical spelling
-  bool internal = false;              // not shown by default: changelogs, dead letters' bookkeeping
-  std::string owner;                  // functions, pipelines: who made it
-  std::vector<Transform> transforms;  // topics, pipelines: in the order in which they are applied
+  bool internal = false;  // not shown by default: changelogs, dead letters' bookkeeping
+  std::string owner;      // functions, pipelines, connectors: who made it
+  std::vector<Transform>
+      transforms;  // topics, pipelines, connectors: in the order in which they are applied
 
   /// Same definition: all but id and version.
   bool same_definition(const Object& other) const;

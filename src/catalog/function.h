@@ -41,7 +41,7 @@ inline std::vector<ModuleExport> module_exports(const Object& function) {
   return out;
 }
 
-/// "produce", "fetch", "pipeline"
+/// "produce", "fetch", "pipeline", "source", "sink"
 inline std::string_view name_of(Transform::Place place) {
   switch (place) {
     case Transform::Place::kProduce:
@@ -50,6 +50,10 @@ inline std::string_view name_of(Transform::Place place) {
       return "fetch";
     case Transform::Place::kPipeline:
       return "pipeline";
+    case Transform::Place::kSource:
+      return "source";
+    case Transform::Place::kSink:
+      return "sink";
   }
   return "produce";
 }
@@ -68,8 +72,8 @@ inline std::string_view name_of(Transform::OnError on_error) {
 
 /// Whether the object's records are a topic of the broker.
 inline bool has_log(const Object& object) {
-  return object.kind != Kind::kView && object.kind != Kind::kFunction &&
-         object.kind != Kind::kPipeline;
+  return object.kind == Kind::kTopic || object.kind == Kind::kTable ||
+         object.kind == Kind::kMaterializedView;
 }
 
 }  // namespace millrace::catalog

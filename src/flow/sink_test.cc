@@ -65,8 +65,9 @@ TEST(Sink, PlainWritesEachRowOnceAndIsATopicThatSqlReads) {
   EXPECT_EQ(texts(written(node, "big", 2)),
             (std::vector<std::string>{R"(- {"id":3,"shop":"s3"})", R"(- {"id":4,"shop":"s4"})"}));
   EXPECT_EQ(node.run("SELECT * FROM big"), (TextRows{{"3", "s3"}, {"4", "s4"}}));
-  EXPECT_EQ(node.run("SHOW SINKS"),
-            (TextRows{{"big", "plain", "", "SELECT id, shop FROM sales WHERE id >= 3"}}));
+  EXPECT_EQ(
+      node.run("SHOW SINKS"),
+      (TextRows{{"big", "plain", "", "SELECT id, shop FROM sales WHERE id >= 3", "", "big"}}));
   EXPECT_EQ(node.run("SHOW CREATE SINK big"),
             (TextRows{{"CREATE SINK big WITH (format = 'plain') AS\n"
                        "SELECT id, shop FROM sales WHERE id >= 3"}}));

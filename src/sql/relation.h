@@ -95,7 +95,14 @@ class Host {
   /// Plans a materialized view and refuses what cannot be maintained, before anything is created.
   /// Fills nothing. Errors: kNotSupported with the operator's name and, where known, the position.
   virtual Result<> check_view(const catalog::Object& view) = 0;
-  /// The object exists in the catalog and broker now: serve it. A view begins to catch up.
+  /// Refuses a source or sink that cannot be, before anything is created. Errors: kNotSupported (no
+  /// such connector), kInvalidConfig naming the option.
+  virtual Result<> check_connector(const catalog::Object& connector) {
+    return Error{ErrorCode::kNotSupported,
+                 "\"" + connector.name + "\" cannot be: there are no connectors here"};
+  }
+  /// The object exists in the catalog and broker now: serve it. A view begins to catch up; a
+  /// connector that is there already goes on by its new definition.
   virtual Result<> created(const catalog::Object& object) = 0;
   /// The object is about to go: stop using its log and inputs.
   virtual Result<> dropping(const catalog::Object& object) = 0;

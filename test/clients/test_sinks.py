@@ -111,7 +111,7 @@ def test_a_sink_as_sql_shows_it(node, sql):
     sql("INSERT INTO numbers VALUES (1), (2)")
     wait_until(lambda: sql("SELECT n FROM doubled ORDER BY n") == [(2,), (4,)])
     assert [json.loads(m.value()) for m in committed(node, "doubled")] == [{"n": 2}, {"n": 4}]
-    assert sql("SHOW SINKS") == [("doubled", "plain", "", "SELECT n * 2 AS n FROM numbers")]
+    assert sql("SHOW SINKS") == [("doubled", "plain", "", "SELECT n * 2 AS n FROM numbers", "", "doubled")]
     assert ("doubled", "sink", "n INTEGER") in sql("SHOW ALL")
     assert any("stream numbers" in line for (line,) in sql("EXPLAIN doubled"))
     with pytest.raises(psycopg.Error, match="a sink writes it"):

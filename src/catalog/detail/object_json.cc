@@ -13,8 +13,8 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr Kind kKinds[] = {Kind::kTopic, Kind::kTable, Kind::kView, Kind::kMaterializedView,
-                           Kind::kFunction, Kind::kPipeline};
+constexpr Kind kKinds[] = {Kind::kTopic,    Kind::kTable,    Kind::kView,   Kind::kMaterializedView,
+                           Kind::kFunction, Kind::kPipeline, Kind::kSource, Kind::kSink};
 
 json::array to_array(const std::vector<std::string>& texts) {
   json::array out;
@@ -157,8 +157,10 @@ void read_transforms(Reader& in, Object& object) {
                         .params = each.text_map("params"),
                         .options = each.text_map("options"),
                         .owner = each.text("owner")};
-    if (!find_named(each.text("place", true), {Place::kProduce, Place::kFetch, Place::kPipeline},
-                    transform.place)) {
+    if (!find_named(
+            each.text("place", true),
+            {Place::kProduce, Place::kFetch, Place::kPipeline, Place::kSource, Place::kSink},
+            transform.place)) {
       each.bad("place");
     }
     if (!find_named(each.text("on_error", true),

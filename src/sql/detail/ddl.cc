@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/logging.h"
+#include "catalog/connector.h"
 #include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/definition.h"
@@ -440,9 +441,10 @@ Result<> Definitions::drop_one(const Object& object) {
       const auto* next = catalog::replacement_of(*now, object.name)) {
     MR_TRY(cancel(*next));
   }
-  if (host && catalog::has_log(object)) MR_TRY(host->dropping(object));
+  const bool served = host && (catalog::has_log(object) || catalog::is_connector(object));
+  if (served) MR_TRY(host->dropping(object));
   auto removed = remove(object);
-  if (!removed && host && catalog::has_log(object)) {
+  if (!removed && served) {
     auto again = host->created(object);
     if (!again) logging::error("an object is not served any more", {{"object", object.name}});
   }

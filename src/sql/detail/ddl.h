@@ -35,8 +35,21 @@ class Definitions {
   /// kUndefinedFunction, kNotSupported (what cannot stand there), kNotAllowed, kDuplicateObject.
   Result<> alter(const AlterTransforms& alter, const std::string& user);
 
+  // connectors.cc: sources and sinks.
+
+  /// Declares a connector and starts it, or has it go on by its new definition. Errors:
+  /// kUndefinedObject (the topic), kInvalidConfig (an option), kNotAllowed, those of a transform.
+  Result<Outcome> create(const CreateConnector& create, const std::string& user);
+  /// Errors: kUndefinedObject, kNotAllowed.
+  Result<> drop_connector(const DropObject& drop, const std::string& user);
+  Result<> pause(const PauseConnector& pause, const std::string& user);
+
  private:
-  Result<catalog::Transform> complete(const AlterTransforms& alter, const std::string& user);
+  /// The transform with what the statement has left open; checked.
+  Result<catalog::Transform> complete(catalog::Transform transform, size_t position,
+                                      const std::string& user);
+  Result<const catalog::Object*> find_connector(const catalog::Snapshot& snapshot,
+                                                const DropObject& which, const std::string& user);
   Result<std::vector<catalog::Transform>> without(const catalog::Object& topic,
                                                   const AlterTransforms& alter,
                                                   const std::string& user);
@@ -59,8 +72,8 @@ class Definitions {
   std::mutex mutex_;
 };
 
-/// The rows of SHOW TOPICS, TABLES, VIEWS, SINKS, FUNCTIONS, TRANSFORMS, ALL, SHOW CREATE and
-/// DESCRIBE.
+/// The rows of SHOW TOPICS, TABLES, VIEWS, SOURCES, SINKS, FUNCTIONS, TRANSFORMS, ALL, SHOW CREATE
+/// and DESCRIBE.
 struct Listing {
   std::vector<std::string> names;
   std::vector<duckdb::LogicalType> types;
@@ -68,6 +81,10 @@ struct Listing {
 };
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what);
 Listing show_transforms(const catalog::Snapshot& snapshot);
+/// The functions that an object's transforms use, sorted.
+std::vector<std::string> functions_of(const std::vector<catalog::Transform>& transforms);
+/// What is told to who is not the owner.
+Error not_owner(std::string_view what, const std::string& owner, const std::string& user);
 /// The whole way of a topic's record, from its producer to each of its consumers, a line a step.
 std::string explain_topic(const catalog::Snapshot& snapshot, const catalog::Object& topic);
 Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate& show);

@@ -12,8 +12,10 @@
 #include <duckdb/parser/parser.hpp>
 #include <duckdb/parser/statement/create_statement.hpp>
 
+#include "catalog/connector.h"
 #include "catalog/function.h"
 #include "catalog/sink.h"
+#include "sql/detail/connector_statements.h"
 #include "sql/detail/errors.h"
 #include "sql/detail/pipeline_statements.h"
 #include "sql/format.h"
@@ -305,6 +307,16 @@ Result<> take_view_option(TokenReader& reader, catalog::Object& object) {
   return {};
 }
 
+Result<> take_connector_option(TokenReader& reader, catalog::Object& connector) {
+  const auto begin = reader.peek().begin;
+  MR_TRY(auto name, option_name(reader));
+  MR_TRY(auto value, option_value(reader));
+  if (!connector.options.emplace(std::string(catalog::kWithOption) + name, value).second) {
+    return Error{ErrorCode::kSyntax, fmt::format("option \"{}\" is given twice", name), begin};
+  }
+  return {};
+}
+
 /// `[WITH ( options )]` of a materialized view or a sink.
 Result<> parse_view_options(TokenReader& reader, catalog::Object& view) {
   const auto begin = reader.peek().begin;
@@ -479,6 +491,10 @@ Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& cre
   return {};
 }
 
+Result<> parse_connector_options(TokenReader& reader, catalog::Object& connector) {
+  return parse_options(reader, connector, take_connector_option);
+}
+
 std::string canonical_sql(const catalog::Object& object) {
   switch (object.kind) {
     case Kind::kTopic:
@@ -500,6 +516,9 @@ std::string canonical_sql(const catalog::Object& object) {
                          literal("sha256:" + catalog::module_hash(object)));
     case Kind::kPipeline:
       return pipeline_sql(object);
+    case Kind::kSource:
+    case Kind::kSink:
+      return connector_sql(object);
   }
   return {};
 }

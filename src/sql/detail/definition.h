@@ -16,7 +16,11 @@ Result<> parse_definition(std::string_view sql, TokenReader& reader, CreateObjec
 /// `create`; options and EMIT are a materialized view's.
 Result<> parse_view(std::string_view sql, TokenReader& reader, CreateObject& create);
 
-/// The statement that makes `object`, in one spelling.
+/// Parses `[WITH ( options )]` of a source or sink into its options, as they are: who runs the
+/// connector knows them.
+Result<> parse_connector_options(TokenReader& reader, catalog::Object& connector);
+
+/// The statement that makes `object`, in one spelling; secrets of connectors are left out.
 std::string canonical_sql(const catalog::Object& object);
 
 }  // namespace millrace::sql

@@ -357,6 +357,10 @@ class FakeHost : public Host {
     if (refuse) return *refuse;
     return {};
   }
+  Result<> check_connector(const catalog::Object&) override {
+    if (refuse) return *refuse;
+    return {};
+  }
   Result<> created(const catalog::Object& object) override {
     calls.push_back("created " + object.name);
     if (fail_created) return *fail_created;

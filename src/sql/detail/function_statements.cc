@@ -164,6 +164,10 @@ std::string step_sql(const Transform& transform) {
 }
 
 std::string transform_sql(const Transform& transform) {
+  using Place = Transform::Place;
+  if (transform.place == Place::kSource || transform.place == Place::kSink) {
+    return fmt::format("{} ON ERROR {}", step_sql(transform), catalog::name_of(transform.on_error));
+  }
   const auto group =
       transform.group.empty() ? std::string() : " FOR GROUP " + quoted(transform.group);
   return fmt::format("{} ON {}{} ON ERROR {}", step_sql(transform),

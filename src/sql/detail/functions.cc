@@ -70,12 +70,6 @@ Result<std::string> read_module(const CreateFunction& create, broker::Transforms
   return bytes;
 }
 
-Error not_owner(std::string_view what, const std::string& owner, const std::string& user) {
-  return Error{ErrorCode::kNotAllowed,
-               fmt::format("{} is {}'s, and only {} may change or remove it: you are {}", what,
-                           quoted(owner), quoted(owner), quoted(user))};
-}
-
 std::string exports_text(const Object& function) {
   std::vector<std::string> names;
   for (const auto& each : catalog::module_exports(function)) {
@@ -105,16 +99,20 @@ Result<catalog::ModuleExport> find_export(const Object& function, const Transfor
                has};
 }
 
-Result<> check_kind(const catalog::ModuleExport& exported, size_t position) {
+Result<> check_kind(const catalog::ModuleExport& exported, Transform::Place place,
+                    size_t position) {
   const auto& kind = exported.kind;
   if (kind == "filter" || kind == "map" || kind == "filter_map") return {};
+  const bool on_topic = place == Transform::Place::kProduce || place == Transform::Place::kFetch;
+  if (!on_topic && kind == "expand") return {};
   const auto error = [&](std::string why) {
-    return Error{
-        ErrorCode::kNotSupported,
-        fmt::format("\"{}\" is of the kind {}, which cannot stand on a topic", exported.name, kind),
-        position, std::move(why)};
+    return Error{ErrorCode::kNotSupported,
+                 fmt::format("\"{}\" is of the kind {}, which cannot stand {}", exported.name, kind,
+                             on_topic ? "on a topic" : "in a source or sink"),
+                 position, std::move(why)};
   };
   if (kind == "scalar") return error("A scalar is for SQL expressions, which call no guests yet.");
+  if (!on_topic) return error("A source or sink keeps no state for its transforms.");
   return error(
       "A topic's records keep their offsets, so that each becomes one record or none: what gives "
       "several, or has state, has no place in the node yet.");
@@ -142,34 +140,30 @@ Result<> check_topic(const catalog::Snapshot& snapshot, const Object& topic,
   return {};
 }
 
-/// The topics whose transforms need what `next` has no more.
+/// Those whose transforms need what `next` has no more.
 Result<> check_users(const catalog::Snapshot& snapshot, const Object& function,
                      const std::string& exports) {
   Object next = function;
   next.options[catalog::kModuleExports] = exports;
-  for (const auto* topic : snapshot.dependents(function.name)) {
-    for (const auto& each : topic->transforms) {
+  for (const auto* user : snapshot.dependents(function.name)) {
+    for (const auto& each : user->transforms) {
       if (each.function != function.name) continue;
       const auto found = find_export(next, each, 0);
-      if (found && check_kind(*found, 0)) continue;
-      return Error{ErrorCode::kDependentObjects,
-                   fmt::format("function \"{}\" cannot be replaced: topic \"{}\" uses {}.{}, which "
-                               "the new module has not",
-                               function.name, topic->name, each.function, each.export_name),
-                   std::nullopt,
-                   fmt::format("ALTER TOPIC {} DROP TRANSFORM {}.{} first.", quoted(topic->name),
-                               quoted(each.function), quoted(each.export_name))};
+      if (found && check_kind(*found, each.place, 0)) continue;
+      return Error{
+          ErrorCode::kDependentObjects,
+          fmt::format("function \"{}\" cannot be replaced: {} \"{}\" uses {}.{}, which "
+                      "the new module has not",
+                      function.name, catalog::name_of(user->kind), user->name, each.function,
+                      each.export_name),
+          std::nullopt,
+          user->kind == Kind::kTopic
+              ? fmt::format("ALTER TOPIC {} DROP TRANSFORM {}.{} first.", quoted(user->name),
+                            quoted(each.function), quoted(each.export_name))
+              : "Drop or replace that first."};
     }
   }
   return {};
-}
-
-void set_functions(Object& topic) {
-  topic.depends_on.clear();
-  for (const auto& each : topic.transforms) topic.depends_on.push_back(each.function);
-  std::ranges::sort(topic.depends_on);
-  const auto rest = std::ranges::unique(topic.depends_on);
-  topic.depends_on.erase(rest.begin(), rest.end());
 }
 
 bool same_place(const Transform& each, const AlterTransforms& alter) {
@@ -178,6 +172,21 @@ bool same_place(const Transform& each, const AlterTransforms& alter) {
 }
 
 }  // namespace
+
+Error not_owner(std::string_view what, const std::string& owner, const std::string& user) {
+  return Error{ErrorCode::kNotAllowed,
+               fmt::format("{} is {}'s, and only {} may change or remove it: you are {}", what,
+                           quoted(owner), quoted(owner), quoted(user))};
+}
+
+std::vector<std::string> functions_of(const std::vector<Transform>& transforms) {
+  std::vector<std::string> names;
+  for (const auto& each : transforms) names.push_back(each.function);
+  std::ranges::sort(names);
+  const auto rest = std::ranges::unique(names);
+  names.erase(rest.begin(), rest.end());
+  return names;
+}
 
 Result<Definitions::Outcome> Definitions::create(const CreateFunction& create,
                                                  const std::string& user) {
@@ -234,16 +243,20 @@ Result<> Definitions::drop_function(const DropObject& drop, const std::string& u
     return not_owner(fmt::format("function \"{}\"", function->name), function->owner, user);
   }
   std::vector<std::string> users;
-  for (const auto* topic : snapshot->dependents(function->name)) {
-    users.push_back(fmt::format("topic \"{}\"", topic->name));
+  bool topics = true;
+  for (const auto* each : snapshot->dependents(function->name)) {
+    users.push_back(fmt::format("{} \"{}\"", catalog::name_of(each->kind), each->name));
+    topics = topics && each->kind == Kind::kTopic;
   }
   if (!users.empty()) {
     // CASCADE would take a topic's records with it.
-    return Error{ErrorCode::kDependentObjects,
-                 fmt::format("function \"{}\" cannot be dropped: {} use{} it", function->name,
-                             fmt::join(users, ", "), users.size() == 1 ? "s" : ""),
-                 drop.name_begin,
-                 fmt::format("ALTER TOPIC ... DROP TRANSFORM {} first.", quoted(function->name))};
+    return Error{
+        ErrorCode::kDependentObjects,
+        fmt::format("function \"{}\" cannot be dropped: {} use{} it", function->name,
+                    fmt::join(users, ", "), users.size() == 1 ? "s" : ""),
+        drop.name_begin,
+        topics ? fmt::format("ALTER TOPIC ... DROP TRANSFORM {} first.", quoted(function->name))
+               : "Drop these, or their transforms, first."};
   }
   MR_TRY(core_.any_shard().block_on(core_.catalog.drop(function->name)));
   if (auto* transforms = core_.broker.transforms()) transforms->functions_changed();
@@ -265,26 +278,25 @@ Result<> Definitions::resume(const ResumeFunction& resume, const std::string& us
   return transforms->resume(function->name);
 }
 
-/// The transform with what the statement has left open; checked.
-Result<Transform> Definitions::complete(const AlterTransforms& alter, const std::string& user) {
-  auto transform = alter.transform;
+Result<Transform> Definitions::complete(Transform transform, size_t position,
+                                        const std::string& user) {
   const auto snapshot = core_.catalog.snapshot();
   const auto* function = snapshot->find(transform.function);
   if (!function || function->kind != Kind::kFunction) {
     return Error{ErrorCode::kUndefinedFunction,
-                 fmt::format("function \"{}\" does not exist", transform.function), alter.begin,
+                 fmt::format("function \"{}\" does not exist", transform.function), position,
                  "CREATE FUNCTION name LANGUAGE wasm FROM 'path.wasm'. SHOW FUNCTIONS lists those "
                  "that there are."};
   }
   transform.function = function->name;
-  MR_TRY(const auto exported, find_export(*function, transform, alter.begin));
-  MR_TRY(check_kind(exported, alter.begin));
+  MR_TRY(const auto exported, find_export(*function, transform, position));
+  MR_TRY(check_kind(exported, transform.place, position));
   transform.export_name = exported.name;
   transform.owner = user;
   auto checked = core_.broker.transforms()->check(transform);
   if (checked) return transform;
   auto error = std::move(checked).error();
-  error.position = alter.begin;
+  error.position = position;
   return error;
 }
 
@@ -328,7 +340,7 @@ Result<> Definitions::alter(const AlterTransforms& alter, const std::string& use
   Object topic = *found;
   if (alter.add) {
     MR_TRY(check_topic(*snapshot, topic, alter));
-    MR_TRY(auto transform, complete(alter, user));
+    MR_TRY(auto transform, complete(alter.transform, alter.begin, user));
     const auto same = [&](const Transform& each) {
       return each.function == transform.function && each.export_name == transform.export_name &&
              each.place == transform.place && each.group == transform.group;
@@ -343,7 +355,7 @@ Result<> Definitions::alter(const AlterTransforms& alter, const std::string& use
   } else {
     MR_TRY(topic.transforms, without(topic, alter, user));
   }
-  set_functions(topic);
+  topic.depends_on = functions_of(topic.transforms);
   MR_TRY(put(topic, true, false));
   return {};
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "catalog/connector.h"
 #include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
@@ -39,19 +40,30 @@ Listing of_text(std::vector<std::string> names) {
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) {
   using What = ShowObjects::What;
   if (what == What::kTransforms) return show_transforms(snapshot);
-  auto listing = what == What::kTopics   ? of_text({"name", "partitions", "format", "columns"})
-                 : what == What::kTables ? of_text({"name", "primary_key", "columns"})
-                 : what == What::kViews  ? of_text({"name", "kind", "query"})
-                 : what == What::kSinks  ? of_text({"name", "format", "key", "query"})
-                 : what == What::kFunctions
-                     ? of_text({"name", "language", "exports", "hash", "owner"})
-                     : of_text({"name", "kind", "columns"});
+  auto listing =
+      what == What::kTopics      ? of_text({"name", "partitions", "format", "columns"})
+      : what == What::kTables    ? of_text({"name", "primary_key", "columns"})
+      : what == What::kViews     ? of_text({"name", "kind", "query"})
+      : what == What::kSources   ? of_text({"name", "connector", "topic", "sql", "owner"})
+      : what == What::kSinks     ? of_text({"name", "format", "key", "query", "connector", "topic"})
+      : what == What::kFunctions ? of_text({"name", "language", "exports", "hash", "owner"})
+                                 : of_text({"name", "kind", "columns"});
   if (what == What::kTopics) listing.types[1] = LogicalType::INTEGER;
   for (const auto* object : snapshot.list()) {
     if (what == What::kSinks && catalog::is_sink(*object)) {
       listing.rows.push_back({Value(catalog::sink_topic(*object)),
                               Value(option(*object, "sink.format")),
-                              Value(option(*object, "sink.key")), Value(object->query)});
+                              Value(option(*object, "sink.key")), Value(object->query), Value(""),
+                              Value(catalog::sink_topic(*object))});
+    } else if (what == What::kSinks && object->kind == Kind::kSink) {
+      listing.rows.push_back({Value(object->name), Value(""), Value(""), Value(""),
+                              Value(option(*object, catalog::kConnectorOption)),
+                              Value(option(*object, catalog::kTopicOption))});
+    } else if (what == What::kSources && object->kind == Kind::kSource) {
+      listing.rows.push_back({Value(object->name),
+                              Value(option(*object, catalog::kConnectorOption)),
+                              Value(option(*object, catalog::kTopicOption)), Value(object->sql),
+                              Value(object->owner)});
     }
     if (object->internal) continue;
     const bool is_view = object->kind == Kind::kView || object->kind == Kind::kMaterializedView;

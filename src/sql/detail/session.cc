@@ -110,6 +110,8 @@ class SessionImpl : public Session {
   Result<std::unique_ptr<Cursor>> run(const ResumeFunction& resume, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const AlterTransforms& alter, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const ExplainTopic& explain, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const CreateConnector& create, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const PauseConnector& pause, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const BeginTransaction& begin, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const EndTransaction& end, const PreparedOne& one);
 
@@ -347,6 +349,8 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateObject& create,
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const DropObject& drop, const PreparedOne&) {
   if (drop.kind == catalog::Kind::kFunction) {
     MR_TRY(setup_.definitions.drop_function(drop, facts_.user));
+  } else if (drop.kind == catalog::Kind::kSource || drop.kind == catalog::Kind::kSink) {
+    MR_TRY(setup_.definitions.drop_connector(drop, facts_.user));
   } else {
     MR_TRY(setup_.definitions.drop(drop));
   }
@@ -427,6 +431,21 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const AlterTransforms& alter, c
   MR_TRY(setup_.definitions.alter(alter, facts_.user));
   refresh();
   return make_cursor({}, "ALTER TOPIC");
+}
+
+std::string tag_of(const char* verb, catalog::Kind kind) {
+  return fmt::format("{} {}", verb, duckdb::StringUtil::Upper(std::string(catalog::name_of(kind))));
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateConnector& create,
+                                                 const PreparedOne&) {
+  MR_TRY(setup_.definitions.create(create, facts_.user));
+  return make_cursor({}, tag_of("CREATE", create.object.kind));
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const PauseConnector& pause, const PreparedOne&) {
+  MR_TRY(setup_.definitions.pause(pause, facts_.user));
+  return make_cursor({}, tag_of("ALTER", pause.kind));
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const PreparedOne& one) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "catalog/sink.h"
+#include "sql/detail/connector_statements.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/function_statements.h"
 #include "sql/detail/subscribe.h"
@@ -53,16 +54,27 @@ Result<std::optional<CreateObject>> parse_create(std::string_view sql, TokenRead
   return std::optional(std::move(create));
 }
 
-Parsed parse_drop(TokenReader& reader) {
+/// Whether the sink of that name is a connector's, not a query's.
+bool is_connector_sink(const catalog::Snapshot& snapshot, std::string_view name) {
+  const auto* object = snapshot.find(name);
+  return object && object->kind == Kind::kSink;
+}
+
+Parsed parse_drop(TokenReader& reader, const catalog::Snapshot& snapshot) {
   DropObject drop;
   drop.sink = reader.take_word("sink");
   const auto kind = drop.sink                      ? Kind::kMaterializedView
                     : reader.take_word("function") ? std::optional(Kind::kFunction)
+                    : reader.take_word("source")   ? std::optional(Kind::kSource)
                                                    : take_kind(reader);
   if (!kind) return not_ours();
   drop.kind = *kind;
   drop.if_exists = reader.take_words({"if", "exists"});
   MR_TRY(auto name, reader.name());
+  if (drop.sink && is_connector_sink(snapshot, name.text)) {
+    drop.kind = Kind::kSink;
+    drop.sink = false;
+  }
   drop.name = drop.sink ? catalog::sink_view(name.text) : name.text;
   drop.name_begin = name.begin;
   drop.cascade = reader.take_word("cascade");
@@ -71,7 +83,9 @@ Parsed parse_drop(TokenReader& reader) {
   return ours(std::move(drop));
 }
 
-Parsed parse_alter(TokenReader& reader) {
+Parsed parse_alter(TokenReader& reader, const catalog::Snapshot& snapshot) {
+  MR_TRY(auto connector, parse_alter_connector(reader, snapshot));
+  if (connector) return ours(std::move(*connector));
   if (reader.take_word("function")) {
     MR_TRY(auto resume, parse_resume_function(reader));
     return ours(std::move(resume));
@@ -97,9 +111,10 @@ Parsed parse_alter(TokenReader& reader) {
 Parsed parse_show(TokenReader& reader) {
   using What = ShowObjects::What;
   constexpr std::pair<std::string_view, What> kLists[] = {
-      {"topics", What::kTopics}, {"tables", What::kTables},       {"views", What::kViews},
-      {"sinks", What::kSinks},   {"functions", What::kFunctions}, {"transforms", What::kTransforms},
-      {"all", What::kAll}};
+      {"topics", What::kTopics},       {"tables", What::kTables},
+      {"views", What::kViews},         {"sinks", What::kSinks},
+      {"functions", What::kFunctions}, {"transforms", What::kTransforms},
+      {"sources", What::kSources},     {"all", What::kAll}};
   for (const auto& [word, what] : kLists) {
     if (!reader.take_word(word)) continue;
     MR_TRY(reader.expect_end());
@@ -107,7 +122,7 @@ Parsed parse_show(TokenReader& reader) {
   }
   if (!reader.take_word("create")) return not_ours();
   const bool with_kind = !reader.peek(1).is_symbol('.') && reader.peek(1).is_name();
-  if (with_kind && !reader.take_word("sink")) take_kind(reader);
+  if (with_kind && !reader.take_word("sink") && !reader.take_word("source")) take_kind(reader);
   MR_TRY(auto name, reader.name());
   MR_TRY(reader.expect_end());
   return ours(ShowCreate{std::move(name.text), name.begin});
@@ -172,12 +187,14 @@ Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
   if (reader.take_word("create")) {
     MR_TRY(auto function, parse_create_function(reader));
     if (function) return ours(std::move(*function));
+    MR_TRY(auto connector, parse_create_connector(reader));
+    if (connector) return ours(std::move(*connector));
     MR_TRY(auto create, parse_create(sql, reader));
     if (!create) return not_ours();
     return ours(std::move(*create));
   }
-  if (reader.take_word("drop")) return parse_drop(reader);
-  if (reader.take_word("alter")) return parse_alter(reader);
+  if (reader.take_word("drop")) return parse_drop(reader, snapshot);
+  if (reader.take_word("alter")) return parse_alter(reader, snapshot);
   if (reader.take_word("show")) return parse_show(reader);
   if (reader.take_word("describe") || reader.take_word("desc")) {
     return parse_describe(reader, snapshot);

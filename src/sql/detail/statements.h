@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "catalog/catalog.h"
 #include "sql/detail/lexer.h"
@@ -21,6 +22,24 @@ struct CreateObject {
   size_t query_begin = 0;      // views: where the SELECT begins
   size_t query_end = 0;        // and where it ends
   size_t watermark_begin = 0;  // topics: where the watermark's expression begins
+};
+/// CREATE [OR REPLACE] SOURCE [IF NOT EXISTS] name FROM connector [WITH (...)]
+///     [TRANSFORM function[.export][(...)], ... [ON ERROR ...]] INTO topic
+/// CREATE [OR REPLACE] SINK [IF NOT EXISTS] name INTO connector ... FROM topic
+struct CreateConnector {
+  catalog::Object object;  // what the text alone says: exports and topic as they are spelled
+  bool or_replace = false;
+  bool if_not_exists = false;
+  size_t connector_begin = 0;
+  size_t topic_begin = 0;
+  std::vector<size_t> steps_begin;  // of the transforms
+};
+/// ALTER SOURCE | SINK name PAUSE | RESUME
+struct PauseConnector {
+  catalog::Kind kind = catalog::Kind::kSource;
+  std::string name;
+  size_t name_begin = 0;
+  bool paused = true;
 };
 /// CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name LANGUAGE wasm FROM 'source'
 struct CreateFunction {
@@ -63,11 +82,12 @@ struct ExplainTopic {
   std::string name;
   size_t name_begin = 0;
 };
-/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SINK | FUNCTION | TRANSFORM [IF EXISTS] name [CASCADE]
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SOURCE | SINK | FUNCTION | TRANSFORM [IF EXISTS] name
+/// [CASCADE]
 struct DropObject {
   catalog::Kind kind = catalog::Kind::kTopic;
-  bool sink = false;
-  std::string name;  // of a sink: of its view
+  bool sink = false;  // a query's, not a connector's
+  std::string name;   // of a sink: of its view
   size_t name_begin = 0;
   bool if_exists = false;
   bool cascade = false;  // what depends on it too
@@ -79,9 +99,9 @@ struct PauseView {
   bool sink = false;
   bool paused = true;
 };
-/// SHOW TOPICS | TABLES | VIEWS | SINKS | FUNCTIONS | TRANSFORMS | ALL
+/// SHOW TOPICS | TABLES | VIEWS | SOURCES | SINKS | FUNCTIONS | TRANSFORMS | ALL
 struct ShowObjects {
-  enum class What { kTopics, kTables, kViews, kSinks, kFunctions, kTransforms, kAll };
+  enum class What { kTopics, kTables, kViews, kSources, kSinks, kFunctions, kTransforms, kAll };
   What what = What::kAll;
 };
 /// SHOW CREATE [kind] name
@@ -118,10 +138,10 @@ struct EndTransaction {
 };
 struct BeginTransaction {};
 
-using OurStatement =
-    std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject, ExplainView,
-                 ApplyObject, PauseView, SubscribeTo, BeginTransaction, EndTransaction,
-                 CreateFunction, ResumeFunction, AlterTransforms, ExplainTopic>;
+using OurStatement = std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject,
+                                  ExplainView, ApplyObject, PauseView, SubscribeTo,
+                                  BeginTransaction, EndTransaction, CreateFunction, ResumeFunction,
+                                  AlterTransforms, ExplainTopic, CreateConnector, PauseConnector>;
 
 /// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
 /// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.

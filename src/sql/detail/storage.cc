@@ -12,6 +12,7 @@
 #include <duckdb/storage/database_size.hpp>
 #include <duckdb/storage/table_storage_info.hpp>
 
+#include "catalog/function.h"
 #include "sql/detail/errors.h"
 #include "sql/detail/notes.h"
 #include "sql/detail/parse.h"
@@ -114,10 +115,8 @@ std::string full_form(const std::string& topic) { return topic + kFullFormMark; 
 duckdb::CatalogEntry* EntrySet::find(const std::string& name, As as) {
   const bool full = name.ends_with(kFullFormMark);
   const auto* object = snapshot_->find(full ? name.substr(0, name.size() - 1) : name);
-  if (!object || object->kind == catalog::Kind::kFunction ||
-      object->kind == catalog::Kind::kPipeline) {
+  if (!object || (object->kind != catalog::Kind::kView && !catalog::has_log(*object)))
     return nullptr;
-  }
   std::lock_guard lock(mutex_);
   auto& entry = entries_[full                  ? name
                          : as == As::kVersions ? object->name + kVersionsMark

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "broker/broker.h"
+#include "catalog/connector.h"
 #include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
@@ -49,6 +50,19 @@ void add_fetch(Way& way, const Object& topic, std::string_view group) {
   }
 }
 
+/// From the system that a source reads, or to the one that a sink writes.
+void add_connector(Way& way, const Object& connector) {
+  const bool source = connector.kind == catalog::Kind::kSource;
+  const auto system = catalog::option_of(connector, catalog::kConnectorOption);
+  way.heading(fmt::format("{} {} {}", source ? "from" : "to", catalog::name_of(connector.kind),
+                          quoted(connector.name)));
+  way.step(source ? fmt::format("read from {}", system)
+                  : std::string("read from the log, as it stands there"));
+  for (const auto& each : connector.transforms) way.step(described(each));
+  way.step(source ? std::string("produced, in one transaction with the source's position")
+                  : fmt::format("written to {}", system));
+}
+
 }  // namespace
 
 std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic) {
@@ -78,6 +92,10 @@ std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic
   way.heading(groups.empty() ? "to every Kafka consumer" : "to every other Kafka consumer");
   add_fetch(way, topic, {});
   for (const auto* reader : snapshot.dependents(topic.name)) {
+    if (catalog::is_connector(*reader)) {
+      add_connector(way, *reader);
+      continue;
+    }
     way.heading(fmt::format("to {} {}", catalog::shown_kind(*reader),
                             quoted(catalog::shown_name(*reader))));
     way.step("read from the log, as it stands there");
