@@ -24,7 +24,8 @@ ROOMS = {
     "flow": (["sql", "table", "broker"], r"duckdb|boost/(unordered|intrusive)|boost/json|simdjson"),
     "pgwire": (["sql", "table", "flow"], r"duckdb"),
     "http": (["sql", "table", "flow"], r"boost/beast|boost/asio|duckdb"),
-    "app": (["base", "base/io", "log", "wasm", "catalog", "broker", "kafka", "sql", "table", "flow", "pgwire", "http"],
+    "connect": (["broker"], r"librdkafka/|boost/(asio|beast)|openssl/|simdjson"),
+    "app": (["base", "base/io", "log", "wasm", "catalog", "broker", "kafka", "sql", "table", "flow", "pgwire", "http", "connect"],
             r"CLI/|librdkafka/|libpq-fe\.h|boost/json|absl/time|duckdb"),
 }
 SYSTEM = re.compile(r"^[a-z_]+$|^[a-z0-9_]+\.h$|^(sys|arpa|netinet|linux|bits)/|^cxxabi|fmt/|gtest/|gmock/|x86intrin")

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "catalog/connector.h"
+
 namespace millrace::app {
 
 using catalog::Kind;
@@ -16,6 +18,8 @@ std::shared_ptr<sql::Relation> NodeHost::relation(const catalog::Object& object)
     case Kind::kView:
     case Kind::kFunction:
     case Kind::kPipeline:
+    case Kind::kSource:
+    case Kind::kSink:
       return nullptr;
   }
   return nullptr;
@@ -26,12 +30,14 @@ Result<> NodeHost::check_view(const catalog::Object& view) { return flows_.check
 Result<> NodeHost::created(const catalog::Object& object) {
   if (object.kind == Kind::kTable) return tables_.add(object);
   if (object.kind == Kind::kMaterializedView) return flows_.add(object);
+  if (catalog::is_connector(object)) return sources_.connectors.start(object);
   return {};
 }
 
 Result<> NodeHost::dropping(const catalog::Object& object) {
   if (object.kind == Kind::kTable) return tables_.remove(object.name);
   if (object.kind == Kind::kMaterializedView) return flows_.remove(object.name);
+  if (catalog::is_connector(object)) return sources_.connectors.remove(object);
   return {};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "app/system_tables.h"
+#include "connect/connectors.h"
 #include "flow/flows.h"
 #include "sql/relation.h"
 #include "table/tables.h"
@@ -15,6 +16,9 @@ class NodeHost : public sql::Host {
 
   std::shared_ptr<sql::Relation> relation(const catalog::Object& object) override;
   Result<> check_view(const catalog::Object& view) override;
+  Result<> check_connector(const catalog::Object& connector) override {
+    return sources_.connectors.check(connector);
+  }
   Result<> created(const catalog::Object& object) override;
   Result<> dropping(const catalog::Object& object) override;
   std::vector<sql::SystemTable> system_tables() override { return app::system_tables(sources_); }

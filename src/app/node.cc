@@ -18,6 +18,7 @@
 #include "broker/transactions.h"
 #include "broker/transforms.h"
 #include "catalog/catalog.h"
+#include "connect/connectors.h"
 #include "flow/flows.h"
 #include "http/server.h"
 #include "kafka/server.h"
@@ -109,6 +110,7 @@ struct Node::Parts {
   std::unique_ptr<sql::Engine> engine;
   std::unique_ptr<table::Tables> tables;
   std::unique_ptr<flow::Flows> flows;
+  std::unique_ptr<connect::Connectors> connectors;
   std::unique_ptr<NodeHost> host;
   std::unique_ptr<kafka::Server> kafka;
   std::unique_ptr<pgwire::Server> pg;
@@ -178,8 +180,10 @@ Result<> Node::Parts::serve_objects() {
     return kafka ? runtime->shard(0).block_on(kafka->connections())
                  : std::vector<kafka::ConnectionInfo>();
   };
-  SystemSources sources{runtime->shard(0), *broker, *groups,  *transactions, *share_groups,
-                        *quotas,           *flows,  *catalog, *transforms,   connections};
+  connectors = connect::Connectors::make({*runtime, *env, *broker, *groups, *transactions});
+  SystemSources sources{runtime->shard(0), *broker,     *groups,    *transactions,
+                        *share_groups,     *quotas,     *flows,     *catalog,
+                        *transforms,       *connectors, connections};
   host = std::make_unique<NodeHost>(*tables, *flows, sources);
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();
@@ -216,6 +220,9 @@ Result<> Node::Parts::listen() {
   http_options.health = [] { return Result<>(); };
   http_options.subscribe = [this](const std::string& view, sql::SubscribeOptions how) {
     return host->subscribe(view, *catalog->snapshot(), std::move(how));
+  };
+  http_options.ingest = [this](const std::string& source, std::string_view body) {
+    return connectors->feed(source, body);
   };
   MR_TRY(http, http::Server::listen(*runtime, *env, options.http, std::move(http_options)));
   file = NodeFile{getpid(), kVersion, kafka->address(), pg->address(), http->address()};
@@ -256,6 +263,7 @@ Result<> Node::stop() {
   if (p.http) p.runtime->shard(0).block_on(p.http->close(kGrace));
   if (p.pg) p.runtime->shard(0).block_on(p.pg->close(kGrace));
   if (p.kafka) p.runtime->shard(0).block_on(p.kafka->close(kGrace));
+  if (p.connectors) p.connectors->stop();
   if (p.share_groups) p.runtime->shard(0).block_on(p.share_groups->close());
   if (p.transactions) p.runtime->shard(0).block_on(p.transactions->close());
   if (p.groups) p.runtime->shard(0).block_on(p.groups->close());

@@ -328,6 +328,7 @@ std::vector<sql::SystemTable> system_tables(SystemSources sources) {
       offsets(sources), transactions(sources), connections(sources), quotas(sources),
       views(sources),   operators(sources),    late(sources)};
   for (auto& table : transform_tables(sources)) tables.push_back(std::move(table));
+  for (auto& table : connector_tables(sources)) tables.push_back(std::move(table));
   return tables;
 }
 

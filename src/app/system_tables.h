@@ -8,6 +8,7 @@
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
 #include "broker/transforms.h"
+#include "connect/connectors.h"
 #include "flow/flows.h"
 #include "kafka/server.h"
 #include "sql/relation.h"
@@ -25,6 +26,7 @@ struct SystemSources {
   flow::Flows& flows;
   catalog::Catalog& catalog;
   broker::Transforms& transforms;
+  connect::Connectors& connectors;
   std::function<std::vector<kafka::ConnectionInfo>()> connections;
 };
 
@@ -33,5 +35,7 @@ struct SystemSources {
 std::vector<sql::SystemTable> system_tables(SystemSources sources);
 /// Those of guest code: millrace.functions, .transforms, .module_logs.
 std::vector<sql::SystemTable> transform_tables(SystemSources sources);
+/// Those of connectors: millrace.sources, .sinks.
+std::vector<sql::SystemTable> connector_tables(SystemSources sources);
 
 }  // namespace millrace::app

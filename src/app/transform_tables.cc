@@ -94,7 +94,8 @@ sql::SystemTable transforms(SystemSources from) {
        column("cpu_ms", LogicalType::DOUBLE), column("memory_bytes", kNumber)},
       [from]() -> Result<Rows> {
         Rows rows;
-        const auto counts = from.transforms.counts();
+        auto counts = from.transforms.counts();
+        for (auto& each : from.connectors.counts()) counts.push_back(std::move(each));
         const auto snapshot = from.catalog.snapshot();
         for (const auto* object : snapshot->list()) {
           int32_t position = 0;

@@ -37,6 +37,9 @@ class Journal {
   virtual io::Task<Result<>> put(std::vector<Entry> entries) = 0;
 };
 
+/// Where sources keep how far they have read, each position in one transaction with its records.
+inline constexpr std::string_view kSourcePositionsTopic = "__source_positions";
+
 /// Whether `topic` is one of ours that clients may read and not write, and that Metadata marks as
 /// internal.
 bool is_internal_topic(std::string_view topic);

@@ -16,6 +16,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kFeedPath = "/v1/subscribe";
+constexpr std::string_view kSourcePath = "/sources/";
 // How often a subscription is asked whether its view is still there.
 constexpr auto kAskAgain = std::chrono::seconds(1);
 // Proxies and browsers take a connection for dead that says nothing for a minute or so.
@@ -52,6 +53,7 @@ class ServerImpl : public Server {
   io::Task<Result<size_t>> read(io::Socket& socket, std::span<char> into);
   io::Task<void> end_idle(size_t shard);
   detail::Answer answer(const detail::Request& request);
+  detail::Answer ingest(const detail::Request& request);
   bool is_feed(const detail::Request& request) const;
   io::Task<Result<>> feed(io::Socket& socket, detail::Exchange& exchange,
                           const detail::Request& request);
@@ -72,9 +74,10 @@ class ServerImpl : public Server {
 detail::Answer ServerImpl::answer(const detail::Request& request) {
   std::string_view target = request.target;
   std::string_view path = target.substr(0, target.find('?'));
+  if (options_.ingest && path.starts_with(kSourcePath)) return ingest(request);
   if (path != "/metrics" && path != "/healthz" && path != kFeedPath) {
     return {404, "text/plain; charset=utf-8",
-            "not found: there are /metrics, /healthz and /v1/subscribe\n"};
+            "not found: there are /metrics, /healthz, /v1/subscribe and /sources/NAME\n"};
   }
   if (request.method != "GET" && request.method != "HEAD") {
     return {405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
@@ -88,6 +91,19 @@ detail::Answer ServerImpl::answer(const detail::Request& request) {
                                       : Result<>();
   if (health) return {200, "text/plain; charset=utf-8", "ok\n"};
   return {503, "text/plain; charset=utf-8", health.error().text + "\n"};
+}
+
+detail::Answer ServerImpl::ingest(const detail::Request& request) {
+  if (request.method != "POST") return {405, "text/plain; charset=utf-8", "only POST\n", "POST"};
+  std::string_view name = request.target;
+  name = name.substr(0, name.find('?')).substr(kSourcePath.size());
+  if (closing_) {
+    return {503, "application/json",
+            detail::to_json(Error{ErrorCode::kShuttingDown, "the node is stopping"}) + "\n"};
+  }
+  const auto put = options_.ingest(std::string(name), request.body);
+  if (put) return {200, "application/json", fmt::format("{{\"records\":{}}}\n", *put)};
+  return {info(put.error().code).http, "application/json", detail::to_json(put.error()) + "\n"};
 }
 
 io::Task<void> ServerImpl::serve(io::Socket socket) {

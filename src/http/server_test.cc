@@ -120,6 +120,11 @@ class HttpServer : public testing::Test {
       asked = fmt::format("{} {}", how.snapshot, how.token);
       return view.subscribe();
     };
+    options.ingest = [this](const std::string& source, std::string_view body) -> Result<uint64_t> {
+      if (source != "s") return Error{ErrorCode::kUndefinedObject, "no \"" + source + "\""};
+      taken_in += body;
+      return uint64_t{1};
+    };
     auto listening = Server::listen(runtime, *env, "127.0.0.1:0", options);
     ASSERT_TRUE(listening) << listening.error().text;
     server = std::move(*listening);
@@ -134,6 +139,7 @@ class HttpServer : public testing::Test {
   Result<> health;
   FakeView view;
   std::string asked;
+  std::string taken_in;
   std::unique_ptr<Server> server;
 };
 
@@ -155,6 +161,19 @@ TEST_F(HttpServer, TellsItsHealth) {
 TEST_F(HttpServer, RefusesOtherPathsAndMethods) {
   EXPECT_THAT(ask("GET /nope"), StartsWith("HTTP/1.1 404"));
   EXPECT_THAT(ask("POST /metrics"), AllOf(StartsWith("HTTP/1.1 405"), HasSubstr("Allow: GET")));
+}
+
+TEST_F(HttpServer, GivesWhatIsPostedToItsSource) {
+  const auto post = [this](std::string_view name) {
+    Client client(server->address());
+    client.send(fmt::format(
+        "POST /sources/{} HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\n[1,2]", name));
+    return client.rest();
+  };
+  EXPECT_THAT(post("s"), AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("{\"records\":1}")));
+  EXPECT_EQ(taken_in, "[1,2]");
+  EXPECT_THAT(post("t"), AllOf(StartsWith("HTTP/1.1 404"), HasSubstr("42P01")));
+  EXPECT_THAT(ask("GET /sources/s"), AllOf(StartsWith("HTTP/1.1 405"), HasSubstr("Allow: POST")));
 }
 
 TEST_F(HttpServer, KeepsTheConnectionForMoreRequests) {

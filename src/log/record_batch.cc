@@ -8,6 +8,7 @@
 #include "base/crc32c.h"
 #include "log/detail/record_body.h"
 #include "log/detail/wire.h"
+#include "log/stamp.h"
 
 namespace millrace::log {
 
@@ -33,6 +34,7 @@ constexpr size_t kProducerEpochAt = 51;
 constexpr size_t kBaseSequenceAt = 53;
 constexpr size_t kRecordCountAt = 57;
 constexpr int16_t kLogAppendTime = 8;
+constexpr int16_t kTransactional = 16;
 
 /// What one batch may decompress to: a hundred times the largest batch that a topic takes by
 /// default.
@@ -183,6 +185,17 @@ void patch_batch(char* batch, Offset base_offset, int32_t leader_epoch,
   store_be<int64_t>(batch + kMaxTimestampAt, *append_time);
   const auto length = static_cast<size_t>(load_be<int32_t>(batch + kLengthAt)) + 12;
   store_be<uint32_t>(batch + kCrcAt, crc_of(std::string_view(batch, length)));
+}
+
+void stamp_transactional(std::string& batch, const ProducerStamp& stamp) {
+  MR_CHECK(batch.size() >= BatchHeader::kBytes);
+  char* at = batch.data();
+  const auto attributes = load_be<int16_t>(at + kAttributesAt);
+  store_be<int16_t>(at + kAttributesAt, static_cast<int16_t>(attributes | kTransactional));
+  store_be<int64_t>(at + kProducerIdAt, stamp.producer_id);
+  store_be<int16_t>(at + kProducerEpochAt, stamp.producer_epoch);
+  store_be<int32_t>(at + kBaseSequenceAt, stamp.base_sequence);
+  store_be<uint32_t>(at + kCrcAt, crc_of(batch));
 }
 
 Result<> for_each_record(std::string_view bytes, bool with_headers,

@@ -75,7 +75,8 @@ std::unique_ptr<Journal> Journal::make(io::Env& env, Broker& broker, std::string
 
 bool is_internal_topic(std::string_view topic) {
   return topic == "__consumer_offsets" || topic == "__transaction_state" ||
-         topic == "__share_group_state" || topic == "__client_quotas" || topic == "__group_configs";
+         topic == "__share_group_state" || topic == "__client_quotas" || topic == "__group_configs" ||
+         topic == kSourcePositionsTopic;
 }
 
 }  // namespace millrace::broker

@@ -58,6 +58,7 @@ Result<std::optional<Request>> Exchange::next() {
     // 16 bytes in base64.
     if (request.websocket_key->size() != 24) request.websocket_key.reset();
   }
+  request.body = std::move(parser.get().body());
   parser_ = std::make_unique<Parser>();
   return std::optional<Request>(std::move(request));
 }
@@ -69,7 +70,10 @@ std::string Exchange::respond(const Request& request, const Answer& answer, bool
   response.set(beast::http::field::server, "Millrace");
   response.set(beast::http::field::content_type,
                beast::string_view(answer.content_type.data(), answer.content_type.size()));
-  if (answer.status == 405) response.set(beast::http::field::allow, "GET, HEAD");
+  if (answer.status == 405) {
+    response.set(beast::http::field::allow,
+                 beast::string_view(answer.allow.data(), answer.allow.size()));
+  }
   response.keep_alive(keep_alive);
   response.content_length(answer.body.size());
   bool head = request.method == "HEAD";

@@ -16,12 +16,14 @@ struct Request {
   unsigned version = 11;  // 10 or 11
   std::string last_event_id = {};
   std::optional<std::string> websocket_key = {};  // the connection is to become a WebSocket
+  std::string body = {};
 };
 
 struct Answer {
   int status = 200;
   std::string_view content_type;
   std::string body;
+  std::string_view allow = "GET, HEAD";  // of a 405
 };
 
 /// The server's side of one HTTP/1.1 connection, without I/O: bytes in, requests out, answers to
@@ -43,7 +45,7 @@ class Exchange {
   std::string refuse(const Error& error);
 
   static constexpr size_t kHeaderBytesMax = 8u << 10;
-  static constexpr size_t kBodyBytesMax = 64u << 10;
+  static constexpr size_t kBodyBytesMax = 16u << 20;
 
  private:
   struct Parser;

@@ -1,0 +1,196 @@
+#include "connect/detail/http_client.h"
+
+#include <fmt/format.h>
+#include <openssl/ssl.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+#include <optional>
+
+namespace millrace::connect {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+
+namespace {
+
+beast::string_view view(std::string_view text) { return {text.data(), text.size()}; }
+
+Error failed(const HttpEndpoint& endpoint, std::string_view doing, const beast::error_code& why) {
+  return Error{ErrorCode::kConnectionClosed,
+               fmt::format("{} {}:{}: {}", doing, endpoint.url.host, endpoint.url.port,
+                           why == beast::error::timeout ? "no answer in time" : why.message())};
+}
+
+}  // namespace
+
+Result<HttpUrl> HttpUrl::parse(std::string_view text) {
+  HttpUrl url;
+  const auto wrong = [&](std::string_view why) {
+    // The whole may hold a secret.
+    return Error{ErrorCode::kInvalidConfig, fmt::format("the option url {}", why), std::nullopt,
+                 "For example url = 'https://example.com:8443/path'."};
+  };
+  url.tls = text.starts_with("https://");
+  if (!url.tls && !text.starts_with("http://")) return wrong("begins with http:// or https://");
+  text.remove_prefix(url.tls ? 8 : 7);
+  const auto slash = text.find_first_of("/?");
+  auto authority = text.substr(0, slash);
+  url.target = slash == std::string_view::npos ? "/" : std::string(text.substr(slash));
+  if (url.target.starts_with('?')) url.target.insert(0, "/");
+  if (url.target.find_first_of(" \r\n#") != std::string::npos) return wrong("has a bad path");
+  if (authority.find('@') != std::string_view::npos) {
+    return wrong("holds a user: write it as a header, Authorization: Basic ...");
+  }
+  const auto colon = authority.rfind(':');
+  const bool has_port = colon != std::string_view::npos && !authority.ends_with(']');
+  url.port = has_port ? std::string(authority.substr(colon + 1)) : url.tls ? "443" : "80";
+  url.host = std::string(has_port ? authority.substr(0, colon) : authority);
+  if (url.host.starts_with('[') && url.host.ends_with(']')) {
+    url.host = url.host.substr(1, url.host.size() - 2);
+  }
+  if (url.host.empty() || url.port.empty() ||
+      url.port.find_first_not_of("0123456789") != std::string::npos) {
+    return wrong("names no host");
+  }
+  return url;
+}
+
+Result<HttpEndpoint> HttpEndpoint::take(Options& options, std::string_view url,
+                                        std::string_view method) {
+  HttpEndpoint out;
+  MR_TRY(out.url, HttpUrl::parse(url));
+  MR_TRY(out.method, options.one_of("method", method, {"GET", "POST", "PUT", "PATCH"}));
+  constexpr std::chrono::milliseconds kLeast(10);
+  MR_TRY(out.timeout, options.interval("timeout", out.timeout, kLeast));
+  // One a line: 'Authorization: Bearer ...'. The values are never told.
+  const auto all = options.text("headers").value_or("");
+  for (size_t from = 0; from < all.size();) {
+    const size_t end = std::min(all.find('\n', from), all.size());
+    const auto line = std::string_view(all).substr(from, end - from);
+    from = end + 1;
+    const auto colon = line.find(':');
+    auto value = colon == std::string_view::npos ? line : line.substr(colon + 1);
+    while (value.starts_with(' ')) value.remove_prefix(1);
+    if (line.empty()) continue;
+    if (colon == std::string_view::npos || colon == 0 || value.find('\r') != value.npos) {
+      return Error{ErrorCode::kInvalidConfig, "the option headers holds a line that is no header",
+                   std::nullopt,
+                   "A line is Name: value; several come with line breaks, E'...\\n...'."};
+    }
+    out.headers[std::string(line.substr(0, colon))] = std::string(value);
+  }
+  return out;
+}
+
+struct HttpClient::Connection {
+  asio::io_context io;
+  asio::ssl::context tls{asio::ssl::context::tls_client};
+  std::optional<beast::tcp_stream> plain;
+  std::optional<beast::ssl_stream<beast::tcp_stream>> secure;
+  beast::flat_buffer buffer;
+
+  beast::tcp_stream& tcp() { return secure ? secure->next_layer() : *plain; }
+  /// Runs what was begun to its end, which the stream's timeout bounds.
+  beast::error_code finish(beast::error_code& outcome) {
+    io.restart();
+    io.run();
+    return outcome;
+  }
+};
+
+HttpClient::HttpClient(const HttpEndpoint& endpoint) : endpoint_(endpoint) {}
+HttpClient::~HttpClient() = default;
+
+Result<> HttpClient::connect() {
+  auto made = std::make_unique<Connection>();
+  auto& connection = *made;
+  beast::error_code outcome;
+  asio::ip::tcp::resolver resolver(connection.io);
+  const auto found = resolver.resolve(endpoint_.url.host, endpoint_.url.port, outcome);
+  if (outcome) return failed(endpoint_, "finding", outcome);
+  if (endpoint_.url.tls) {
+    connection.tls.set_default_verify_paths(outcome);
+    connection.tls.set_verify_mode(asio::ssl::verify_peer, outcome);
+    connection.secure.emplace(connection.io, connection.tls);
+    connection.secure->set_verify_callback(asio::ssl::host_name_verification(endpoint_.url.host),
+                                           outcome);
+    SSL_set_tlsext_host_name(connection.secure->native_handle(), endpoint_.url.host.c_str());
+  } else {
+    connection.plain.emplace(connection.io);
+  }
+  connection.tcp().expires_after(endpoint_.timeout);
+  const auto note = [&](beast::error_code code, const auto&...) { outcome = code; };
+  connection.tcp().async_connect(found, note);
+  if (connection.finish(outcome)) return failed(endpoint_, "connecting to", outcome);
+  if (connection.secure) {
+    connection.secure->async_handshake(asio::ssl::stream_base::client, note);
+    if (connection.finish(outcome)) return failed(endpoint_, "greeting", outcome);
+  }
+  connection_ = std::move(made);
+  return {};
+}
+
+Result<HttpAnswer> HttpClient::exchange(const std::map<std::string, std::string>& more,
+                                        const std::string& body) {
+  auto& connection = *connection_;
+  http::request<http::string_body> request;
+  request.version(11);
+  request.method_string(view(endpoint_.method));
+  request.target(view(endpoint_.url.target));
+  request.set(http::field::host, endpoint_.url.host + ":" + endpoint_.url.port);
+  request.set(http::field::user_agent, "Millrace");
+  for (const auto* headers : {&endpoint_.headers, &more}) {
+    for (const auto& [name, value] : *headers) request.set(view(name), view(value));
+  }
+  request.body() = body;
+  if (endpoint_.method != "GET") request.prepare_payload();
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(kBodyBytesMax);
+  beast::error_code outcome;
+  const auto note = [&](beast::error_code code, size_t) { outcome = code; };
+  connection.tcp().expires_after(endpoint_.timeout);
+  if (connection.secure) {
+    http::async_write(*connection.secure, request, note);
+  } else {
+    http::async_write(*connection.plain, request, note);
+  }
+  if (connection.finish(outcome)) return failed(endpoint_, "writing to", outcome);
+  if (connection.secure) {
+    http::async_read(*connection.secure, connection.buffer, parser, note);
+  } else {
+    http::async_read(*connection.plain, connection.buffer, parser, note);
+  }
+  if (connection.finish(outcome)) return failed(endpoint_, "reading from", outcome);
+  auto& answer = parser.get();
+  HttpAnswer out;
+  out.status = static_cast<int>(answer.result_int());
+  out.etag = std::string(answer[http::field::etag]);
+  out.last_modified = std::string(answer[http::field::last_modified]);
+  out.body = std::move(answer.body());
+  if (!answer.keep_alive()) connection_.reset();
+  return out;
+}
+
+Result<HttpAnswer> HttpClient::send(const std::map<std::string, std::string>& more,
+                                    std::string body) {
+  const bool kept = connection_ != nullptr;
+  if (!kept) MR_TRY(connect());
+  auto answer = exchange(more, body);
+  if (answer) return answer;
+  connection_.reset();
+  if (!kept) return answer;
+  // The server may have closed what was idle.
+  MR_TRY(connect());
+  answer = exchange(more, body);
+  if (!answer) connection_.reset();
+  return answer;
+}
+
+}  // namespace millrace::connect

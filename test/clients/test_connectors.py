@@ -1,0 +1,302 @@
+"""Sources and sinks: records from other systems and to them, through a node that is killed, and systems that go away."""
+import http.server
+import json
+import os
+import pathlib
+import threading
+import urllib.error
+import urllib.request
+
+import psycopg
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from draining import drain
+from node import Node, wait_until
+
+STEPS = pathlib.Path(__file__).with_name("steps.wat")  # keep drops values with 'd', mark makes '#' of the first byte, strict refuses 'b'
+QUICK = "backoff = '50 ms', backoff_max = '500 ms'"
+
+
+def connect(node, user="test"):
+    host, port = node.pg.split(":")
+    return psycopg.connect(host=host, port=port, user=user, dbname="millrace", autocommit=True)
+
+
+@pytest.fixture(scope="module")
+def far(request, tmp_path_factory):
+    """What the connectors speak to: another node, or Apache Kafka by MILLRACE_TEST_TARGET=kafka."""
+    if os.environ.get("MILLRACE_TEST_TARGET") == "kafka":
+        yield request.getfixturevalue("apache_kafka")
+        return
+    started = Node(tmp_path_factory.mktemp("far") / "data")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def steps(node):
+    with connect(node) as connection:
+        connection.execute(f"CREATE FUNCTION steps LANGUAGE wasm FROM '{STEPS}'")
+
+
+def make_topic(far, name, partitions):
+    admin = AdminClient({"bootstrap.servers": far.kafka})
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+
+
+def read(node, topic, partitions=1):
+    """Committed records, each as (partition, key, value, headers, timestamp)."""
+    out = []
+    for partition in range(partitions):
+        consumer = Consumer({"bootstrap.servers": node.kafka, "group.id": "reader", "enable.partition.eof": True, "isolation.level": "read_committed"})
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        out += [(m.partition(), m.key(), m.value(), m.headers(), m.timestamp()[1]) for m in drain(consumer)]
+    return out
+
+
+def status(node, name):
+    """(state, records, errors, last_error, lag) of a connector."""
+    with connect(node) as sql:
+        for table in "sources", "sinks":
+            rows = sql.execute(f"SELECT state, records, errors, last_error, lag FROM millrace.{table} WHERE name = %s", (name,)).fetchall()
+            if rows:
+                return rows[0]
+    return None
+
+
+def test_a_source_keeps_what_a_record_is(node, sql, steps, far):
+    make_topic(far, "origin", 3)
+    producer = Producer({"bootstrap.servers": far.kafka})
+    for i in range(300):
+        producer.produce("origin", key=b"k%d" % i, value=b"%c %d" % (b"ad"[i % 3 == 0], i), partition=i % 3, timestamp=1_700_000_000_000 + i,
+                         headers=[("n", b"%d" % i), ("none", None)])
+    producer.produce("origin", value=None, key=b"gone", partition=1, timestamp=1_700_000_001_000)
+    assert producer.flush(30) == 0
+    sql("CREATE TOPIC copied WITH (partitions = 3)")
+    sql(f"CREATE SOURCE s FROM kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'origin', {QUICK}, \"librdkafka.sasl.password\" = 'hidden') "
+        "INTO copied")
+    wait_until(lambda: status(node, "s")[1] == 301, what=f"all records, {node.log()[-500:]}")
+    assert sorted(read(node, "copied", 3)) == sorted(read(far, "origin", 3))
+    assert status(node, "s")[0::2] == ("running", 0, 0)
+    # The same through a transform, from a time on.
+    sql("CREATE TOPIC kept WITH (partitions = 3)")
+    sql(f"CREATE SOURCE s2 FROM kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'origin', start = '1700000000150') "
+        "TRANSFORM steps.keep, steps.mark ON ERROR skip INTO kept")
+    expected = sorted(b"#" + m[2][1:] for m in read(far, "origin", 3) if m[2] and m[2][:1] != b"d" and m[4] >= 1_700_000_000_150)
+    wait_until(lambda: len([m for m in read(node, "kept", 3) if m[2]]) == len(expected))
+    assert sorted(m[2] for m in read(node, "kept", 3) if m[2]) == expected
+    # What SQL tells.
+    assert [row[:3] for row in sql("SHOW SOURCES")] == [("s", "kafka", "copied"), ("s2", "kafka", "kept")]
+    [(text,)] = sql("SHOW CREATE SOURCE s")
+    assert "hidden" not in text and "'***'" in text and text.endswith("INTO copied")
+    assert "hidden" not in node.log()
+    way = [line for line, in sql("EXPLAIN TOPIC kept")]
+    assert way.index("  1. read from kafka") < way.index("  2. transform steps.keep ON ERROR skip (of test)")
+    [(place, failed)] = sql("SELECT place, failed_records FROM millrace.transforms WHERE topic = 's2' AND export = 'keep'")
+    assert (place, failed) == ("source", 0)
+    # Dropped and made again it begins anew; paused it reads nothing.
+    sql("ALTER SOURCE s PAUSE")
+    assert status(node, "s")[0] == "paused"
+    with pytest.raises(psycopg.Error, match="read.* it"):
+        sql("DROP TOPIC copied")
+    with connect(node, "mallory") as other, pytest.raises(psycopg.Error, match="only test may"):
+        other.execute("DROP SOURCE s")
+    producer.produce("origin", b"while paused", partition=0)
+    producer.flush(30)
+    sql("ALTER SOURCE s RESUME")
+    wait_until(lambda: len(read(node, "copied", 3)) == 302)
+    sql("DROP SOURCE s")
+    sql("DROP SOURCE s2")
+    assert sql("SHOW SOURCES") == []
+    sql("DROP TOPIC copied")
+
+
+def test_what_cannot_be_is_told_at_create(node, sql, far):
+    sql("CREATE TOPIC told")
+
+    def refused(statement, code, *words):
+        with pytest.raises(psycopg.Error) as error:
+            sql(statement)
+        told = f"{error.value.diag.message_primary} {error.value.diag.message_hint}"
+        assert error.value.sqlstate == code, told
+        assert all(word in told for word in words), told
+    server = "bootstrap_servers = 'nowhere:1'"
+    refused("CREATE SOURCE x FROM kafka WITH (topic = 'a') INTO told", "22023", "bootstrap_servers", "missing")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}) INTO told", "22023", "topic")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a', color = 'red') INTO told", "22023", "no option color", "bootstrap_servers")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a', start = 'soon') INTO told", "22023", "earliest")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a', \"librdkafka.nothing\" = 1) INTO told", "22023", "nothing")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a', \"librdkafka.plugin.library.paths\" = 'x') INTO told", "22023", "cannot be set")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a') INTO nothing", "42P01", "nothing")
+    refused(f"CREATE SOURCE x FROM smoke WITH ({server}) INTO told", "0A000", "smoke")
+    refused(f"CREATE SINK x INTO kafka WITH ({server}, topic = 'a', delivery = 'twice') FROM told", "22023", "at_least_once")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a') TRANSFORM nothing.f INTO told", "42883", "nothing")
+    assert sql("SHOW SOURCES") == []
+
+
+@pytest.mark.skipif(os.environ.get("MILLRACE_TEST_TARGET") == "kafka", reason="kills the far side")
+def test_exactly_once_there_and_back_through_kill_9_of_both(own_node, tmp_path):
+    node, far, partitions = own_node, Node(tmp_path / "far"), 3
+    make_topic(far, "there", partitions)
+    make_topic(far, "back", partitions)
+    with connect(node) as sql:
+        sql.execute(f"CREATE FUNCTION steps LANGUAGE wasm FROM '{STEPS}'")
+        sql.execute("CREATE TOPIC here WITH (partitions = 3)")
+        sql.execute(f"CREATE SOURCE s FROM kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'there', {QUICK}) TRANSFORM steps.keep INTO here")
+        sql.execute(f"CREATE SINK k INTO kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'back', {QUICK}) TRANSFORM steps.mark FROM here")
+    producer = Producer({"bootstrap.servers": far.kafka, "enable.idempotence": True, "linger.ms": 1})
+    enough, sent = threading.Event(), []
+
+    def produce():
+        while not enough.is_set():
+            for _ in range(50):
+                i = len(sent)
+                producer.produce("there", key=b"%d" % i, value=b"%c %d" % (b"ad"[i % 5 == 0], i), partition=i % partitions)
+                sent.append(i)
+            producer.poll(0.01)
+            enough.wait(0.02)
+        assert producer.flush(60) == 0
+    thread = threading.Thread(target=produce)
+    thread.start()
+
+    def moved():
+        return status(node, "k")[1] >= 500
+    try:
+        for _ in range(3):
+            wait_until(moved, what="the flow")
+            node.kill()
+            node.start()
+        wait_until(moved, what="the flow after kill -9")
+        far.kill()
+        local = Producer({"bootstrap.servers": node.kafka})  # something to send, whatever was under way
+        local.produce("here", key=b"more", value=b"more", partition=0)
+        assert local.flush(30) == 0
+        wait_until(lambda: all("kafka" in (status(node, name)[3] or "") for name in "sk"), what="the connectors' complaints")
+        assert status(node, "s")[0] in ("waiting", "starting")
+        far.start()
+    finally:
+        enough.set()
+        thread.join(90)
+    want = sorted([(i % partitions, b"%d" % i, b"# %d" % i) for i in sent if i % 5] + [(0, b"more", b"#ore")])
+
+    def arrived():
+        return status(node, "s")[4] == 0 and status(node, "k")[4] == 0 and len(read(far, "back", partitions)) >= len(want)
+    wait_until(arrived, what=f"the rest, of {len(want)}: {status(node, 's')} {status(node, 'k')}")
+    assert sorted((m[0], m[1], b"#" + m[2][1:]) for m in read(node, "here", partitions)) == want
+    assert sorted(m[:3] for m in read(far, "back", partitions)) == want
+    far.stop()
+
+
+class Web(http.server.ThreadingHTTPServer):
+    """A system that speaks HTTP: GET gives `answer` under `etag`, POST keeps what came, with 503 while it is `away`."""
+
+    def __init__(self, port=0):
+        self.answer, self.etag, self.away, self.asked, self.unchanged = b"[]", None, False, 0, 0
+        self.posted, self.lock = [], threading.Lock()
+        super().__init__(("127.0.0.1", port), self.Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/path"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            web = self.server
+            web.asked += 1
+            same = web.etag and self.headers["If-None-Match"] == web.etag
+            web.unchanged += bool(same)
+            self.send_response(503 if web.away else 304 if same else 200)
+            body = b"" if same or web.away else web.answer
+            if web.etag:
+                self.send_header("ETag", web.etag)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            web = self.server
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with web.lock:
+                if not web.away:
+                    web.posted.append((dict(self.headers), body))
+                self.send_response(503 if web.away else 204)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+
+@pytest.fixture
+def web():
+    started = Web()
+    yield started
+    started.shutdown()
+    started.server_close()
+
+
+def test_http_is_polled_each_version_once(node, sql, web):
+    sql("CREATE TOPIC polled (n INTEGER)")
+    web.answer = b'[{"n": 1}, {"n": 2}]'
+    sql(f"CREATE SOURCE polls FROM http WITH (url = '{web.url}', format = 'array', interval = '100 ms', {QUICK}) INTO polled")
+    wait_until(lambda: sql("SELECT n FROM polled ORDER BY n") == [(1,), (2,)])
+    web.answer, web.etag = b'[{"n": 3}]', '"v3"'
+    wait_until(lambda: web.unchanged > 1 and sql("SELECT n FROM polled ORDER BY n") == [(1,), (2,), (3,)])
+    web.away = True
+    wait_until(lambda: status(node, "polls")[0] == "waiting" and "503" in status(node, "polls")[3])
+    web.away, web.answer, web.etag = False, b'[{"n": 4}]', '"v4"'
+    wait_until(lambda: len(sql("SELECT n FROM polled")) == 4)
+    asked = web.asked
+    sql(f"CREATE OR REPLACE SOURCE polls FROM http WITH (url = '{web.url}', format = 'array', interval = '150 ms', {QUICK}) INTO polled")
+    wait_until(lambda: web.asked > asked + 2)
+    assert sql("SELECT n FROM polled ORDER BY n") == [(1,), (2,), (3,), (4,)]
+    sql("DROP SOURCE polls")
+
+
+def test_http_is_taken_in_when_it_is_durable(own_node):
+    node = own_node
+
+    def post(name, body):
+        request = urllib.request.Request(f"http://{node.http}/sources/{name}", data=body, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC hooks")
+        sql.execute(f"CREATE FUNCTION steps LANGUAGE wasm FROM '{STEPS}'")
+        sql.execute("CREATE SOURCE h FROM http WITH (format = 'lines') TRANSFORM steps.strict ON ERROR dead_letter INTO hooks")
+    large = b"\n".join(b"a%07d" % i for i in range(100_000))
+    assert post("h", large) == (200, {"records": 100_000})
+    assert post("h", b"a1\nbad\na2") == (200, {"records": 3})
+    node.kill()
+    node.start()
+    assert [m[2] for m in read(node, "hooks")] == large.split(b"\n") + [b"a1", b"a2"]
+    [letter] = read(node, "hooks.dead_letter")
+    assert letter[2] == b"bad" and b"source h: steps.strict" in dict(letter[3])["reason"]
+    assert post("nobody", b"x")[0] == 404
+    with connect(node) as sql:
+        sql.execute("ALTER SOURCE h PAUSE")
+    assert post("h", b"a3")[0] == 429
+
+
+def test_http_is_posted_to_with_every_record(node, sql, web):
+    sql("CREATE TOPIC outbox (n INTEGER)")
+    web.away = True
+    sql("INSERT INTO outbox SELECT i FROM range(1000) t(i)")
+    sql(f"CREATE SINK posts INTO http WITH (url = '{web.url}', format = 'array', batch_records = 300, headers = E'Authorization: Bearer hidden\nX: y', "
+        f"{QUICK}) FROM outbox")
+    wait_until(lambda: status(node, "posts")[0] == "waiting")
+    assert "503" in status(node, "posts")[3] and not web.posted
+    assert "hidden" not in sql("SHOW CREATE SINK posts")[0][0]
+    web.away = False
+    wait_until(lambda: status(node, "posts")[4] == 0)
+    got = [record["n"] for _, body in web.posted for record in json.loads(body)]
+    assert sorted(got) == list(range(1000))
+    headers = web.posted[0][0]
+    assert headers["Authorization"] == "Bearer hidden" and headers["Idempotency-Key"] == "outbox-0-0" and headers["Millrace-Offsets"] == "0-299"
+    assert ("posts", "", "", "", "http", "outbox") in sql("SHOW SINKS")
+    sql("DROP SINK posts")
+    assert sql("SELECT * FROM millrace.groups WHERE group_id = 'millrace.sink.posts'") == []
