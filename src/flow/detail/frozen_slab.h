@@ -22,6 +22,8 @@ class FrozenSlab {
 
   void freeze() {
     slab_.freeze();
+    // What was saved early for a snapshot that was left half way is none of this one's.
+    early_.finish();
     early_blocks_.clear();
     saved_ = false;
   }

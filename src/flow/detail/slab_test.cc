@@ -114,5 +114,35 @@ TEST(FrozenSlab, GivesEachPieceOnceAsItWas) {
   }
 }
 
+/// A snapshot that is left half way, as when its view closes, and another one.
+TEST(FrozenSlab, GivesNothingOfAFreezeThatWasLeft) {
+  Slab slab;
+  FrozenSlab frozen(slab);
+  auto* number = static_cast<uint64_t*>(slab.allocate(sizeof(uint64_t)));
+  const auto save = [](const void* piece, StateWriter& out) {
+    out.number(FrozenSlab::kPiece);
+    out.number(*static_cast<const uint64_t*>(piece));
+  };
+  *number = 1;
+  frozen.freeze();
+  auto* early = frozen.thaw(number);
+  ASSERT_TRUE(early);
+  save(number, *early);
+  *number = 2;
+  frozen.freeze();
+  std::string saved;
+  StateWriter out([&](const std::string& block) { saved += block; });
+  while (!frozen.save_some(out, 20, [&](std::span<void* const> pieces, StateWriter& to) {
+    for (const void* piece : pieces) save(piece, to);
+  })) {
+  }
+  out.finish();
+  StateReader in([&]() -> Result<std::string> { return std::exchange(saved, {}); });
+  std::vector<uint64_t> got;
+  while (in.number<uint8_t>() == FrozenSlab::kPiece) got.push_back(in.number<uint64_t>());
+  EXPECT_TRUE(in.ok());
+  EXPECT_EQ(got, std::vector<uint64_t>{2});
+}
+
 }  // namespace
 }  // namespace millrace::flow
