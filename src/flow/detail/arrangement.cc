@@ -150,7 +150,11 @@ void Arrangement::load(StateReader& in, const std::function<Key*(std::string_vie
   Key* key = nullptr;
   uint64_t next_number = 0;
   for (auto what = in.number<uint8_t>(); what != FrozenSlab::kEnd; what = in.number<uint8_t>()) {
-    if (what & kHasKey) key = key_of(in.bytes());
+    if (what & kHasKey) {
+      const auto name = in.bytes();
+      if (!in.ok()) return;
+      key = key_of(name);
+    }
     if (!key) return in.fail("a row is there without its key");
     const auto number = in.number<uint64_t>();
     const auto weight = in.number<int64_t>();
@@ -159,6 +163,7 @@ void Arrangement::load(StateReader& in, const std::function<Key*(std::string_vie
     const auto emitted = has_marks ? in.number<int64_t>() : 0;
     const auto mark = has_marks ? in.number<uint8_t>() : uint8_t{0};
     const auto bytes = in.bytes();
+    if (!in.ok()) return;
     if (key->last != 0 && row_at(key->last)->number > number) key->mixed_up = true;
     Row& row = append(*key, bytes, weight, append_only_ ? 0 : hash_of(*key, bytes));
     if (!append_only_) index_.insert({row.hash, slab_.handle_of(&row)});

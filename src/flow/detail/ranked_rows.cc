@@ -19,7 +19,7 @@ void RankedRows::insert(Root& root, std::string_view key, Row& row, int64_t weig
   uint64_t mixed = (row.number + 1) * 0x9e3779b97f4a7c15ull;
   mixed = (mixed ^ mixed >> 32) * 0xd6e8feb86659fd93ull;
   made->priority = static_cast<uint32_t>(mixed >> 32);
-  std::memcpy(reinterpret_cast<char*>(made + 1), key.data(), key.size());
+  if (!key.empty()) std::memcpy(made + 1, key.data(), key.size());
   put(root, slab_.handle_of(made));
 }
 

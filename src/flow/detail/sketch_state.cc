@@ -81,7 +81,7 @@ void load_centroids(std::vector<Digest::Centroid>& centroids, uint64_t most, Sta
   if (!in.ok()) return;
   if (count > most) return in.fail("a t-digest has more centroids than it can");
   centroids.resize(count);
-  in.raw(centroids.data(), count * sizeof(Digest::Centroid));
+  if (count > 0) in.raw(centroids.data(), count * sizeof(Digest::Centroid));
 }
 
 void save_digest(const DigestState& state, StateWriter& out) {
