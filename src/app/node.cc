@@ -13,6 +13,7 @@
 #include "base/logging.h"
 #include "broker/group_configs.h"
 #include "broker/groups.h"
+#include "broker/pipelines.h"
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
@@ -32,6 +33,8 @@ namespace millrace::app {
 namespace {
 
 constexpr auto kGrace = std::chrono::seconds(5);
+/// The part of the memory that the states of pipelines' aggregates may take.
+constexpr size_t kStatesShare = 8;
 /// The part of the memory that requests and answers on their way may take.
 constexpr size_t kWireShare = 8;
 
@@ -104,6 +107,7 @@ struct Node::Parts {
   std::unique_ptr<broker::Transforms> transforms;
   std::unique_ptr<broker::Groups> groups;
   std::unique_ptr<broker::Transactions> transactions;
+  std::unique_ptr<broker::Pipelines> pipelines;
   std::unique_ptr<broker::ShareGroups> share_groups;
   std::unique_ptr<broker::Quotas> quotas;
   std::unique_ptr<broker::GroupConfigs> group_configs;
@@ -162,6 +166,10 @@ Result<> Node::Parts::open_coordinators() {
          shard.block_on(broker::Transactions::open(*runtime, *env, *broker, *groups)));
   MR_TRY(share_groups,
          shard.block_on(broker::ShareGroups::open(*runtime, *env, *broker, *group_configs)));
+  MR_TRY(pipelines,
+         broker::Pipelines::open({*runtime, *env, *catalog, *broker, *transactions, *transforms},
+                                 {.state_bytes_max = options.memory_bytes / kStatesShare}));
+  transforms->set_pipelines(pipelines.get());
   return {};
 }
 
@@ -183,7 +191,7 @@ Result<> Node::Parts::serve_objects() {
   connectors = connect::Connectors::make({*runtime, *env, *broker, *groups, *transactions});
   SystemSources sources{runtime->shard(0), *broker,     *groups,    *transactions,
                         *share_groups,     *quotas,     *flows,     *catalog,
-                        *transforms,       *connectors, connections};
+                        *transforms,       *connectors, *pipelines, connections};
   host = std::make_unique<NodeHost>(*tables, *flows, sources);
   engine->set_host(host.get());
   auto snapshot = catalog->snapshot();
@@ -264,6 +272,7 @@ Result<> Node::stop() {
   if (p.pg) p.runtime->shard(0).block_on(p.pg->close(kGrace));
   if (p.kafka) p.runtime->shard(0).block_on(p.kafka->close(kGrace));
   if (p.connectors) p.connectors->stop();
+  if (p.pipelines) p.pipelines->close();
   if (p.share_groups) p.runtime->shard(0).block_on(p.share_groups->close());
   if (p.transactions) p.runtime->shard(0).block_on(p.transactions->close());
   if (p.groups) p.runtime->shard(0).block_on(p.groups->close());

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "broker/groups.h"
+#include "broker/pipelines.h"
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
@@ -27,6 +28,7 @@ struct SystemSources {
   catalog::Catalog& catalog;
   broker::Transforms& transforms;
   connect::Connectors& connectors;
+  broker::Pipelines& pipelines;
   std::function<std::vector<kafka::ConnectionInfo>()> connections;
 };
 

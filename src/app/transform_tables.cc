@@ -6,6 +6,7 @@
 
 #include "app/system_tables.h"
 #include "catalog/function.h"
+#include "catalog/pipeline.h"
 
 namespace millrace::app {
 
@@ -83,36 +84,107 @@ broker::TransformCounts counts_of(const std::vector<broker::TransformCounts>& al
   return sum;
 }
 
+/// The steps of a pipeline; what it has done is the whole chain's.
+void add_pipeline(Rows& rows, const catalog::Object& pipeline,
+                  const std::vector<broker::PipelineStatus>& all) {
+  broker::PipelineStatus done;
+  done.state = "failed";
+  done.reason = "it was not started: the node's log says why";
+  const auto found = std::ranges::find(all, pipeline.name, &broker::PipelineStatus::name);
+  if (found != all.end()) done = *found;
+  const auto topics = [&](const char* list) {
+    return Value(fmt::format("{}", fmt::join(catalog::pipeline_topics(pipeline, list), ", ")));
+  };
+  int32_t position = 0;
+  for (const auto& step : pipeline.transforms) {
+    rows.push_back({Value(pipeline.name),
+                    topics(catalog::kPipelineInputs),
+                    Value::INTEGER(++position),
+                    Value(step.function),
+                    Value(step.export_name),
+                    Value(std::string(catalog::name_of(step.place))),
+                    Value(kText),
+                    Value(std::string(catalog::name_of(step.on_error))),
+                    Value(pipeline.owner),
+                    Value(done.state),
+                    number(done.batches),
+                    number(done.failures),
+                    number(done.records_in),
+                    number(done.records_out),
+                    number(done.record_errors),
+                    Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6),
+                    number(done.memory_bytes),
+                    topics(catalog::kPipelineOutputs),
+                    Value::BIGINT(done.lag),
+                    number(done.state_keys),
+                    number(done.state_bytes),
+                    done.reason.empty() ? Value(kText) : Value(done.reason)});
+  }
+}
+
 sql::SystemTable transforms(SystemSources from) {
-  return {
-      "transforms",
-      {column("topic", kText), column("position", kSmall), column("function", kText),
-       column("export", kText), column("place", kText), column("group_id", kText),
-       column("on_error", kText), column("owner", kText), column("state", kText),
-       column("batches", kNumber), column("failed_batches", kNumber), column("records_in", kNumber),
-       column("records_out", kNumber), column("failed_records", kNumber),
-       column("cpu_ms", LogicalType::DOUBLE), column("memory_bytes", kNumber)},
-      [from]() -> Result<Rows> {
-        Rows rows;
-        auto counts = from.transforms.counts();
-        for (auto& each : from.connectors.counts()) counts.push_back(std::move(each));
-        const auto snapshot = from.catalog.snapshot();
-        for (const auto* object : snapshot->list()) {
-          int32_t position = 0;
-          for (const auto& step : object->transforms) {
-            const auto done = counts_of(counts, object->name, step);
-            rows.push_back(
-                {Value(object->name), Value::INTEGER(++position), Value(step.function),
-                 Value(step.export_name), Value(std::string(catalog::name_of(step.place))),
-                 step.group.empty() ? Value(kText) : Value(step.group),
-                 Value(std::string(catalog::name_of(step.on_error))), Value(step.owner),
-                 Value(done.paused ? "paused" : "on"), number(done.batches), number(done.failures),
-                 number(done.records_in), number(done.records_out), number(done.record_errors),
-                 Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6), number(done.memory_bytes)});
-          }
-        }
-        return rows;
-      }};
+  return {"transforms",
+          {column("name", kText),
+           column("topic", kText),
+           column("position", kSmall),
+           column("function", kText),
+           column("export", kText),
+           column("place", kText),
+           column("group_id", kText),
+           column("on_error", kText),
+           column("owner", kText),
+           column("state", kText),
+           column("batches", kNumber),
+           column("failed_batches", kNumber),
+           column("records_in", kNumber),
+           column("records_out", kNumber),
+           column("failed_records", kNumber),
+           column("cpu_ms", LogicalType::DOUBLE),
+           column("memory_bytes", kNumber),
+           column("outputs", kText),
+           column("lag", kNumber),
+           column("state_keys", kNumber),
+           column("state_bytes", kNumber),
+           column("reason", kText)},
+          [from]() -> Result<Rows> {
+            Rows rows;
+            const auto counts = from.transforms.counts();
+            const auto pipelines = from.pipelines.status();
+            const auto snapshot = from.catalog.snapshot();
+            for (const auto* object : snapshot->list()) {
+              int32_t position = 0;
+              if (object->kind == catalog::Kind::kPipeline) {
+                add_pipeline(rows, *object, pipelines);
+                continue;
+              }
+              for (const auto& step : object->transforms) {
+                const auto done = counts_of(counts, object->name, step);
+                rows.push_back({Value(kText),
+                                Value(object->name),
+                                Value::INTEGER(++position),
+                                Value(step.function),
+                                Value(step.export_name),
+                                Value(std::string(catalog::name_of(step.place))),
+                                step.group.empty() ? Value(kText) : Value(step.group),
+                                Value(std::string(catalog::name_of(step.on_error))),
+                                Value(step.owner),
+                                Value(done.paused ? "paused" : "on"),
+                                number(done.batches),
+                                number(done.failures),
+                                number(done.records_in),
+                                number(done.records_out),
+                                number(done.record_errors),
+                                Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6),
+                                number(done.memory_bytes),
+                                Value(kText),
+                                Value(kNumber),
+                                Value(kNumber),
+                                Value(kNumber),
+                                Value(kText)});
+              }
+            }
+            return rows;
+          }};
 }
 
 sql::SystemTable module_logs(SystemSources from) {

@@ -12,7 +12,7 @@
 namespace millrace::wasm {
 class Chain;
 class Engine;
-}
+}  // namespace millrace::wasm
 
 namespace millrace::broker {
 

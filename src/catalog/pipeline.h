@@ -5,13 +5,13 @@
 #include <string_view>
 #include <vector>
 
-#include "catalog/catalog.h"
+#include "catalog/function.h"
 
 namespace millrace::catalog {
 
-// A pipeline (CREATE TRANSFORM) reads topics, sends their records through its transforms, and writes
-// what comes out to topics. It is an object of kind kPipeline: its transforms stand in the object,
-// what else there is in the object's options.
+// A pipeline (CREATE TRANSFORM) reads topics, sends their records through its transforms, and
+// writes what comes out to topics. It is an object of kind kPipeline: its transforms stand in the
+// object, what else there is in the object's options.
 
 /// Lists of topics' names, with commas between, which no such name has.
 inline constexpr const char* kPipelineInputs = "inputs";
@@ -36,6 +36,15 @@ inline std::vector<std::string> pipeline_topics(const Object& pipeline, const ch
     from = comma + 1;
   }
   return out;
+}
+/// What kind of export `step` is, as its function has it now; empty: there is none of that name.
+inline std::string export_kind(const Snapshot& snapshot, const Transform& step) {
+  const auto* function = snapshot.find(step.function);
+  if (!function) return {};
+  for (const auto& each : module_exports(*function)) {
+    if (each.name == step.export_name) return each.kind;
+  }
+  return {};
 }
 inline std::string pipeline_state_topic(const Object& pipeline) {
   return std::string(kPipelineStatePrefix) + pipeline.id.to_string();

@@ -63,7 +63,8 @@ def test_what_is_produced_is_filtered_and_mapped(node, sql, steps, codec):
     kcat = subprocess.run(["kcat", "-b", node.kafka, "-C", "-t", topic, "-e", "-q"], capture_output=True, check=True, timeout=60)
     assert len(kcat.stdout.splitlines()) == 2000
     assert [row for row in sql("SHOW TRANSFORMS") if row[0] == topic] == [
-        (topic, 1, "steps.keep", "produce", None, "reject", "", "test"), (topic, 2, "steps.mark", "produce", None, "skip", "", "test")]
+        (topic, 1, "steps.keep", "produce", None, "reject", "", "test", None, None),
+        (topic, 2, "steps.mark", "produce", None, "skip", "", "test", None, None)]
     [(records_in, records_out, state)] = sql("SELECT records_in, records_out, state FROM millrace.transforms "
                                              f"WHERE topic = '{topic}' AND export = 'keep'")
     assert (records_in, records_out, state) == (3100, 2000, "on")
@@ -141,7 +142,7 @@ def test_what_cannot_be_is_told(node, sql, steps):
         return error.value.diag.statement_position
     sql("CREATE TOPIC told")
     sql("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH")
-    assert refused("ALTER TOPIC told ADD TRANSFORM steps.twice ON PRODUCE", "0A000", "expand", "no place in the node yet") == "32"
+    assert refused("ALTER TOPIC told ADD TRANSFORM steps.twice ON PRODUCE", "0A000", "expand", "CREATE TRANSFORM") == "32"
     refused("ALTER TOPIC told ADD TRANSFORM steps.none ON PRODUCE", "42883", "no export", "keep (filter)")
     refused("ALTER TOPIC told ADD TRANSFORM steps ON PRODUCE", "42883", "several exports")
     refused("ALTER TOPIC told ADD TRANSFORM nothing ON PRODUCE", "42883", "does not exist")

@@ -27,6 +27,17 @@ export function millrace__filter_map__trim(batch: usize): usize {
   });
 }
 
+// What stands before the first ':' is the topic that the record goes to, in a pipeline of several.
+export function millrace__map__route(batch: usize): usize {
+  return millrace.map(batch, (record: Record, out: Output) => {
+    const value = record.value;
+    const colon = value.indexOf(utf8(":"), 0);
+    if (colon < 0) return;
+    out.addHeader(utf8("millrace.output"), value.slice(0, colon));
+    out.setValue(value.slice(colon + 1, value.length));
+  });
+}
+
 export function millrace__expand__lines(batch: usize): usize {
   return millrace.expand(batch, (record: Record, emit: Emit) => {
     const value = record.value;

@@ -25,6 +25,15 @@ MILLRACE_FILTER_MAP(trim, [](const Record& record, Output& out) {
   return !value.empty();
 });
 
+// What stands before the first ':' is the topic that the record goes to, in a pipeline of several.
+MILLRACE_MAP(route, [](const Record& record, Output& out) {
+  const auto value = record.value();
+  const auto colon = value.find(':');
+  if (colon == std::string_view::npos) return;
+  out.add_header("millrace.output", value.substr(0, colon));
+  out.set_value(value.substr(colon + 1));
+});
+
 MILLRACE_EXPAND(lines, [](const Record& record, Emit& emit) -> Status {
   auto left = record.value();
   while (!left.empty()) {

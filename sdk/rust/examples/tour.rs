@@ -21,6 +21,15 @@ filter_map!(trim, |record, out| {
     !value.is_empty()
 });
 
+// What stands before the first ':' is the topic that the record goes to, in a pipeline of several.
+map!(route, |record, out| {
+    let value = record.value();
+    if let Some(colon) = value.iter().position(|c| *c == b':') {
+        out.add_header("millrace.output", &value[..colon]);
+        out.set_value(&value[colon + 1..]);
+    }
+});
+
 expand!(lines, |record, emit| -> Result<()> {
     let mut left = record.value();
     while !left.is_empty() {

@@ -1,5 +1,6 @@
 #include "broker/journal.h"
 
+#include "catalog/pipeline.h"
 #include "log/record_batch.h"
 
 namespace millrace::broker {
@@ -75,8 +76,9 @@ std::unique_ptr<Journal> Journal::make(io::Env& env, Broker& broker, std::string
 
 bool is_internal_topic(std::string_view topic) {
   return topic == "__consumer_offsets" || topic == "__transaction_state" ||
-         topic == "__share_group_state" || topic == "__client_quotas" || topic == "__group_configs" ||
-         topic == kSourcePositionsTopic;
+         topic == "__share_group_state" || topic == "__client_quotas" ||
+         topic == "__group_configs" || topic == kSourcePositionsTopic ||
+         topic.starts_with(catalog::kPipelineStatePrefix);
 }
 
 }  // namespace millrace::broker

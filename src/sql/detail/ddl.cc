@@ -262,7 +262,10 @@ Result<> Definitions::check_replacement(const catalog::Snapshot& snapshot, const
                  fmt::format("\"{}\" is a {}", old.name, catalog::name_of(old.kind)), std::nullopt,
                  "Drop it first, or choose another name."};
   }
-  const auto dependents = snapshot.dependents(old.name);
+  MR_TRY(check_pipelines(snapshot, old, next));
+  auto dependents = snapshot.dependents(old.name);
+  // To a pipeline a record is bytes.
+  std::erase_if(dependents, [](const Object* each) { return each->kind == Kind::kPipeline; });
   // What reads a view is planned over its query, so another query may break it.
   const bool is_view = old.kind == Kind::kView || old.kind == Kind::kMaterializedView;
   if (!dependents.empty() && (is_view || !keeps_columns(old, next))) {
@@ -414,6 +417,7 @@ Result<> Definitions::drop(const DropObject& drop) {
                  fmt::format("Use DROP {} {}.", duckdb::StringUtil::Upper(kind), quoted(name))};
   }
   if (catalog::sink_of(*snapshot, object->name)) return written_by_sink(object->name, "dropped");
+  MR_TRY(check_pipelines(*snapshot, *object, drop.cascade));
   if (drop.cascade) return drop_tree(object->name);
   const auto* topic = drop.sink ? snapshot->find(catalog::sink_topic(*object)) : nullptr;
   for (const auto* each : {object, topic}) {

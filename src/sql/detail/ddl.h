@@ -44,6 +44,17 @@ class Definitions {
   Result<> drop_connector(const DropObject& drop, const std::string& user);
   Result<> pause(const PauseConnector& pause, const std::string& user);
 
+  // pipelines.cc. `user` is who asks.
+
+  /// Checks topics and transforms, and starts the pipeline; one that is replaced goes on where it
+  /// stood. Errors: kUndefinedObject, kUndefinedFunction, kNotSupported (what cannot be right),
+  /// kNotAllowed, kInvalidArgument (a cycle).
+  Result<Outcome> create(const CreatePipeline& create, const std::string& user);
+  /// Errors: kUndefinedObject, kNotAllowed.
+  Result<> drop_pipeline(const DropObject& drop, const std::string& user);
+  /// Pauses it, or starts it again, also after it failed.
+  Result<> alter(const AlterPipeline& alter, const std::string& user);
+
  private:
   /// The transform with what the statement has left open; checked.
   Result<catalog::Transform> complete(catalog::Transform transform, size_t position,
@@ -85,6 +96,12 @@ Listing show_transforms(const catalog::Snapshot& snapshot);
 std::vector<std::string> functions_of(const std::vector<catalog::Transform>& transforms);
 /// What is told to who is not the owner.
 Error not_owner(std::string_view what, const std::string& owner, const std::string& user);
+/// That a pipeline uses `object`, or (`cascade`) what would go with it. Errors: kDependentObjects.
+Result<> check_pipelines(const catalog::Snapshot& snapshot, const catalog::Object& object,
+                         bool cascade);
+/// That no aggregate's pipeline reads `old` and would find its keys in other partitions.
+Result<> check_pipelines(const catalog::Snapshot& snapshot, const catalog::Object& old,
+                         const catalog::Object& next);
 /// The whole way of a topic's record, from its producer to each of its consumers, a line a step.
 std::string explain_topic(const catalog::Snapshot& snapshot, const catalog::Object& topic);
 Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate& show);

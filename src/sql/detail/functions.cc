@@ -8,10 +8,12 @@
 #include "broker/dead_letter.h"
 #include "broker/transforms.h"
 #include "catalog/function.h"
+#include "catalog/pipeline.h"
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/errors.h"
+#include "sql/detail/function_checks.h"
 #include "sql/detail/function_statements.h"
 
 namespace millrace::sql {
@@ -23,9 +25,13 @@ using catalog::Transform;
 
 constexpr size_t kModuleBytesMax = 32u << 20;
 
+}  // namespace
+
 Error no_guests() {
   return Error{ErrorCode::kNotSupported, "functions in wasm cannot be run here"};
 }
+
+namespace {
 
 Result<std::string> read_module(const CreateFunction& create, broker::Transforms& transforms) {
   constexpr std::string_view kData = "data:application/wasm;base64,";
@@ -78,7 +84,8 @@ std::string exports_text(const Object& function) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-/// What of `function` a transform uses: what it names, else the only one, else the one of its name.
+}  // namespace
+
 Result<catalog::ModuleExport> find_export(const Object& function, const Transform& transform,
                                           size_t position) {
   const auto exports = catalog::module_exports(function);
@@ -99,6 +106,8 @@ Result<catalog::ModuleExport> find_export(const Object& function, const Transfor
                has};
 }
 
+namespace {
+
 Result<> check_kind(const catalog::ModuleExport& exported, Transform::Place place,
                     size_t position) {
   const auto& kind = exported.kind;
@@ -115,7 +124,7 @@ Result<> check_kind(const catalog::ModuleExport& exported, Transform::Place plac
   if (!on_topic) return error("A source or sink keeps no state for its transforms.");
   return error(
       "A topic's records keep their offsets, so that each becomes one record or none: what gives "
-      "several, or has state, has no place in the node yet.");
+      "several, or has state, needs a topic of its own for it: CREATE TRANSFORM.");
 }
 
 /// Where records may not be changed on their way in: others rely on what they wrote.
@@ -149,13 +158,18 @@ Result<> check_users(const catalog::Snapshot& snapshot, const Object& function,
     for (const auto& each : user->transforms) {
       if (each.function != function.name) continue;
       const auto found = find_export(next, each, 0);
-      if (found && check_kind(*found, each.place, 0)) continue;
+      const bool pipeline = user->kind == Kind::kPipeline;
+      // A pipeline was checked against the kinds of its steps.
+      if (found && (pipeline ? found->kind == catalog::export_kind(snapshot, each)
+                             : check_kind(*found, each.place, 0).has_value())) {
+        continue;
+      }
       return Error{
           ErrorCode::kDependentObjects,
           fmt::format("function \"{}\" cannot be replaced: {} \"{}\" uses {}.{}, which "
-                      "the new module has not",
+                      "the new module has not{}",
                       function.name, catalog::name_of(user->kind), user->name, each.function,
-                      each.export_name),
+                      each.export_name, found ? " as that kind" : ""),
           std::nullopt,
           user->kind == Kind::kTopic
               ? fmt::format("ALTER TOPIC {} DROP TRANSFORM {}.{} first.", quoted(user->name),

@@ -59,9 +59,8 @@ Result<std::string> parse_start(TokenReader& reader) {
   if (reader.peek().kind != Token::Kind::kString) {
     return reader.unexpected("expected a time, for example TIMESTAMP '2026-01-31 12:00:00'");
   }
-  auto time = guarded([&]() -> Result<duckdb::timestamp_t> {
-    return duckdb::Timestamp::FromString(text, true);
-  });
+  auto time = guarded(
+      [&]() -> Result<duckdb::timestamp_t> { return duckdb::Timestamp::FromString(text, true); });
   if (!time) {
     return Error{ErrorCode::kInvalidText, fmt::format("{} is no time", literal(text)), begin,
                  "For example TIMESTAMP '2026-01-31 12:00:00'; UTC, where no zone is said."};

@@ -112,6 +112,8 @@ class SessionImpl : public Session {
   Result<std::unique_ptr<Cursor>> run(const ExplainTopic& explain, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const CreateConnector& create, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const PauseConnector& pause, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const CreatePipeline& create, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const AlterPipeline& alter, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const BeginTransaction& begin, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const EndTransaction& end, const PreparedOne& one);
 
@@ -351,6 +353,8 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const DropObject& drop, const P
     MR_TRY(setup_.definitions.drop_function(drop, facts_.user));
   } else if (drop.kind == catalog::Kind::kSource || drop.kind == catalog::Kind::kSink) {
     MR_TRY(setup_.definitions.drop_connector(drop, facts_.user));
+  } else if (drop.kind == catalog::Kind::kPipeline) {
+    MR_TRY(setup_.definitions.drop_pipeline(drop, facts_.user));
   } else {
     MR_TRY(setup_.definitions.drop(drop));
   }
@@ -446,6 +450,18 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateConnector& create,
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const PauseConnector& pause, const PreparedOne&) {
   MR_TRY(setup_.definitions.pause(pause, facts_.user));
   return make_cursor({}, tag_of("ALTER", pause.kind));
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreatePipeline& create, const PreparedOne&) {
+  MR_TRY(setup_.definitions.create(create, facts_.user));
+  refresh();
+  return make_cursor({}, "CREATE TRANSFORM");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const AlterPipeline& alter, const PreparedOne&) {
+  MR_TRY(setup_.definitions.alter(alter, facts_.user));
+  refresh();
+  return make_cursor({}, "ALTER TRANSFORM");
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const PreparedOne& one) {

@@ -6,6 +6,7 @@
 #include "sql/detail/connector_statements.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/function_statements.h"
+#include "sql/detail/pipeline_statements.h"
 #include "sql/detail/subscribe.h"
 #include "sql/detail/token_reader.h"
 
@@ -63,10 +64,11 @@ bool is_connector_sink(const catalog::Snapshot& snapshot, std::string_view name)
 Parsed parse_drop(TokenReader& reader, const catalog::Snapshot& snapshot) {
   DropObject drop;
   drop.sink = reader.take_word("sink");
-  const auto kind = drop.sink                      ? Kind::kMaterializedView
-                    : reader.take_word("function") ? std::optional(Kind::kFunction)
-                    : reader.take_word("source")   ? std::optional(Kind::kSource)
-                                                   : take_kind(reader);
+  const auto kind = drop.sink                       ? Kind::kMaterializedView
+                    : reader.take_word("function")  ? std::optional(Kind::kFunction)
+                    : reader.take_word("source")    ? std::optional(Kind::kSource)
+                    : reader.take_word("transform") ? std::optional(Kind::kPipeline)
+                                                    : take_kind(reader);
   if (!kind) return not_ours();
   drop.kind = *kind;
   drop.if_exists = reader.take_words({"if", "exists"});
@@ -92,6 +94,10 @@ Parsed parse_alter(TokenReader& reader, const catalog::Snapshot& snapshot) {
   }
   if (reader.take_word("topic")) {
     MR_TRY(auto alter, parse_alter_topic(reader));
+    return ours(std::move(alter));
+  }
+  if (reader.take_word("transform")) {
+    MR_TRY(auto alter, parse_alter_pipeline(reader));
     return ours(std::move(alter));
   }
   PauseView pause;
@@ -122,7 +128,10 @@ Parsed parse_show(TokenReader& reader) {
   }
   if (!reader.take_word("create")) return not_ours();
   const bool with_kind = !reader.peek(1).is_symbol('.') && reader.peek(1).is_name();
-  if (with_kind && !reader.take_word("sink") && !reader.take_word("source")) take_kind(reader);
+  if (with_kind && !reader.take_word("sink") && !reader.take_word("source") &&
+      !reader.take_word("transform")) {
+    take_kind(reader);
+  }
   MR_TRY(auto name, reader.name());
   MR_TRY(reader.expect_end());
   return ours(ShowCreate{std::move(name.text), name.begin});
@@ -189,6 +198,8 @@ Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
     if (function) return ours(std::move(*function));
     MR_TRY(auto connector, parse_create_connector(reader));
     if (connector) return ours(std::move(*connector));
+    MR_TRY(auto pipeline, parse_create_pipeline(reader));
+    if (pipeline) return ours(std::move(*pipeline));
     MR_TRY(auto create, parse_create(sql, reader));
     if (!create) return not_ours();
     return ours(std::move(*create));

@@ -138,10 +138,11 @@ struct EndTransaction {
 };
 struct BeginTransaction {};
 
-using OurStatement = std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject,
-                                  ExplainView, ApplyObject, PauseView, SubscribeTo,
-                                  BeginTransaction, EndTransaction, CreateFunction, ResumeFunction,
-                                  AlterTransforms, ExplainTopic, CreateConnector, PauseConnector>;
+using OurStatement =
+    std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject, ExplainView,
+                 ApplyObject, PauseView, SubscribeTo, BeginTransaction, EndTransaction,
+                 CreateFunction, ResumeFunction, AlterTransforms, ExplainTopic, CreateConnector,
+                 PauseConnector, CreatePipeline, AlterPipeline>;
 
 /// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
 /// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.

@@ -7,6 +7,7 @@
 #include "broker/broker.h"
 #include "catalog/connector.h"
 #include "catalog/function.h"
+#include "catalog/pipeline.h"
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
 #include "sql/detail/function_statements.h"
@@ -63,12 +64,44 @@ void add_connector(Way& way, const Object& connector) {
                   : fmt::format("written to {}", system));
 }
 
+std::string topics_of(const Object& pipeline, const char* list) {
+  return fmt::format("{}", fmt::join(catalog::pipeline_topics(pipeline, list), ", "));
+}
+
+bool has(const Object& pipeline, const char* list, const std::string& topic) {
+  const auto names = catalog::pipeline_topics(pipeline, list);
+  return std::ranges::find(names, topic) != names.end();
+}
+
+void add_reader(Way& way, const Object& reader) {
+  way.heading(
+      fmt::format("to {} {}", catalog::shown_kind(reader), quoted(catalog::shown_name(reader))));
+  if (reader.kind != catalog::Kind::kPipeline) {
+    way.step("read from the log, as it stands there");
+    return;
+  }
+  way.step("read from the log, once it is committed");
+  for (const auto& step : reader.transforms) {
+    way.step(fmt::format("transform {} ON ERROR {} (of {})", step_sql(step),
+                         catalog::name_of(step.on_error), quoted(step.owner)));
+  }
+  way.step(fmt::format("written to {}, in one transaction with how far it was read",
+                       topics_of(reader, catalog::kPipelineOutputs)));
+}
+
 }  // namespace
 
 std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic) {
   auto options = broker::effective_options(topic);
   Way way;
-  way.heading("a producer's record");
+  std::string writers;
+  for (const auto* each : snapshot.dependents(topic.name)) {
+    if (each->kind != catalog::Kind::kPipeline) continue;
+    if (!has(*each, catalog::kPipelineOutputs, topic.name)) continue;
+    writers += fmt::format(", or of transform {} from {}", quoted(each->name),
+                           topics_of(*each, catalog::kPipelineInputs));
+  }
+  way.heading("a producer's record" + writers);
   way.step("lengths and checksum of its batch are checked");
   for (const auto& each : topic.transforms) {
     if (each.place == Transform::Place::kProduce) way.step(described(each));
@@ -96,9 +129,8 @@ std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic
       add_connector(way, *reader);
       continue;
     }
-    way.heading(fmt::format("to {} {}", catalog::shown_kind(*reader),
-                            quoted(catalog::shown_name(*reader))));
-    way.step("read from the log, as it stands there");
+    const bool pipeline = reader->kind == catalog::Kind::kPipeline;
+    if (!pipeline || has(*reader, catalog::kPipelineInputs, topic.name)) add_reader(way, *reader);
   }
   way.heading("to SELECT and SUBSCRIBE");
   way.step("read from the log, as it stands there");
@@ -107,24 +139,28 @@ std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic
 
 Listing show_transforms(const catalog::Snapshot& snapshot) {
   Listing listing;
-  listing.names = {"topic", "position", "transform", "place",
-                   "group", "on_error", "params",    "owner"};
+  listing.names = {"topic",    "position", "transform", "place", "group",
+                   "on_error", "params",   "owner",     "name",  "outputs"};
   listing.types.assign(listing.names.size(), LogicalType::VARCHAR);
   listing.types[1] = LogicalType::INTEGER;
   for (const auto* object : snapshot.list()) {
     int32_t position = 0;
+    const bool pipeline = object->kind == catalog::Kind::kPipeline;
+    const Value inputs(pipeline ? topics_of(*object, catalog::kPipelineInputs) : object->name);
+    const auto named = pipeline ? Value(object->name) : Value(LogicalType::VARCHAR);
+    const auto outputs = pipeline ? Value(topics_of(*object, catalog::kPipelineOutputs))
+                                  : Value(LogicalType::VARCHAR);
     for (const auto& each : object->transforms) {
       std::vector<std::string> params;
       for (const auto& [name, value] : each.params) {
         params.push_back(fmt::format("{} => {}", quoted(name), literal(value)));
       }
-      listing.rows.push_back({Value(object->name), Value::INTEGER(++position),
-                              Value(each.function + "." + each.export_name),
-                              Value(std::string(catalog::name_of(each.place))),
-                              each.group.empty() ? Value(LogicalType::VARCHAR) : Value(each.group),
-                              Value(std::string(catalog::name_of(each.on_error))),
-                              Value(fmt::format("{}", fmt::join(params, ", "))),
-                              Value(each.owner)});
+      listing.rows.push_back(
+          {inputs, Value::INTEGER(++position), Value(each.function + "." + each.export_name),
+           Value(std::string(catalog::name_of(each.place))),
+           each.group.empty() ? Value(LogicalType::VARCHAR) : Value(each.group),
+           Value(std::string(catalog::name_of(each.on_error))),
+           Value(fmt::format("{}", fmt::join(params, ", "))), Value(each.owner), named, outputs});
     }
   }
   return listing;

@@ -188,6 +188,21 @@ EXPORT("millrace__map__upper") Batch* upper(Batch* in) {
   return out;
 }
 
+// ---- map: goes to the topic that its value names
+EXPORT("millrace__map__route") Batch* route(const Batch* in) {
+  Batch* out = result(in->count, 0);
+  Header* header = table<Header>(in->count);
+  for (uint32_t i = 0; i < in->count; ++i) {
+    Record& to = out->records[out->count++];
+    to = in->records[i];
+    *header = {"millrace.output", 15, to.value, to.value_size};
+    to.headers = header++;
+    to.header_count = 1;
+    to.input = i;
+  }
+  return out;
+}
+
 // ---- filter_map: the key becomes the value; records without a key are dropped
 EXPORT("millrace__filter_map__key_only") Batch* key_only(const Batch* in) {
   Batch* out = result(in->count, 0);
