@@ -95,6 +95,19 @@ TEST_F(FetchTest, FindsItsWayAmongSmallAndLargeBatches) {
   for (const size_t bytes_max : {1u, 20'000u, 70'000u, 1'000'000u}) fetch_all(0, bytes_max);
 }
 
+TEST_F(FetchTest, NamesFromTheMiddleOfABatchOn) {
+  for (int i = 0; i < 300; ++i) append(batch_of(std::string(200, 'x'), 7));
+  ASSERT_TRUE(fetch(0, 1));  // opens the segment, which was closed when it ended
+  for (const Offset from : {1, 6, 7, 500, 699}) {
+    const auto result = fetch(from, 50'000);
+    ASSERT_TRUE(result && result->file.file) << from;
+    const auto headers = validate_batches(bytes_of(*result), true);
+    ASSERT_TRUE(headers);
+    EXPECT_EQ(headers->front().base_offset, from / 7 * 7);
+    EXPECT_EQ(headers->back().last_offset() + 1, result->next_offset);
+  }
+}
+
 TEST_F(FetchTest, ReadsOnceWhatAnotherLifeWrote) {
   for (int i = 0; i < 300; ++i) append(batch_of(std::string(1000, 'x')));
   close();

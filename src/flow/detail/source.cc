@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <duckdb/common/vector_operations/vector_operations.hpp>
 
+#include "flow/detail/batch_windows.h"
 #include "flow/detail/changelog.h"
 #include "flow/detail/changelog_bounds.h"
 
@@ -13,8 +14,10 @@ namespace millrace::flow {
 namespace {
 
 constexpr Offset kBlock = STANDARD_VECTOR_SIZE;
-// Of the log at a time: some four chunks of small records, and 10 ms of decoding.
-constexpr size_t kReadBytes = 1u << 20;
+// Of the log at a time: a stripe of small records. Of what must be read into memory first it is a
+// part: some four chunks.
+constexpr size_t kReadBytes = 8u << 20;
+constexpr size_t kCopiedBytes = 1u << 20;
 constexpr size_t kSmallRows = STANDARD_VECTOR_SIZE / 4;
 
 Offset align_down(Offset at) { return at / kBlock * kBlock; }
@@ -214,10 +217,8 @@ Result<> Source::read(Cursor& cursor, bool wait) {
 }
 
 Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Offset from) {
-  auto& log = *topic_->partitions[partition];
   auto& state = *partitions_[partition];
-  MR_TRY(auto read, log.shard().block_on(log.read(from, kReadBytes, log::Isolation::kCommitted)));
-  log::leave_out_aborted(read);
+  MR_TRY(auto read, read_log(partition, from));
   Offset until = read.next_offset;
   if (until <= from)
     return Error{ErrorCode::kOffsetOutOfRange,
@@ -231,8 +232,9 @@ Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Of
     const auto next = state.pieces.lower_bound(from);
     if (next != state.pieces.end()) until = std::min(until, next->first);
   }
-  MR_TRY(auto pieces, decode_batches(partition, read.batches, from, until));
-  if (object().kind == catalog::Kind::kMaterializedView) MR_TRY(add_weights(read.batches, pieces));
+  BatchWindows windows(std::move(read));
+  MR_TRY(auto pieces, decode_batches(partition, windows, from, until));
+  if (is_changelog()) MR_TRY(add_weights(windows.in_memory(), pieces));
   for (auto& piece : pieces) {
     decoded_records_.add(static_cast<double>(piece->offsets.size() + piece->bad.size()));
     piece->bytes = bytes_of(*piece);
@@ -240,8 +242,24 @@ Result<std::vector<std::shared_ptr<Piece>>> Source::decode(int32_t partition, Of
   return pieces;
 }
 
+Result<log::ReadResult> Source::read_log(int32_t partition, Offset from) {
+  auto& log = *topic_->partitions[partition];
+  if (!is_changelog()) {
+    MR_TRY(auto named,
+           log.shard().block_on(log.fetch(from, kReadBytes, log::Isolation::kCommitted)));
+    // Records of aborted transactions are taken out in memory.
+    if (!named.file.file || named.aborted.empty()) {
+      log::leave_out_aborted(named);
+      return named;
+    }
+  }
+  MR_TRY(auto read, log.shard().block_on(log.read(from, kCopiedBytes, log::Isolation::kCommitted)));
+  log::leave_out_aborted(read);
+  return read;
+}
+
 Result<std::vector<std::shared_ptr<Piece>>> Source::decode_batches(int32_t partition,
-                                                                   std::string_view batches,
+                                                                   BatchWindows& windows,
                                                                    Offset from, Offset until) {
   auto& state = partitions_[partition]->decoder_of(from);
   Columns columns;
@@ -277,10 +295,15 @@ Result<std::vector<std::shared_ptr<Piece>>> Source::decode_batches(int32_t parti
   };
   // Up to where chunks are cut, so that those that follow are whole.
   const Offset first_end = std::min(align_up(from), until);
-  for (const Offset end : {first_end, until}) {
-    if (end <= next) continue;
-    MR_TRY(state.decoder->decode(batches, partition, next, end, out, full, &bad));
-    if (next < end) take(out, end);
+  for (Offset done = from; done < until;) {
+    MR_TRY(const auto window, windows.next());
+    for (const Offset end : {first_end, until}) {
+      const Offset stop = std::min(end, window.until);
+      if (stop <= done) continue;
+      MR_TRY(state.decoder->decode(window.batches, partition, done, stop, out, full, &bad));
+      done = stop;
+      if (done == end && next < end) take(out, end);
+    }
   }
   for (auto& record : bad) {
     const auto holds = [&](const auto& piece) { return record.offset < piece->until; };

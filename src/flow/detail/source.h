@@ -21,6 +21,8 @@
 
 namespace millrace::flow {
 
+class BatchWindows;
+
 /// By number of a view's column: no row that comes later has a smaller time there.
 using ColumnBounds = std::map<size_t, int64_t>;
 
@@ -100,6 +102,7 @@ class Source {
 
  private:
   using Columns = std::shared_ptr<const std::vector<size_t>>;
+  bool is_changelog() const { return object().kind == catalog::Kind::kMaterializedView; }
   /// Decodes every eighth stripe of a partition.
   struct StripeDecoder {
     std::mutex decoding;  // held while one thread reads and decodes
@@ -117,8 +120,9 @@ class Source {
 
   std::shared_ptr<const Piece> find(PartitionState& state, Offset at);
   Result<std::vector<std::shared_ptr<Piece>>> decode(int32_t partition, Offset from);
+  Result<log::ReadResult> read_log(int32_t partition, Offset from);
   Result<std::vector<std::shared_ptr<Piece>>> decode_batches(int32_t partition,
-                                                             std::string_view batches, Offset from,
+                                                             BatchWindows& windows, Offset from,
                                                              Offset until);
   Result<> add_weights(std::string_view batches, std::vector<std::shared_ptr<Piece>>& pieces);
   Result<> add_watermarks(std::vector<std::shared_ptr<Piece>>& pieces);

@@ -107,7 +107,10 @@ class PartitionLogImpl final : public PartitionLog {
 
   // fetch.cc
   struct Span;
-  std::optional<Span> span_of(const Segment& segment, Offset from, size_t bytes_max, Offset upper);
+  std::optional<uint64_t> batch_with(const Segment& segment, Offset from,
+                                     const io::SharedFile& file) const;
+  std::optional<Span> span_of(const Segment& segment, Offset from, size_t bytes_max, Offset upper,
+                              const io::SharedFile& file);
   Cursor* cursor_at(const Segment& segment, Offset from);
 
   // transactions.cc
