@@ -8,13 +8,14 @@
 #include "base/crc32c.h"
 #include "log/detail/record_body.h"
 #include "log/detail/wire.h"
+#include "log/record_walk.h"
 #include "log/stamp.h"
 
 namespace millrace::log {
 
 namespace {
 using detail::append_be;
-using detail::append_varint;
+using detail::corrupt;
 using detail::load_be;
 using detail::Reader;
 using detail::store_be;
@@ -40,78 +41,24 @@ constexpr int16_t kTransactional = 16;
 /// default.
 constexpr size_t kDecompressedMax = 128u << 20;
 
-Error corrupt(const BatchHeader& header, std::string_view why) {
-  return Error{
-      ErrorCode::kCorruptRecord,
-      fmt::format("the record batch at offset {} is damaged: {}", header.base_offset, why)};
-}
-
 uint32_t crc_of(std::string_view batch) { return crc32c(batch.substr(kCrcFrom)); }
 
 Codec codec_of(Compression compression) {
   return static_cast<Codec>(static_cast<int>(compression) - 1);
 }
 
-/// The records of one batch; `storage` keeps them when they were compressed.
-Result<std::string_view> records_of(const BatchHeader& header, std::string_view batch,
-                                    std::string& storage) {
-  const auto body = batch.substr(BatchHeader::kBytes);
-  if (header.compression() == Compression::kNone) return body;
-  if (header.compression() > Compression::kZstd) return corrupt(header, "an unknown codec");
-  auto bytes = decompress(codec_of(header.compression()), body, kDecompressedMax);
-  if (!bytes && bytes.error().code == ErrorCode::kCorruptRecord) {
-    return corrupt(header, bytes.error().text);
-  }
-  MR_TRY(storage, std::move(bytes));
-  return std::string_view(storage);
-}
-
-/// Takes one record off `from`; `record.offset` becomes its delta.
-bool read_record(Reader& from, bool with_headers, RecordView& record) {
-  const int64_t length = from.varint();
-  Reader body(from.bytes(length));
-  if (!from.ok()) return false;
-  body.big_endian<int8_t>();  // attributes: none are defined
-  record.timestamp = body.varint();
-  record.offset = body.varint();
-  record.key = body.nullable_bytes();
-  record.value = body.nullable_bytes();
-  const int64_t headers = body.varint();
-  // A header has two bytes at the least.
-  if (!body.ok() || headers < 0 || static_cast<uint64_t>(headers) > body.left() / 2) return false;
-  record.headers.clear();
-  for (int64_t i = 0; i < headers; ++i) {
-    const auto key = body.nullable_bytes();
-    const auto value = body.nullable_bytes();
-    if (!body.ok() || !key) return false;
-    if (with_headers) record.headers.push_back({*key, value});
-  }
-  return body.ok() && body.empty();
-}
-
-/// `each` gets every record, its offset and timestamp still relative.
-template <typename Each>
-Result<> walk_records(const BatchHeader& header, std::string_view batch, bool with_headers,
-                      RecordView& record, const Each& each) {
+Result<> check_records(const BatchHeader& header, std::string_view batch) {
+  RecordView record;
   std::string storage;
-  MR_TRY(const auto records, records_of(header, batch, storage));
+  MR_TRY(const auto records, detail::records_of(header, batch, storage));
   Reader reader(records);
   for (int32_t i = 0; i < header.record_count; ++i) {
-    if (!read_record(reader, with_headers, record)) {
+    if (!detail::read_record(reader, false, record))
       return corrupt(header, fmt::format("record {} has impossible lengths", i));
-    }
-    MR_TRY(each(i));
+    if (record.offset != i) return corrupt(header, "offsets are not in sequence");
   }
   if (!reader.empty()) return corrupt(header, "bytes stand after the last record");
   return {};
-}
-
-Result<> check_records(const BatchHeader& header, std::string_view batch) {
-  RecordView record;
-  return walk_records(header, batch, false, record, [&](int32_t i) -> Result<> {
-    if (record.offset != i) return corrupt(header, "offsets are not in sequence");
-    return {};
-  });
 }
 
 Result<> check_batch(const BatchHeader& header, std::string_view batch) {
@@ -129,6 +76,29 @@ Result<> check_batch(const BatchHeader& header, std::string_view batch) {
   return {};
 }
 }  // namespace
+
+namespace detail {
+
+Error corrupt(const BatchHeader& header, std::string_view why) {
+  return Error{
+      ErrorCode::kCorruptRecord,
+      fmt::format("the record batch at offset {} is damaged: {}", header.base_offset, why)};
+}
+
+Result<std::string_view> records_of(const BatchHeader& header, std::string_view batch,
+                                    std::string& storage) {
+  const auto body = batch.substr(BatchHeader::kBytes);
+  if (header.compression() == Compression::kNone) return body;
+  if (header.compression() > Compression::kZstd) return corrupt(header, "an unknown codec");
+  auto bytes = decompress(codec_of(header.compression()), body, kDecompressedMax);
+  if (!bytes && bytes.error().code == ErrorCode::kCorruptRecord) {
+    return corrupt(header, bytes.error().text);
+  }
+  MR_TRY(storage, std::move(bytes));
+  return std::string_view(storage);
+}
+
+}  // namespace detail
 
 std::optional<BatchHeader> parse_batch_header(std::string_view bytes) {
   if (bytes.size() < BatchHeader::kBytes) return std::nullopt;
@@ -200,28 +170,7 @@ void stamp_transactional(std::string& batch, const ProducerStamp& stamp) {
 
 Result<> for_each_record(std::string_view bytes, bool with_headers,
                          const std::function<void(const RecordView&)>& each) {
-  RecordView record;
-  while (!bytes.empty()) {
-    const auto header = parse_batch_header(bytes);
-    if (!header || header->total_bytes() > bytes.size()) {
-      return Error{ErrorCode::kCorruptRecord, "a record batch is cut short, or is none"};
-    }
-    const auto batch = bytes.substr(0, header->total_bytes());
-    bytes.remove_prefix(batch.size());
-    if (header->control()) continue;
-    MR_TRY(walk_records(*header, batch, with_headers, record, [&](int32_t) -> Result<> {
-      // Wraps like the producer's own arithmetic: these numbers come from outside.
-      const auto delta = static_cast<uint64_t>(record.timestamp);
-      const auto base = static_cast<uint64_t>(header->base_timestamp);
-      record.timestamp = header->log_append_time() ? header->max_timestamp
-                                                   : static_cast<TimestampMs>(base + delta);
-      record.offset = static_cast<Offset>(static_cast<uint64_t>(header->base_offset) +
-                                          static_cast<uint64_t>(record.offset));
-      each(record);
-      return {};
-    }));
-  }
-  return {};
+  return walk_records(bytes, with_headers, each);
 }
 
 BatchBuilder::BatchBuilder(Compression compression) : compression_(compression) {}

@@ -5,7 +5,7 @@
 #include <limits>
 #include <optional>
 
-#include "log/record_batch.h"
+#include "log/record_walk.h"
 #include "sql/detail/json_reader.h"
 #include "sql/detail/json_values.h"
 
@@ -74,7 +74,7 @@ class RecordDecoder final : public Decoder {
                   std::vector<BadRecord>* bad) override {
     batches = trim(batches, from, until);
     if (plan_.json) plan_.json->begin(out);
-    return log::for_each_record(batches, wants_headers_, [&](const log::RecordView& record) {
+    return log::walk_records(batches, wants_headers_, [&](const log::RecordView& record) {
       if (record.offset < from || record.offset >= until) return;
       if (!record.value && !plan_.keeps_tombstones) return;
       const size_t row = out.size();

@@ -44,14 +44,19 @@ class Reader {
   size_t left() const { return static_cast<size_t>(end_ - at_); }
 
   int64_t varint() {
-    uint64_t bits = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      if (at_ == end_) return fail();
-      const auto byte = static_cast<uint8_t>(*at_++);
-      bits |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (!(byte & 0x80)) return static_cast<int64_t>(bits >> 1) ^ -static_cast<int64_t>(bits & 1);
-    }
-    return fail();
+    // Lengths and deltas mostly take one byte or two, in large batches three.
+    if (left() < 3) return long_varint();
+    const auto byte = [this](size_t i) {
+      return static_cast<uint64_t>(static_cast<uint8_t>(at_[i]));
+    };
+    uint64_t bits = byte(0);
+    if (bits < 0x80) return ++at_, unzigzag(bits);
+    bits = (bits & 0x7f) | byte(1) << 7;
+    if (bits < 0x4000) return at_ += 2, unzigzag(bits);
+    bits = (bits & 0x3fff) | byte(2) << 14;
+    if (bits >= 0x200000) return long_varint();
+    at_ += 3;
+    return unzigzag(bits);
   }
   template <typename T>
   T big_endian() {
@@ -74,6 +79,19 @@ class Reader {
   }
 
  private:
+  static int64_t unzigzag(uint64_t bits) {
+    return static_cast<int64_t>(bits >> 1) ^ -static_cast<int64_t>(bits & 1);
+  }
+  [[gnu::noinline]] int64_t long_varint() {
+    uint64_t bits = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+      if (at_ == end_) return fail();
+      const auto byte = static_cast<uint8_t>(*at_++);
+      bits |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (!(byte & 0x80)) return unzigzag(bits);
+    }
+    return fail();
+  }
   int64_t fail() {
     ok_ = false;
     at_ = end_;

@@ -3,6 +3,7 @@
 #include <emmintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -16,9 +17,32 @@ namespace {
 constexpr size_t kFieldsMax = 64;  // a bit each
 constexpr int kDepthMax = 32;      // of values that no column has
 constexpr size_t kPauseMax = 256;
-constexpr ptrdiff_t kDigitsMax = 18;  // always an int64
+constexpr int kDigitsMax = 18;  // always an int64
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
+/// How many of the eight bytes are digits from the first on, and their number.
+struct Digits {
+  int count = 0;
+  uint64_t number = 0;
+};
+inline Digits leading_digits(const char* at) {
+  uint64_t bytes = 0;
+  std::memcpy(&bytes, at, 8);
+  // The lowest byte that is no digit has its high bit set in one of the two; no digit has.
+  const uint64_t values = bytes - 0x3030303030303030;
+  const uint64_t odd = ((bytes + 0x4646464646464646) | values) & 0x8080808080808080;
+  const int count = odd == 0 ? 8 : std::countr_zero(odd) / 8;
+  if (count == 0) return {};
+  // To the end, with zeros in front; then neighbours are put together, three times.
+  uint64_t digits = values << (64 - 8 * count);
+  digits = digits * 10 + (digits >> 8);
+  const uint64_t low = (digits & 0x000000ff000000ff) * 0x000f424000000064;
+  const uint64_t high = ((digits >> 16) & 0x000000ff000000ff) * 0x0000271000000001;
+  return {count, (low + high) >> 32};
+}
+constexpr std::array<uint64_t, 9> kPowersOfTen = {
+    1, 10, 100, 1'000, 10'000, 100'000, 1'000'000, 10'000'000, 100'000'000};
+
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 bool names_itself(std::string_view name) {
@@ -43,6 +67,7 @@ PlainReader::PlainReader(const std::vector<JsonReader::Column>& columns) {
 PlainReader::Node PlainReader::make_node(const Shape& shape) {
   Node node;
   node.shape = &shape;
+  node.form = shape.form;
   if (shape.form == Form::kStruct) {
     node.parser_only = shape.children.size() > kFieldsMax;
     node.field_names = shape.names;
@@ -81,9 +106,9 @@ void PlainReader::add_name(Node& node, std::string_view text, size_t field) {
   Name name;
   name.text = text;
   name.text += '"';
-  const size_t head = std::min<size_t>(name.text.size(), 8);
-  std::memcpy(&name.head, name.text.data(), head);
-  name.mask = head == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * head)) - 1;
+  const size_t head = std::min(name.text.size(), name.head.size());
+  std::memcpy(name.head.data(), name.text.data(), head);
+  name.mask = (uint32_t{1} << head) - 1;
   name.field = field;
   name.next = node.names.size() + 1;
   node.names.push_back(std::move(name));
@@ -124,9 +149,8 @@ inline const char* PlainReader::skip_space(const char* at) const {
 
 const char* PlainReader::read_object(Node& node, const char* at, size_t row) {
   uint64_t seen = 0;
-  at = skip_space(at + 1);
-  if (*at == '}') {
-    ++at;
+  if (const char* first = skip_space(at + 1); *first == '}') {
+    at = first + 1;
   } else {
     at = read_fields(node, at, row, seen);
     if (at == nullptr) return nullptr;
@@ -137,70 +161,59 @@ const char* PlainReader::read_object(Node& node, const char* at, size_t row) {
   return at;
 }
 
-const char* PlainReader::read_fields(Node& node, const char* at, size_t row, uint64_t& seen) {
-  size_t* likely = &node.first;
-  while (true) {
-    if (*at != '"') return nullptr;
-    const Name* name = nullptr;
-    at = take_name(node, at + 1, *likely, name);
-    if (at == nullptr) return nullptr;
-    at = skip_space(at);
-    if (*at != ':') return nullptr;
-    at = skip_space(at + 1);
-    const size_t field = name->field;
-    likely = name == &unlearned_ ? &node.first : &node.names[*likely].next;
-    if (field == kNone) {
-      at = skip_value(at, 0);
-    } else {
-      const uint64_t bit = uint64_t{1} << field;
-      if ((seen & bit) != 0) return nullptr;  // of two the last counts
-      seen |= bit;
-      at = read_value(node.fields[field], at, row);
-    }
-    if (at == nullptr) return nullptr;
-    at = skip_space(at);
-    if (at >= end_) return nullptr;
-    const char c = *at++;
-    if (c == '}') return at;
-    if (c != ',') return nullptr;
-    at = skip_space(at);
-  }
+/// What stands at a name's place in a record, 16 bytes of it, against the name and its quote.
+inline bool PlainReader::Name::stands_at(const char* at) const {
+  const __m128i there = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  const __m128i wanted = _mm_loadu_si128(reinterpret_cast<const __m128i*>(head.data()));
+  const auto equal = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(there, wanted)));
+  return (equal & mask) == mask;
 }
 
-const char* PlainReader::take_name(Node& node, const char* at, size_t& likely, const Name*& name) {
-  uint64_t head = 0;
-  std::memcpy(&head, at, 8);
+// What a field goes through is one function, but for what is rare: a call each time costs as much
+// as the work.
+[[gnu::always_inline]] inline const char* PlainReader::take_name(Node& node, const char* at,
+                                                                 size_t& likely,
+                                                                 const Name*& name) {
+  // As most producers spell it, without spaces: {"name": or ,"name":
+  if (likely < node.names.size()) {
+    name = &node.names[likely];
+    const size_t size = name->text.size();
+    if (at[1] == '"' && name->stands_at(at + 2) && size <= name->head.size() &&
+        at[size + 2] == ':' && static_cast<ptrdiff_t>(size) + 2 < end_ - at)
+      return at + size + 3;
+  }
+  return find_name_at(node, skip_space(at + 1), likely, name);
+}
+
+[[gnu::noinline]] const char* PlainReader::find_name_at(Node& node, const char* at, size_t& likely,
+                                                        const Name*& name) {
+  if (*at != '"') return nullptr;
+  ++at;
   const auto is = [&](const Name& other) {
-    if (((head ^ other.head) & other.mask) != 0) return false;
     const size_t size = other.text.size();
-    return static_cast<ptrdiff_t>(size) <= end_ - at &&
-           (size <= 8 || std::memcmp(at + 8, other.text.data() + 8, size - 8) == 0);
+    return other.stands_at(at) && static_cast<ptrdiff_t>(size) <= end_ - at &&
+           (size <= 16 || std::memcmp(at + 16, other.text.data() + 16, size - 16) == 0);
   };
   if (likely >= node.names.size() || !is(node.names[likely])) {
     const auto found = std::ranges::find_if(node.names, is);
-    if (found == node.names.end()) return learn_name(node, at, name);
     likely = static_cast<size_t>(found - node.names.begin());
   }
-  name = &node.names[likely];
-  return at + name->text.size();
+  if (likely < node.names.size()) {
+    name = &node.names[likely];
+    at += name->text.size();
+  } else {
+    at = learn_name(node, at, name);
+    if (at == nullptr) return nullptr;
+  }
+  at = skip_space(at);
+  return *at == ':' ? at + 1 : nullptr;
 }
 
-const char* PlainReader::learn_name(Node& node, const char* at, const Name*& name) {
-  std::string_view text;
-  at = take_string(at, &text);
-  if (at == nullptr) return nullptr;
-  unlearned_.field = find_name(node.field_names, text, 0);
-  if (unlearned_.field == node.field_names.size()) unlearned_.field = kNone;
-  // A record with thousands of unknown fields teaches nothing.
-  if (node.names.size() < 2 * node.fields.size() + 16) add_name(node, text, unlearned_.field);
-  name = &unlearned_;
-  return at;
-}
-
-const char* PlainReader::read_value(Node& node, const char* at, size_t row) {
+[[gnu::always_inline]] inline const char* PlainReader::read_value(Node& node, const char* at,
+                                                                  size_t row) {
   if (*at == 'n') return read_null(node, at, row);
   if (node.parser_only) return nullptr;
-  switch (node.shape->form) {
+  switch (node.form) {
     case Form::kStruct:
       return *at == '{' ? read_object(node, at, row) : nullptr;
     case Form::kBool:
@@ -233,6 +246,43 @@ const char* PlainReader::read_value(Node& node, const char* at, size_t row) {
   }
 }
 
+const char* PlainReader::read_fields(Node& node, const char* at, size_t row, uint64_t& seen) {
+  size_t* likely = &node.first;
+  while (true) {  // `at` is the brace, or the comma before the next name
+    const Name* name = nullptr;
+    at = take_name(node, at, *likely, name);
+    if (at == nullptr) return nullptr;
+    at = skip_space(at);
+    const size_t field = name->field;
+    likely = name == &unlearned_ ? &node.first : &node.names[*likely].next;
+    if (field == kNone) {
+      at = skip_value(at, 0);
+    } else {
+      const uint64_t bit = uint64_t{1} << field;
+      if ((seen & bit) != 0) return nullptr;  // of two the last counts
+      seen |= bit;
+      at = read_value(node.fields[field], at, row);
+    }
+    if (at == nullptr) return nullptr;
+    at = skip_space(at);
+    if (at >= end_) return nullptr;
+    if (*at == '}') return at + 1;
+    if (*at != ',') return nullptr;
+  }
+}
+
+const char* PlainReader::learn_name(Node& node, const char* at, const Name*& name) {
+  std::string_view text;
+  at = take_string(at, &text);
+  if (at == nullptr) return nullptr;
+  unlearned_.field = find_name(node.field_names, text, 0);
+  if (unlearned_.field == node.field_names.size()) unlearned_.field = kNone;
+  // A record with thousands of unknown fields teaches nothing.
+  if (node.names.size() < 2 * node.fields.size() + 16) add_name(node, text, unlearned_.field);
+  name = &unlearned_;
+  return at;
+}
+
 template <typename T>
 bool PlainReader::put_whole(const Node& node, size_t row, int64_t value) {
   if (!std::in_range<T>(value)) return false;
@@ -245,7 +295,7 @@ const char* PlainReader::read_integer(const Node& node, const char* at, size_t r
   at = take_integer(at, &number);
   if (at == nullptr) return nullptr;
   const auto put = [&] {
-    switch (node.shape->form) {
+    switch (node.form) {
       case Form::kInt8:
         return put_whole<int8_t>(node, row, number);
       case Form::kInt16:
@@ -281,9 +331,9 @@ const char* PlainReader::read_real(const Node& node, const char* at, size_t row)
     return true;
   };
   bool fits = false;
-  if (node.shape->form == Form::kDouble) {
+  if (node.form == Form::kDouble) {
     fits = read(double{0});
-  } else if (node.shape->form == Form::kFloat) {
+  } else if (node.form == Form::kFloat) {
     fits = read(float{0});
   } else if (node.target == kNone) {
     fits = values_.check_decimal(*node.shape, token);
@@ -306,7 +356,7 @@ const char* PlainReader::read_text(const Node& node, const char* at, size_t row)
   std::string_view text;
   at = take_string(at + 1, &text);
   if (at == nullptr) return nullptr;
-  if (node.shape->form != Form::kText) {
+  if (node.form != Form::kText) {
     const bool fits =
         node.target == kNone
             ? values_.check_string(*node.shape, text)
@@ -339,15 +389,23 @@ const char* PlainReader::take_string(const char* at, std::string_view* text) con
   const __m128i quote = _mm_set1_epi8('"'), escape = _mm_set1_epi8('\\');
   const __m128i space = _mm_set1_epi8(' ');
   bool ascii = true;
-  while (at < end_) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  const auto special = [&](const char* block) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block));
     // As signed numbers, bytes past ASCII are below the space, as control characters are.
     const __m128i odd = _mm_cmplt_epi8(bytes, space);
     const __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, escape));
-    const auto found = static_cast<uint32_t>(_mm_movemask_epi8(_mm_or_si128(odd, stop)));
-    if (found == 0) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(_mm_or_si128(odd, stop))));
+  };
+  while (at < end_) {
+    uint64_t found = special(at);
+    if (found == 0) {  // a long one: fewer turns, whose number is easier to foresee
       at += 16;
-      continue;
+      if (at >= end_) break;
+      found = special(at) | special(at + 16) << 16 | special(at + 32) << 32;
+      if (found == 0) {
+        at += 48;
+        continue;
+      }
     }
     at += std::countr_zero(found);
     if (*at == '"') break;
@@ -360,14 +418,18 @@ const char* PlainReader::take_string(const char* at, std::string_view* text) con
   return ascii || simdjson::validate_utf8(*text) ? at + 1 : nullptr;
 }
 
-inline const char* PlainReader::take_integer(const char* at, int64_t* number) const {
+[[gnu::always_inline]] inline const char* PlainReader::take_integer(const char* at,
+                                                                    int64_t* number) const {
   const bool negative = *at == '-';
   const char* begin = at + (negative ? 1 : 0);
-  uint64_t value = 0;
-  for (at = begin; is_digit(*at) && at - begin <= kDigitsMax; ++at)
-    value = 10 * value + static_cast<uint64_t>(*at - '0');
-  const ptrdiff_t digits = at - begin;
+  auto [digits, value] = leading_digits(begin);
+  for (int more = 8; digits == more && digits < kDigitsMax; more += 8) {
+    const auto [count, number_of] = leading_digits(begin + digits);
+    value = value * kPowersOfTen[static_cast<size_t>(count)] + number_of;
+    digits += count;
+  }
   if (digits == 0 || digits > kDigitsMax || (*begin == '0' && digits > 1)) return nullptr;
+  at = begin + digits;
   *number = negative ? -static_cast<int64_t>(value) : static_cast<int64_t>(value);
   return at;
 }

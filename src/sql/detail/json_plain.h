@@ -2,6 +2,7 @@
 
 #include <duckdb.hpp>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,13 +36,17 @@ class PlainReader {
   /// A field's name as it stands in a record, with the quote behind it.
   struct Name {
     std::string text;
-    uint64_t head = 0, mask = 0;  // its first eight bytes
+    std::array<char, 16> head{};  // its first bytes
+    uint32_t mask = 0;            // a bit for each of those
     size_t field = kNone;         // kNone: the type has none of this name
     size_t next = 0;              // the name that came after it the last time
+
+    bool stands_at(const char* at) const;
   };
   /// A value of a declared type: the record itself, a column or a field.
   struct Node {
     const Shape* shape = nullptr;  // null: the record
+    Form form = Form::kStruct;     // the shape's, at hand
     bool parser_only = false;
     bool not_null = false;
     size_t target = kNone;      // in targets_; kNone: only checked
@@ -87,9 +92,10 @@ class PlainReader {
   template <typename T>
   bool put_whole(const Node& node, size_t row, int64_t value);
 
-  /// The name at `at`. `likely` is where it mostly stands among the node's, and is set to where it
-  /// does.
+  /// The name that follows the brace or comma at `at`; gives where its value begins. `likely` is
+  /// where it mostly stands among the node's, and is set to where it does.
   const char* take_name(Node& node, const char* at, size_t& likely, const Name*& name);
+  const char* find_name_at(Node& node, const char* at, size_t& likely, const Name*& name);
   const char* learn_name(Node& node, const char* at, const Name*& name);
   /// Begins behind the quote.
   const char* take_string(const char* at, std::string_view* text) const;
