@@ -9,6 +9,8 @@ SELECT window_start, k, count(*), max(v) FROM TUMBLE(e, ts, INTERVAL '1 day') GR
 SELECT window_start, window_end, count(*) FROM TUMBLE(e, tz, INTERVAL '15 minutes') GROUP BY ALL;
 SELECT * FROM HOP(e, ts, INTERVAL '5 minutes', INTERVAL '15 minutes');
 SELECT window_start, window_end, k, count(*) AS n, sum(v) AS s FROM HOP(e, ts, INTERVAL '5 minutes', INTERVAL '10 minutes') GROUP BY ALL;
+SELECT window_start, window_end, k, count(*) AS n FROM HOP(e, ts, INTERVAL '5 minutes', INTERVAL '20 minutes') GROUP BY ALL;
+SELECT DISTINCT window_end, k FROM HOP(e, tz, INTERVAL '10 minutes', INTERVAL '1 hour') WHERE v < 20;
 SELECT window_start, avg(v) FROM HOP(e, ts, INTERVAL '30 minutes', INTERVAL '1 hour') GROUP BY window_start HAVING count(*) > 1;
 SELECT window_start, count(DISTINCT k), list(id ORDER BY id) FROM HOP(e, ts, INTERVAL '10 minutes', INTERVAL '10 minutes') GROUP BY window_start;
 SELECT w.window_start, w.k, w.n, m.most FROM (SELECT window_start, k, count(*) n FROM TUMBLE(e, ts, INTERVAL '1 hour') GROUP BY ALL) w JOIN (SELECT window_start, max(n) most FROM (SELECT window_start, k, count(*) n FROM TUMBLE(e, ts, INTERVAL '1 hour') GROUP BY ALL) GROUP BY window_start) m ON w.window_start = m.window_start AND w.n = m.most;

@@ -74,7 +74,10 @@ duckdb::LogicalOperator* limited_by_exists(duckdb::LogicalAggregate& aggregate) 
 Result<PlanTranslator::Stream> PlanTranslator::aggregate_input(
     duckdb::LogicalAggregate& aggregate) {
   auto* limited = limited_by_exists(aggregate);
-  if (!limited) return translate(*aggregate.children[0]);
+  if (!limited) {
+    expect_merge(aggregate);
+    return translate(*aggregate.children[0]);
+  }
   MR_TRY(Stream input, translate(*limited));
   AggregateSpec any;
   any.append_only = input.append_only;

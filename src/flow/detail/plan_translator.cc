@@ -415,14 +415,17 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_unnest(duckdb::LogicalU
       return not_supported("this UNNEST", expression->query_location);
     auto& list = expression->Cast<duckdb::BoundUnnestExpression>().child;
     MR_TRY(resolve(list, stream.scope));
-    stream.scope.bindings.emplace_back(unnest.unnest_index, lists.size());
     lists.push_back(std::move(list));
   }
+  if (merge_ && merge_->unnest == &unnest) stream = merge_before_unnest(std::move(stream), lists);
   const size_t input_columns = stream.scope.types.size();
-  for (const auto& list : lists)
-    stream.scope.types.push_back(list->return_type.id() == duckdb::LogicalTypeId::LIST
-                                     ? duckdb::ListType::GetChildType(list->return_type)
+  for (size_t i = 0; i < lists.size(); ++i) {
+    const auto& type = lists[i]->return_type;
+    stream.scope.bindings.emplace_back(unnest.unnest_index, i);
+    stream.scope.types.push_back(type.id() == duckdb::LogicalTypeId::LIST
+                                     ? duckdb::ListType::GetChildType(type)
                                      : duckdb::LogicalType(duckdb::LogicalTypeId::SQLNULL));
+  }
   stream.node = add(make_unnest(context_, std::move(lists), input_columns), {stream.node});
   return stream;
 }

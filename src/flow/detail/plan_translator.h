@@ -78,6 +78,8 @@ class PlanTranslator {
   Result<Stream> translate_distinct(duckdb::LogicalDistinct& distinct);
   Result<Stream> distinct_of(Stream stream, const std::vector<size_t>& columns);
   Result<Stream> translate_unnest(duckdb::LogicalUnnest& unnest);
+  void expect_merge(const duckdb::LogicalAggregate& aggregate);  // in plan_merge.cc
+  Stream merge_before_unnest(Stream stream, Expressions& lists);
   Result<Stream> translate_union(duckdb::LogicalSetOperation& op);
   Result<Stream> translate_except(duckdb::LogicalSetOperation& op);
   Result<Stream> translate_cte(duckdb::LogicalMaterializedCTE& cte);
@@ -128,6 +130,12 @@ class PlanTranslator {
   std::map<size_t, Stream> ctes_;                                 // by their references' index
   std::map<const duckdb::LogicalOperator*, Stream> limits_done_;  // ORDER BYs, with their LIMIT
   const duckdb::LogicalProjection* above_filter_ = nullptr;  // of the filter to be translated next
+  // An unnest before which equal rows may be put together, and what is read of its input above it.
+  struct Merge {
+    const duckdb::LogicalOperator* unnest;
+    std::vector<duckdb::ColumnBinding> read;
+  };
+  std::optional<Merge> merge_;
   bool versions_ = false;           // the table that is read next gives its versions
   std::vector<Stream> delim_keys_;  // of the correlated joins around, innermost last
   // Inside a join that is done row by row: the outer stream, and what the inner side reads of it.
