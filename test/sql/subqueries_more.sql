@@ -24,6 +24,7 @@ SELECT id, v NOT IN (SELECT w FROM b) AS n, v NOT IN (SELECT w FROM b WHERE w IS
 SELECT id, k NOT IN (SELECT k FROM nothing) AS n, NULL NOT IN (SELECT k FROM b) AS u, NULL IN (SELECT k FROM nothing) AS e FROM a;
 SELECT id, NOT (v IN (SELECT w FROM b WHERE b.k = a.k)) AS n FROM a;
 SELECT id, v NOT IN (SELECT w FROM b WHERE b.id > 13 AND b.k = a.k) AS n FROM a WHERE NOT (k NOT IN (SELECT k FROM b WHERE k < 3));
+SELECT id FROM a WHERE (k, v) NOT IN (SELECT k, w FROM b WHERE k IS NOT NULL AND w IS NOT NULL);
 SELECT count(*) AS n FROM a WHERE k NOT IN (SELECT k FROM b) OR v IN (SELECT w FROM b);
 -- sets aside: row returned by a subquery
 SELECT id FROM a WHERE v > (SELECT w FROM b);

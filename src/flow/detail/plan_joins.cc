@@ -70,12 +70,30 @@ void shift(duckdb::unique_ptr<duckdb::Expression>& expression, size_t by) {
       *expression, [&](duckdb::unique_ptr<duckdb::Expression>& child) { shift(child, by); });
 }
 
-/// "The conditions of `spec` together are NULL."
-JoinSpec unknown(const JoinSpec& spec) {
+/// Which comparisons with NULL leave open whether a row is IN: those that make the conditions
+/// together NULL; or each one, as DuckDB has it for `(a, b) IN (SELECT c, d …)`.
+enum class Open { kTogether, kAny };
+
+duckdb::unique_ptr<duckdb::Expression> is_null(duckdb::unique_ptr<duckdb::Expression> value) {
+  auto out = duckdb::make_uniq<duckdb::BoundOperatorExpression>(
+      duckdb::ExpressionType::OPERATOR_IS_NULL, duckdb::LogicalType::BOOLEAN);
+  out->children.push_back(std::move(value));
+  return out;
+}
+
+duckdb::unique_ptr<duckdb::Expression> conjunction(duckdb::ExpressionType type,
+                                                   Expressions children) {
+  if (children.size() == 1) return std::move(children[0]);
+  auto out = duckdb::make_uniq<duckdb::BoundConjunctionExpression>(type);
+  for (auto& child : children) out->children.push_back(std::move(child));
+  return out;
+}
+
+/// "The conditions of `spec` are NULL."
+JoinSpec unknown(const JoinSpec& spec, Open open) {
   JoinSpec out;
-  auto all = duckdb::make_uniq<duckdb::BoundConjunctionExpression>(
-      duckdb::ExpressionType::CONJUNCTION_AND);
-  for (const auto& condition : spec.residual) all->children.push_back(condition->Copy());
+  Expressions all;
+  for (const auto& condition : spec.residual) all.push_back(condition->Copy());
   for (size_t i = 0; i < spec.left_keys.size(); ++i) {
     auto left = spec.left_keys[i]->Copy(), right = spec.right_keys[i]->Copy();
     if (spec.null_equals_null[i]) {
@@ -85,16 +103,16 @@ JoinSpec unknown(const JoinSpec& spec) {
       continue;
     }
     shift(right, spec.left_types.size());
-    all->children.push_back(duckdb::make_uniq<duckdb::BoundComparisonExpression>(
+    all.push_back(duckdb::make_uniq<duckdb::BoundComparisonExpression>(
         duckdb::ExpressionType::COMPARE_EQUAL, std::move(left), std::move(right)));
   }
-  auto is_null = duckdb::make_uniq<duckdb::BoundOperatorExpression>(
-      duckdb::ExpressionType::OPERATOR_IS_NULL, duckdb::LogicalType::BOOLEAN);
-  if (all->children.size() == 1)
-    is_null->children.push_back(std::move(all->children[0]));
-  else
-    is_null->children.push_back(std::move(all));
-  out.residual.push_back(std::move(is_null));
+  if (open == Open::kTogether) {
+    out.residual.push_back(
+        is_null(conjunction(duckdb::ExpressionType::CONJUNCTION_AND, std::move(all))));
+    return out;
+  }
+  for (auto& one : all) one = is_null(std::move(one));
+  out.residual.push_back(conjunction(duckdb::ExpressionType::CONJUNCTION_OR, std::move(all)));
   return out;
 }
 
@@ -163,6 +181,11 @@ PlanTranslator::Stream PlanTranslator::put_join(JoinSpec spec, const Stream& lef
 /// that may, where a NULL is compared; otherwise false. Each of the three is a semi or anti join.
 PlanTranslator::Stream PlanTranslator::put_mark_join(const JoinSpec& spec, const Stream& left,
                                                      const Stream& right, size_t mark_index) {
+  // DuckDB's hash join knows of NULLs in keys; where more than equality decides, and under
+  // correlation, it compares.
+  const bool of_keys =
+      spec.residual.empty() && std::ranges::count(spec.null_equals_null, true) == 0;
+  const auto open = of_keys ? Open::kAny : Open::kTogether;
   const auto put = [&](JoinSpec like, JoinKind kind, const Stream& from) {
     like.kind = kind;
     like.left_types = spec.left_types;
@@ -181,8 +204,9 @@ PlanTranslator::Stream PlanTranslator::put_mark_join(const JoinSpec& spec, const
   };
   mark(put(met(spec), JoinKind::kSemi, left), duckdb::Value::BOOLEAN(true));
   const Stream rest = put(met(spec), JoinKind::kAnti, left);
-  mark(put(unknown(spec), JoinKind::kSemi, rest), duckdb::Value(duckdb::LogicalType::BOOLEAN));
-  mark(put(unknown(spec), JoinKind::kAnti, rest), duckdb::Value::BOOLEAN(false));
+  mark(put(unknown(spec, open), JoinKind::kSemi, rest),
+       duckdb::Value(duckdb::LogicalType::BOOLEAN));
+  mark(put(unknown(spec, open), JoinKind::kAnti, rest), duckdb::Value::BOOLEAN(false));
   Stream out = left;
   out.append_only = false;
   out.scope.bindings.emplace_back(mark_index, 0);
