@@ -37,7 +37,7 @@ inline std::string_view shown_kind(const Object& object) {
   return is_sink(object) ? "sink" : name_of(object.kind);
 }
 inline std::string shown_name(const Object& object) {
-  if (is_replacement(object)) return object.options.at(kReplacesOption);
+  if (is_replacement(object)) return shown_name(as_stated(object));
   return is_sink(object) ? sink_topic(object) : object.name;
 }
 

@@ -8,6 +8,7 @@
 #include "base/logging.h"
 #include "catalog/replacement.h"
 #include "catalog/sink.h"
+#include "flow/detail/bridge.h"
 #include "flow/detail/closes_check.h"
 #include "flow/detail/flows_impl.h"
 #include "flow/detail/spread.h"
@@ -127,14 +128,16 @@ Result<View::Parts> FlowsImpl::assemble(const catalog::Object& object) {
   parts.memory = std::make_shared<StateMemory>(budget_);
   const StateMemory::Scope scope(parts.memory);
   if (catalog::is_replacement(object)) {
-    parts.object.name = catalog::shown_name(object);
-    parts.object.internal = false;
+    parts.object.name = object.options.at(catalog::kReplacesOption);
+    parts.object.internal = catalog::as_stated(object).internal;
   }
   const auto topic = broker_.find(object.name);
   if (!topic || topic->partitions.empty()) return no_such_view(object.name);
   parts.changelog = topic->partitions[0];
-  MR_TRY(const auto recorded, recorded_shares(*parts.changelog));
-  parts.shares = recorded.value_or(std::clamp<size_t>(options_.lanes, 1, kSharesMax));
+  const auto bridge = catalog::bridge_of(object);
+  const Offset began = bridge ? bridge->at : parts.changelog->start_offset();
+  MR_TRY(const auto first, find_commit(*parts.changelog, began));
+  parts.shares = first ? first->shares : std::clamp<size_t>(options_.lanes, 1, kSharesMax);
   MR_TRY(parts.dataflow, plan(object, parts.shares));
   MR_TRY(parts.writer, ChangelogWriter::make(parts.dataflow->names(), parts.dataflow->types()));
   const auto on_error = object.options.find("on_error");
@@ -193,6 +196,7 @@ Result<> FlowsImpl::connect(View::Parts& parts) {
 
 Result<> FlowsImpl::add(const catalog::Object& object) {
   std::lock_guard changing(changing_);
+  if (is_bridged_over(object)) return {};  // what it was for has its log
   if (const auto running = view(object.name)) {
     running->set_paused(object.options.contains("paused"));
     lanes_->wake(running);
@@ -207,11 +211,12 @@ Result<> FlowsImpl::add(const catalog::Object& object) {
   return started;
 }
 
-Result<> FlowsImpl::start(const catalog::Object& object) {
+Result<> FlowsImpl::start(catalog::Object object) {
   {
     std::lock_guard lock(mutex_);
     if (stopped_) return Error{ErrorCode::kShuttingDown, "the node is stopping"};
   }
+  MR_TRY(finish_bridge(object));
   MR_TRY(auto parts, assemble(object));
   const auto changelog = parts.changelog;
   const size_t shard = changelog->shard().index();
@@ -288,12 +293,16 @@ void FlowsImpl::let_go(const std::shared_ptr<View>& view, bool release_holds) {
   stop_sink(view->object().name, release_holds);
   lanes_->remove(view);
   view->close(!release_holds);
-  const std::string who = view->who();
+  for (const auto& source : view->sources())
+    for (const auto& partition : source.source->topic().partitions)
+      partition->on_advance(view->who(), nullptr);
+  if (release_holds) release_inputs(view);
+}
+
+void FlowsImpl::release_inputs(const std::shared_ptr<View>& view) {
   for (const auto& source : view->sources())
     for (const auto& partition : source.source->topic().partitions) {
-      partition->on_advance(who, nullptr);
-      if (!release_holds) continue;
-      auto released = partition->shard().block_on(partition->hold(who, std::nullopt));
+      auto released = partition->shard().block_on(partition->hold(view->who(), std::nullopt));
       if (!released)
         logging::warn("cannot let go of a log",
                       {{"view", view->object().name}, {"reason", released.error().text}});
@@ -375,14 +384,21 @@ std::shared_ptr<sql::Relation> FlowsImpl::find(const std::string& name) {
 }
 
 std::vector<ViewStatus> FlowsImpl::status() {
-  std::vector<std::pair<std::shared_ptr<View>, std::shared_ptr<Sink>>> running;
+  struct Running {
+    std::shared_ptr<View> view;
+    std::shared_ptr<Sink> sink;
+    bool crosses;  // to the place of what it replaces
+  };
+  std::vector<Running> running;
   std::vector<ViewStatus> all;
   std::map<std::string, ViewStatus> replacements;  // by the view that they replace
   {
     std::lock_guard lock(mutex_);
     for (const auto& [name, entry] : views_) {
       const auto sink = sinks_.find(name);
-      running.emplace_back(entry.view, sink == sinks_.end() ? nullptr : sink->second);
+      const bool beside = catalog::is_replacement(entry.view->object()) && !entry.view->in_place();
+      running.push_back({entry.view, sink == sinks_.end() ? nullptr : sink->second,
+                         beside && !catalog::is_replacement(entry.relation->object())});
     }
     for (const auto& [name, why] : not_started_) {
       const auto topic = broker_.find(name);
@@ -397,12 +413,13 @@ std::vector<ViewStatus> FlowsImpl::status() {
       failed.error = why.text;
     }
   }
-  for (const auto& [view, sink] : running) {
-    if (catalog::is_replacement(view->object()) && !view->in_place()) {
-      replacements[view->object().name] = view->status();
+  for (const auto& [view, sink, crosses] : running) {
+    if (!crosses && catalog::is_replacement(view->object()) && !view->in_place()) {
+      replacements[catalog::shown_name(view->object())] = view->status();
       continue;
     }
     auto& status = all.emplace_back(view->status());
+    if (crosses) status.state = "replacing";
     const auto stopped = sink ? sink->error() : std::nullopt;
     if (!stopped) continue;
     status.state = "failed";

@@ -1,9 +1,11 @@
 """The life of a view: seen from inside, paused, replaced, dropped, while records come."""
 import json
+import random
 import threading
 import time
 
 import confluent_kafka
+import duckdb
 import psycopg
 import pytest
 
@@ -124,6 +126,62 @@ def test_a_view_is_replaced_through_kill_while_records_come(own_node):
         wait_until(lambda: sorted(sql.execute("SELECT k, c FROM wet").fetchall()) == [(k, 10100) for k in range(13)])
         assert sql.execute("SHOW CREATE wet").fetchall() == [(f"CREATE MATERIALIZED VIEW wet AS\n{new}",)]
         assert sql.execute("SELECT name FROM millrace.topics ORDER BY 1").fetchall() == [("rain",), ("wet",)]
+
+
+def consume_all(node, topic):
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": node.kafka, "group.id": "reader", "isolation.level": "read_committed"})
+    partition = confluent_kafka.TopicPartition(topic, 0, 0)
+    consumer.assign([partition])
+    end = consumer.get_watermark_offsets(partition, timeout=30)[1]
+    records = []
+    while not records or records[-1].offset() + 1 < end:
+        message = consumer.poll(1)
+        if message is not None and message.error() is None:
+            records.append(message)
+    consumer.close()
+    return [(json.loads(m.key())["k"], m.value() and json.loads(m.value())["c"]) for m in records]
+
+
+def test_a_view_that_others_read_is_replaced_through_kill(own_node):
+    """Kills at random moments around the change: the readers and the sink come to DuckDB's answer, each change once."""
+    node = own_node
+    per = lambda keys: f"SELECT n % {keys} AS k, count(*)::INTEGER AS c FROM rain GROUP BY ALL"
+    over = "SELECT max(c) AS most, count(*)::INTEGER AS keys, sum(c)::INTEGER AS total FROM wet"
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC rain (n INTEGER)")
+        produce(node, "rain", [{"n": i} for i in range(20000)])
+        sql.execute(f"CREATE MATERIALIZED VIEW wet AS {per(10)}")
+        sql.execute(f"CREATE MATERIALIZED VIEW over_wet AS {over}")
+        sql.execute("CREATE SINK poured WITH (format = 'upsert', key = 'k') AS SELECT k, c FROM wet")
+        wait_until(lambda: sql.execute("SELECT total FROM over_wet").fetchall() == [(20000,)])
+    count = 20000
+    for keys in (13, 7, 11):
+        with connect(node) as sql:
+            sql.execute(f"CREATE OR REPLACE MATERIALIZED VIEW wet AS {per(keys)}")
+        produce(node, "rain", [{"n": i} for i in range(count, count + 500)])
+        count += 500
+        time.sleep(random.random() * 0.4)
+        node.kill()
+        node.start()
+        oracle = duckdb.connect()
+        oracle.execute(f"CREATE TABLE rain AS SELECT n::INTEGER AS n FROM range({count}) r(n)")
+        oracle.execute(f"CREATE VIEW wet AS {per(keys)}")
+        rows = sorted(oracle.execute("SELECT * FROM wet").fetchall())
+        with connect(node) as sql:
+            wait_until(lambda: sql.execute("SELECT state FROM millrace.views WHERE name = 'wet'").fetchall() == [("live",)])
+            wait_until(lambda: sorted(sql.execute("SELECT * FROM wet").fetchall()) == rows)
+            wait_until(lambda: sql.execute("SELECT * FROM over_wet").fetchall() == oracle.execute(over).fetchall())
+
+        def poured():
+            last = {}
+            for key, value in consume_all(node, "poured"):
+                assert key not in last or last[key] != value, f"{key} is written twice: {value}"
+                last[key] = value
+            return sorted((k, c) for k, c in last.items() if c is not None) == rows
+
+        wait_until(poured)
+    with connect(node) as sql, pytest.raises(psycopg.Error, match='over_wet uses "c"; poured uses "c"'):
+        sql.execute("CREATE OR REPLACE MATERIALIZED VIEW wet AS SELECT n AS k FROM rain")
 
 
 def test_rows_leave_a_view_as_time_passes(node, sql):

@@ -71,6 +71,10 @@ io::Task<Result<BrokerImpl::Ref>> BrokerImpl::create_in_turn(catalog::Object obj
   }
   if (!change.old) co_return co_await create_new(std::move(change));
   if (change.object.kind == catalog::Kind::kMaterializedView) {
+    const auto bridge = catalog::bridge_of(change.object);
+    if (bridge && bridge != catalog::bridge_of(change.old->object)) {
+      co_return co_await replace_kept(std::move(change));  // who reads the log stays where it is
+    }
     const auto log = catalog::log_name(change.object);
     auto replacement = log == change.object.name ? nullptr : topics_->find(log);
     if (!replacement) co_return co_await replace_anew(std::move(change));

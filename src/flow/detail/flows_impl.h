@@ -37,6 +37,7 @@ struct RunningViews {
   std::map<std::string, std::weak_ptr<View>> views;
 };
 
+class BridgeBuilder;
 class Periodic;
 
 /// The views of a node, by the names of their objects; a replacement has one of its own until it
@@ -73,12 +74,14 @@ class FlowsImpl : public Flows {
   std::shared_ptr<View> view(const std::string& name);
   void listen(const std::shared_ptr<View>& view);
   void let_go(const std::shared_ptr<View>& view, bool release_holds);
+  /// It needs nothing of its inputs any more.
+  void release_inputs(const std::shared_ptr<View>& view);
   /// What writes a sink's topic, beside the view of its query.
   Result<> start_sink(const catalog::Object& object,
                       const std::shared_ptr<broker::Partition>& changelog);
   void stop_sink(const std::string& name, bool release_holds);
   void report_lag();
-  Result<> start(const catalog::Object& object);
+  Result<> start(catalog::Object object);
   void start_again(const catalog::Object& object);
   std::optional<Entry> take(const std::string& name);
   /// Starts views anew whose inputs are not what they were: they recover with what is there now.
@@ -88,6 +91,14 @@ class FlowsImpl : public Flows {
   void look_at_replacements();
   void put_in_place(const std::string& name);
   Result<> swap(const std::string& name, const Entry& next);
+  /// The same of a view whose changelog goes on, since others stand in it.
+  Result<> bridge_over(const std::string& name, const Entry& next);
+  Result<> change_over(const std::string& name, const Entry& next, BridgeBuilder& bridge,
+                       catalog::Object& object, std::string& epoch);
+  Result<> check_bridge(const catalog::Object& object, const BridgeBuilder& bridge);
+  void end_attempt(const std::string& name, const Entry& next, const Error& why);
+  Result<> finish_bridge(catalog::Object& view);
+  bool is_bridged_over(const catalog::Object& replacement) const;
   void forget(const catalog::Object& object);
 
   const std::shared_ptr<StateBudget> budget_;

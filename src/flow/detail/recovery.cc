@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include "base/logging.h"
+#include "catalog/replacement.h"
+#include "flow/detail/bridge.h"
 #include "flow/detail/place.h"
 #include "flow/detail/view.h"
 
@@ -13,24 +15,6 @@ namespace {
 constexpr size_t kReadBytes = 1u << 20;
 
 }  // namespace
-
-Result<std::optional<size_t>> recorded_shares(broker::Partition& changelog) {
-  Offset at = changelog.start_offset();
-  while (at < changelog.high_watermark()) {
-    MR_TRY(const auto read, read_log(changelog, at, kReadBytes));
-    std::optional<std::string> json;
-    MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
-      if (!json && is_commit(record)) json = record.value.value_or("");
-    }));
-    if (json) {
-      MR_TRY(const auto commit, Commit::parse(*json));
-      return std::optional(commit.shares);
-    }
-    if (read.next_offset <= at) break;
-    at = read.next_offset;
-  }
-  return std::optional<size_t>();
-}
 
 Result<> View::open(io::Gate& gate, std::function<void()> wake) {
   wake_ = wake;
@@ -47,7 +31,8 @@ Result<> View::open(io::Gate& gate, std::function<void()> wake) {
 }
 
 Result<> View::start_at_first_commit() {
-  replay_at_ = changelog_->start_offset();
+  const auto bridge = catalog::bridge_of(object_);
+  replay_at_ = bridge ? bridge->at : changelog_->start_offset();
   MR_TRY(const auto first, first_commit());
   auto from = positions();
   for (size_t s = 0; s < sources_.size(); ++s) {
@@ -109,22 +94,13 @@ Result<> View::begin() {
 }
 
 Result<Commit> View::first_commit() {
-  MR_TRY(const auto read, read_log(*changelog_, replay_at_, 1));
-  std::string json;
-  bool found = false;
-  MR_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
-    if (!found && record.offset == replay_at_ && is_commit(record)) {
-      json = record.value.value_or("");
-      found = true;
-    }
-  }));
-  auto commit = Commit::parse(json);
-  if (!commit || commit->epochs.size() != 1 || commit->epochs[0].epoch.number != 0)
+  MR_TRY(auto commit, find_commit(*changelog_, replay_at_));
+  if (!commit || commit->epochs[0].epoch.number != 0)
     return Error{ErrorCode::kCorruptRecord,
                  fmt::format("the changelog of view {} does not hold where it began: create the "
                              "view anew",
                              object_.name)};
-  return commit;
+  return std::move(*commit);
 }
 
 /// The view takes in what follows `from`.
@@ -159,12 +135,19 @@ Result<> View::replay_some() {
     return read_commits();
   }
   auto& next = to_replay_.front();
-  while (replayed_ < next.commit.epochs.size()) {
-    MR_TRY(const size_t count, replay(next.commit.epochs[replayed_]));
+  const bool bridge = is_bridge(next.commit);
+  for (; replayed_ < next.commit.epochs.size(); ++replayed_) {
+    auto& epoch = next.commit.epochs[replayed_];
+    if (bridge && last_epoch_.number > 0 && epoch.epoch.number <= last_epoch_.number)
+      continue;  // a snapshot of the replacement has it
+    if (bridge && replayed_ + 1 == next.commit.epochs.size()) {
+      last_epoch_ = epoch.epoch;  // its rows follow from the logs: there is nothing to compute
+      continue;
+    }
+    MR_TRY(const size_t count, replay(epoch));
     next.rows_again += count;
-    ++replayed_;
   }
-  if (next.rows_again != next.rows)
+  if (!bridge && next.rows_again != next.rows)
     logging::error("an epoch gave other rows when computed again",
                    {{"view", object_.name},
                     {"epoch", next.commit.epochs.back().epoch.number},

@@ -53,9 +53,15 @@ Result<std::shared_ptr<Sink>> Sink::make(broker::Broker& broker, const catalog::
   MR_TRY(auto writer, SinkWriter::make(view));
   const auto name = catalog::sink_topic(view);
   auto topic = broker.find(name);
+  auto wanted = topic_of(view);
+  auto& shard = changelog->shard();
   if (!topic) {
-    auto& shard = changelog->shard();
-    MR_TRY(topic, shard.block_on(broker.create(topic_of(view), false, false)));
+    MR_TRY(topic, shard.block_on(broker.create(std::move(wanted), false, false)));
+  } else if (topic->object.columns != wanted.columns) {  // the sink was replaced
+    auto wider = topic->object;
+    wider.columns = std::move(wanted.columns);
+    wider.sql = std::move(wanted.sql);
+    MR_TRY(topic, shard.block_on(broker.create(std::move(wider), true, false)));
   }
   return std::shared_ptr<Sink>(
       new Sink(std::move(writer), name, std::move(changelog), topic->partitions.at(0)));

@@ -131,7 +131,8 @@ class ViewSubscription : public sql::Subscription {
 
 std::shared_ptr<View> ViewSubscription::view() const {
   auto running = source_.view();
-  const bool same = running && catalog::changelog_id(running->object()) == log_name_;
+  const bool same = running && catalog::changelog_id(running->object()) == log_name_ &&
+                    running->object().columns == source_.topic->object.columns;
   return same ? std::move(running) : nullptr;
 }
 

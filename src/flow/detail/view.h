@@ -47,9 +47,6 @@ struct ViewInput {
   std::optional<size_t> frontier_column;  // where the watermark's column stands
 };
 
-/// Of the dataflow that the changelog's first commit is of; nullopt: there is none.
-Result<std::optional<size_t>> recorded_shares(broker::Partition& changelog);
-
 /// A materialized view at work: takes epochs from its inputs, steps its dataflow, commits what came
 /// out to its changelog, and then shows it in its rows. At first it computes again the epochs that
 /// its changelog holds, which gives it back its state. Lanes run it; the rest is for any thread.

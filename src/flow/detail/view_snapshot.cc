@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "base/logging.h"
+#include "catalog/replacement.h"
 #include "flow/detail/view.h"
 
 // Snapshots of a view: what is kept of its state on disk, when, and how it comes back from there.
@@ -26,8 +27,13 @@ std::string View::fingerprint() const {
   std::string text = fmt::format("{}\n{}", duckdb::DuckDB::LibraryVersion(), describe());
   for (const auto& input : dataflow_->inputs()) {
     text += fmt::format("{} {}:", input.object.name, input.object.id.to_string());
-    for (size_t i = 0; i < input.columns.size(); ++i)
-      text += fmt::format(" {} {}", input.columns[i], input.types[i].ToString());
+    for (size_t i = 0; i < input.columns.size(); ++i) {
+      // By name: a view that is replaced under its readers may have others beside it.
+      const size_t at = input.columns[i];
+      const auto& all = input.object.columns;
+      text += fmt::format(" {} {}", at < all.size() ? all[at].name : std::to_string(at),
+                          input.types[i].ToString());
+    }
     text += '\n';
   }
   for (const auto& type : dataflow_->types()) text += type.ToString() + "\n";
@@ -68,6 +74,10 @@ Result<View::SnapshotHead> View::load_head(StateReader& in) const {
 Result<View::SnapshotHead> View::usable_head(uint64_t epoch) const {
   MR_TRY(auto in, snapshot_files_->read(epoch));
   MR_TRY(auto head, load_head(in));
+  // One of the time when the view was a replacement names an offset of that one's changelog. What
+  // follows it is in the bridge's commit.
+  const auto bridge = catalog::bridge_of(object_);
+  if (bridge && head.epoch.number < bridge->epoch) head.changelog = bridge->at;
   if (head.changelog > changelog_->high_watermark() || head.changelog < changelog_->start_offset())
     return Error{ErrorCode::kCorruptRecord, "the changelog does not hold what follows it"};
   for (size_t s = 0; s < sources_.size(); ++s)

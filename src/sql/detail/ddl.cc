@@ -15,6 +15,7 @@
 #include "sql/detail/definition.h"
 #include "sql/detail/errors.h"
 #include "sql/detail/parse.h"
+#include "sql/detail/readers_fit.h"
 
 namespace millrace::sql {
 namespace {
@@ -161,12 +162,15 @@ Error being_replaced(std::string_view view, std::string_view what) {
 }
 
 /// A view under a name of its own that will take the place of `view`, which is there already.
-Object replacement_for(const Object& view) {
+Object replacement_for(const Object& view, const catalog::Snapshot& snapshot) {
   auto next = view;
   next.id = Uuid::random();
   next.name = std::string(catalog::kChangelogPrefix) + next.id.to_string();
   next.internal = true;
   next.options[catalog::kReplacesOption] = view.name;
+  if (catalog::is_sink(view) || !snapshot.dependents(view.name).empty()) {
+    next.options[catalog::kBridgedOption] = "true";
+  }
   return next;
 }
 
@@ -211,6 +215,7 @@ Result<> Definitions::complete_view(Object& view, const CreateObject& create,
   }
   view.depends_on = std::move(checked.depends_on);
   const auto snapshot = core_.catalog.snapshot();
+  MR_TRY(check_no_cycle(*snapshot, view.name, view.depends_on));
   for (const auto& name : view.depends_on) {
     if (catalog::replacement_of(*snapshot, name)) return being_replaced(name, "read by a new view");
   }
@@ -263,12 +268,18 @@ Result<> Definitions::check_replacement(const catalog::Snapshot& snapshot, const
                  "Drop it first, or choose another name."};
   }
   MR_TRY(check_pipelines(snapshot, old, next));
+  if (catalog::is_sink(next)) {
+    MR_TRY(check_sink_goes_on(old, next));
+    return check_readers_fit(planner_, snapshot, catalog::sink_topic(old), old, next);
+  }
+  if (old.kind == Kind::kMaterializedView) {
+    return check_readers_fit(planner_, snapshot, old.name, old, next);
+  }
   auto dependents = snapshot.dependents(old.name);
   // To a pipeline a record is bytes.
   std::erase_if(dependents, [](const Object* each) { return each->kind == Kind::kPipeline; });
   // What reads a view is planned over its query, so another query may break it.
-  const bool is_view = old.kind == Kind::kView || old.kind == Kind::kMaterializedView;
-  if (!dependents.empty() && (is_view || !keeps_columns(old, next))) {
+  if (!dependents.empty() && (old.kind == Kind::kView || !keeps_columns(old, next))) {
     return dependents_error(old, dependents, "replaced");
   }
   if (old.kind == Kind::kTable) MR_TRY(check_keeps_rows(old, next));
@@ -340,7 +351,7 @@ Result<> Definitions::cancel(const Object& replacement) {
 Result<> Definitions::replace_beside(const Object& object, const Object* underway) {
   MR_TRY(core_.host.load()->check_view(object));
   if (underway) MR_TRY(cancel(*underway));
-  MR_TRY(auto stored, put(replacement_for(object), false, false));
+  MR_TRY(auto stored, put(replacement_for(object, *core_.catalog.snapshot()), false, false));
   return serve(stored, nullptr);
 }
 
@@ -380,14 +391,8 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
     if (next && !dry_run) MR_TRY(cancel(*next));
     return Outcome::kUnchanged;
   }
-  if (old && catalog::is_sink(object)) {
-    return Error{ErrorCode::kNotSupported,
-                 fmt::format("sink \"{}\" cannot be replaced: its topic holds what it wrote",
-                             catalog::shown_name(object)),
-                 std::nullopt, "Drop it and create it, or create one of another name beside it."};
-  }
   if (old) MR_TRY(check_replacement(*snapshot, *old, object));
-  if (catalog::is_sink(object)) MR_TRY(check_sink(*snapshot, object));
+  if (!old && catalog::is_sink(object)) MR_TRY(check_sink(*snapshot, object));
   if (old && old->kind == Kind::kMaterializedView && core_.host.load() && !dry_run) {
     MR_TRY(replace_beside(object, next));
   } else {
