@@ -104,7 +104,9 @@ Result<> check_readers_fit(ViewPlanner& planner, const catalog::Snapshot& snapsh
   std::set<std::string> names;  // a view and its replacement have the same
   for (const auto* object : snapshot.dependents(name)) {
     // To a pipeline and to a connector a record is bytes.
-    if (object->kind == Kind::kPipeline || object->kind == Kind::kConnector) continue;
+    if (object->kind == Kind::kPipeline || object->kind == Kind::kSource ||
+        object->kind == Kind::kSink)
+      continue;
     const auto why = objection(Reader(planner, name, *object), old, next, changes);
     if (why.empty() || !names.insert(catalog::shown_name(*object)).second) continue;
     objections.push_back(fmt::format("{} {}", catalog::shown_name(*object), why));
