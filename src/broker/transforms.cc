@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "base/config.h"
 #include "broker/dead_letter.h"
+#include "broker/detail/look_back.h"
 #include "broker/detail/transforms_impl.h"
 #include "catalog/function.h"
 
@@ -14,6 +16,34 @@ using catalog::Transform;
 using detail::LoadedChain;
 
 namespace detail {
+
+namespace {
+
+/// What the declaration says, within what the node allows.
+Result<wasm::Limits> limits_of(const Transform& step, const wasm::Limits& max) {
+  wasm::Limits limits;
+  const auto take = [&](const char* name, uint64_t most, auto set) -> Result<> {
+    const auto found = step.options.find(name);
+    if (found == step.options.end()) return {};
+    MR_TRY(const auto value, config::parse_integer(found->second));
+    if (value < 0 || static_cast<uint64_t>(value) > most) {
+      return Error{ErrorCode::kInvalidArgument,
+                   fmt::format("{} = {} is more than the {} that this node allows a transform",
+                               name, value, most)};
+    }
+    set(static_cast<uint64_t>(value));
+    return {};
+  };
+  MR_TRY(take(catalog::kMemoryLimit, max.memory_bytes,
+              [&](uint64_t value) { limits.memory_bytes = value; }));
+  MR_TRY(take(catalog::kTimeSliceLimit, static_cast<uint64_t>(max.time_slice.count()),
+              [&](uint64_t value) { limits.time_slice = std::chrono::milliseconds(value); }));
+  MR_TRY(take(catalog::kExpansionLimit, max.output_ratio,
+              [&](uint64_t value) { limits.output_ratio = value; }));
+  return limits;
+}
+
+}  // namespace
 
 // ---- modules
 
@@ -100,6 +130,7 @@ void TransformsImpl::functions_changed() {
   for (const auto* object : snapshot->list()) used.insert(catalog::module_hash(*object));
   std::lock_guard lock(mutex_);
   std::erase_if(modules_, [&](const auto& each) { return !used.contains(each.first); });
+  std::erase_if(scalars_, [&](const auto& each) { return !snapshot->find(each.first.first); });
 }
 
 Result<> TransformsImpl::resume(std::string_view function) {
@@ -110,21 +141,80 @@ Result<> TransformsImpl::resume(std::string_view function) {
 
 // ---- chains
 
-wasm::Step TransformsImpl::step_of(const Transform& step, std::shared_ptr<wasm::Module> module) {
-  return {.module = std::move(module),
-          .transform = step.export_name,
-          .params = {step.params.begin(), step.params.end()}};
+Result<wasm::Step> TransformsImpl::step_of(const Transform& step,
+                                           std::shared_ptr<wasm::Module> module) const {
+  wasm::Step made{.module = std::move(module),
+                  .transform = step.export_name,
+                  .params = {step.params.begin(), step.params.end()}};
+  MR_TRY(made.limits, limits_of(step, options_.limits_max));
+  return made;
+}
+
+Result<std::shared_ptr<wasm::Module>> TransformsImpl::load(const std::string& hash) {
+  if (auto module = kept(hash)) return module;
+  MR_TRY(const auto bytes, module_bytes(hash));
+  MR_TRY(auto module, engine_->load(bytes));
+  keep(module);
+  return module;
 }
 
 Result<> TransformsImpl::check(const Transform& step) {
   MR_TRY(const auto hash, hash_of(step.function));
-  MR_TRY(const auto bytes, module_bytes(hash));
-  MR_TRY(auto module, engine_->load(bytes));
-  keep(module);
-  wasm::ChainOptions options{.place = "ALTER TOPIC", .steps = {}};
-  options.steps.push_back(step_of(step, std::move(module)));
+  return start_once(step, hash);
+}
+
+Result<> TransformsImpl::check_scalar(const catalog::Object& function) {
+  return start_once(catalog::scalar_step(function), catalog::module_hash(function));
+}
+
+Result<> TransformsImpl::start_once(const Transform& step, const std::string& hash) {
+  MR_TRY(auto module, load(hash));
+  MR_TRY(auto made, step_of(step, std::move(module)));
+  // Whether it takes one: what stands in it is known when it begins.
+  MR_TRY(const auto wanted, look_back_of(step));
+  if (wanted) made.look_back = std::make_shared<wasm::OwnedBatch>();
+  wasm::ChainOptions options{.place = "when it is declared", .steps = {std::move(made)}};
   MR_TRY(const auto chain, wasm::Chain::open(*engine_, std::move(options)));
   return chain->start();
+}
+
+// ---- functions of SQL
+
+Result<std::shared_ptr<wasm::Chain>> TransformsImpl::scalar(const std::string& function,
+                                                            const std::string& signature,
+                                                            ScalarPlace place) {
+  const auto as_bound = [&](const LoadedScalar& loaded) -> Result<std::shared_ptr<wasm::Chain>> {
+    if (loaded.signature == signature) return loaded.guests;
+    return Error{ErrorCode::kUndefinedFunction,
+                 fmt::format("function {} was replaced by {}{} meanwhile; try again", function,
+                             function, loaded.signature)};
+  };
+  const uint64_t version = version_.load();  // before the catalog is looked at
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = scalars_.find({function, place});
+    if (found != scalars_.end() && found->second.version == version) return as_bound(found->second);
+  }
+  const auto snapshot = catalog_.snapshot();
+  const auto* object = snapshot->find(function);
+  if (!object || !catalog::is_scalar(*object)) {
+    return Error{ErrorCode::kUndefinedFunction,
+                 fmt::format("there is no function \"{}\" of SQL any more", function)};
+  }
+  MR_TRY(auto module, load(catalog::module_hash(*object)));
+  MR_TRY(auto step, step_of(catalog::scalar_step(*object), std::move(module)));
+  wasm::ChainOptions options{.place = fmt::format("function {} in a {}", function,
+                                                  place == ScalarPlace::kView ? "view" : "query"),
+                             .steps = {std::move(step)},
+                             .pauses = place == ScalarPlace::kView};
+  LoadedScalar loaded{
+      .version = version, .signature = catalog::scalar_signature(*object), .guests = nullptr};
+  MR_TRY(loaded.guests, wasm::Chain::open(*engine_, std::move(options)));
+  std::lock_guard lock(mutex_);
+  auto& slot = scalars_[{function, place}];
+  // Another thread may have loaded it meanwhile: one counts for all.
+  if (!slot.guests || slot.version < version) slot = std::move(loaded);
+  return as_bound(slot);
 }
 
 io::Task<Result<std::shared_ptr<wasm::Module>>> TransformsImpl::module_of(std::string function) {
@@ -146,7 +236,8 @@ io::Task<Result<OpenedChain>> TransformsImpl::open_chain(std::vector<Transform> 
   for (const auto& step : steps) {
     auto loading = module_of(step.function);
     MR_CO_TRY(auto module, co_await std::move(loading));
-    options.steps.push_back(step_of(step, std::move(module)));
+    MR_CO_TRY(auto made, step_of(step, std::move(module)));
+    options.steps.push_back(std::move(made));
   }
   MR_CO_TRY(opened.guests, wasm::Chain::open(*engine_, std::move(options)));
   co_return opened;
@@ -184,7 +275,13 @@ io::Task<Result<std::shared_ptr<LoadedChain>>> TransformsImpl::chain_for(
     if (!transform || transform->kind != wasm::Kind::kFilter) chain->terms.filters_only = false;
     chain->terms.names.push_back(step.function + "." + step.export_name);
     chain->terms.on_error.push_back(step.on_error);
-    options.steps.push_back(step_of(step, std::move(module)));
+    MR_CO_TRY(auto made, step_of(step, std::move(module)));
+    MR_CO_TRY(const auto wanted, look_back_of(step));
+    if (const auto topic = wanted ? broker_.find(transforms->topic()) : nullptr) {
+      auto reading = read_look_back(topic, *wanted, env_.now_ms());
+      MR_CO_TRY(made.look_back, co_await std::move(reading));
+    }
+    options.steps.push_back(std::move(made));
   }
   if (!chain->steps.empty()) {
     MR_CO_TRY(chain->guests, wasm::Chain::open(*engine_, std::move(options)));

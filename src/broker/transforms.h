@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "wasm/module.h"
 
 namespace millrace::wasm {
 class Chain;
@@ -68,6 +69,10 @@ struct TransformCounts {
   uint64_t cpu_ns = 0, memory_bytes = 0;
 };
 
+/// Where a function of SQL is called. A query's failures are the query's alone; a view's count
+/// towards its module's pause, since the view would try again and again.
+enum class ScalarPlace { kQuery, kView };
+
 /// A line that a guest logged.
 struct ModuleLogLine {
   TimestampMs at = 0;
@@ -94,6 +99,10 @@ class Transforms {
     std::string path;         // DIR/modules: a module is the file HASH.wasm
     size_t lanes = 2;         // threads that run guests
     size_t log_lines = 1000;  // of guests, that are remembered
+    // What the limits of one transform may be raised to.
+    wasm::Limits limits_max = {.memory_bytes = wasm::Module::kMemoryBytesMax,
+                               .time_slice = std::chrono::seconds(1),
+                               .output_ratio = 256};
   };
   /// `catalog` and `broker` outlive it. Forgets modules that no function has. Errors: kIo.
   static Result<std::unique_ptr<Transforms>> open(io::Runtime& runtime, io::Env& env,
@@ -109,6 +118,14 @@ class Transforms {
   /// Starts `step` once, as a topic would: tells wrong parameters. Blocks; not on a shard. Errors:
   /// kUndefinedFunction, kInvalidArgument, kGuestFailed.
   virtual Result<> check(const catalog::Transform& step) = 0;
+  /// The same for a function of SQL, which need not be in the catalog yet.
+  virtual Result<> check_scalar(const catalog::Object& function) = 0;
+  /// The guest of a function of SQL, as the function is now. Blocks while it is loaded; not on a
+  /// shard. `signature` is what the caller was bound to. Errors: kUndefinedFunction, and those of
+  /// the module.
+  virtual Result<std::shared_ptr<wasm::Chain>> scalar(const std::string& function,
+                                                      const std::string& signature,
+                                                      ScalarPlace place) = 0;
   /// Some function is another one now: from the next batch on.
   virtual void functions_changed() = 0;
   /// Grows with every change of a function.

@@ -4,6 +4,7 @@
 
 #include "broker/broker_test_util.h"
 #include "broker/dead_letter.h"
+#include "broker/detail/look_back.h"
 #include "broker/detail/readers.h"
 #include "catalog/function.h"
 #include "log/log_test_util.h"
@@ -115,6 +116,16 @@ TEST_F(TransformsTest, FiltersAndMapsWhatIsProducedAndLeavesGaps) {
   EXPECT_EQ(partition()->high_watermark(), 6);
   ASSERT_TRUE(append(*partition(), batch({"fig", "d"})));
   EXPECT_THAT(values(*partition(), 6), ElementsAre("#ig"));
+}
+
+TEST_F(TransformsTest, LooksBackOverGaps) {
+  auto t = partition_with({step("keep")});
+  ASSERT_TRUE(append(*t, batch({"x", "y", "d", "d", "d", "d", "d", "d", "d"})));
+  const auto looked =
+      runtime_.shard(1).block_on(detail::read_look_back(broker_->find("t"), {.records = 1}, 0));
+  ASSERT_TRUE(looked) << looked.error().text;
+  ASSERT_EQ((*looked)->size(), 1u);
+  EXPECT_EQ((*looked)->view().records[0].value, "y");
 }
 
 TEST_F(TransformsTest, LeavesSequencesOfProducersWhole) {

@@ -18,6 +18,39 @@ inline constexpr const char* kModuleBytes = "bytes";
 /// What it exports, as "kind name" with commas between: "filter keep, map redact".
 inline constexpr const char* kModuleExports = "exports";
 
+// Of a function of SQL, which is one scalar of its module: its arguments are the object's columns.
+inline constexpr const char* kReturns = "returns";  // the result's type
+inline constexpr const char* kScalarExport = "export";
+inline constexpr std::string_view kScalarParam = "param.";  // before the names of its parameters
+inline constexpr std::string_view kScalarLimit = "limit.";  // before those of its limits
+// Limits and look-back, as Transform::options has them: whole numbers.
+inline constexpr const char* kMemoryLimit = "memory_bytes";
+inline constexpr const char* kTimeSliceLimit = "time_slice_ms";
+inline constexpr const char* kExpansionLimit = "expansion";
+inline constexpr const char* kLookBackRecords = "look_back_records";
+inline constexpr const char* kLookBackMs = "look_back_ms";
+
+inline bool is_scalar(const Object& object) {
+  return object.kind == Kind::kFunction && object.options.contains(kReturns);
+}
+/// A scalar with its parameters and limits, as a step.
+inline Transform scalar_step(const Object& function) {
+  Transform step{.function = function.name, .export_name = function.options.at(kScalarExport)};
+  for (const auto& [name, value] : function.options) {
+    if (name.starts_with(kScalarParam)) step.params[name.substr(kScalarParam.size())] = value;
+    if (name.starts_with(kScalarLimit)) step.options[name.substr(kScalarLimit.size())] = value;
+  }
+  return step;
+}
+/// "(VARCHAR, DOUBLE) RETURNS DOUBLE"
+inline std::string scalar_signature(const Object& function) {
+  std::string types;
+  for (const auto& argument : function.columns) {
+    types += (types.empty() ? "" : ", ") + argument.type;
+  }
+  return "(" + types + ") RETURNS " + function.options.at(kReturns);
+}
+
 inline std::string module_hash(const Object& function) {
   const auto found = function.options.find(kModuleHash);
   return found == function.options.end() ? std::string() : found->second;

@@ -33,6 +33,9 @@ struct Step {
 struct ChainOptions {
   std::string place = {};  // where it stands, for logs and errors: "topic orders on produce"
   std::vector<Step> steps = {};
+  /// Failed batches count towards their module's pause, and good ones end the count. Not where
+  /// each caller asks once and is told: a user's bad queries must not stop a topic.
+  bool pauses = true;
 };
 
 /// Where an aggregate's states come from.

@@ -63,8 +63,8 @@ def test_what_is_produced_is_filtered_and_mapped(node, sql, steps, codec):
     kcat = subprocess.run(["kcat", "-b", node.kafka, "-C", "-t", topic, "-e", "-q"], capture_output=True, check=True, timeout=60)
     assert len(kcat.stdout.splitlines()) == 2000
     assert [row for row in sql("SHOW TRANSFORMS") if row[0] == topic] == [
-        (topic, 1, "steps.keep", "produce", None, "reject", "", "test", None, None),
-        (topic, 2, "steps.mark", "produce", None, "skip", "", "test", None, None)]
+        (topic, 1, "steps.keep", "produce", None, "reject", "", "test", None, None, ""),
+        (topic, 2, "steps.mark", "produce", None, "skip", "", "test", None, None, "")]
     [(records_in, records_out, state)] = sql("SELECT records_in, records_out, state FROM millrace.transforms "
                                              f"WHERE topic = '{topic}' AND export = 'keep'")
     assert (records_in, records_out, state) == (3100, 2000, "on")

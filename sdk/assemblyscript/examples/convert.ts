@@ -1,15 +1,13 @@
 // convert(rates => 'EUR=1.08,GBP=1.27' [, into => 'USD'] [, amount => 'amount'] [, currency => 'currency']): the amount of
 // a JSON document, in another currency: one unit of EUR is 1.08 of those that it is to be in. Rounded to two decimals.
-import { Map, Output, Parameters, Record, Text, View, Walker, cents, fail, jsonText, keep, number, quote, split, trim, utf8, view } from "../assembly";
+// exchange(rates => … [, into => 'USD']) is the same as a function of SQL: exchange(currency, amount).
+import { Map, Output, Parameters, Record, Result, Row, Text, Transform, View, Walker, cents, fail, jsonText, keep, number, quote, scalar, split, trim, utf8, view } from "../assembly";
 export { millrace_abi_1, millrace_alloc } from "../assembly";
 
-class Convert extends Map {
+class Rates extends Transform {
   private codes: Array<View> = [];
   private rates: Array<f64> = [];
-  private into: View = utf8("");
-  private amount: View = utf8("");
-  private currency: View = utf8("");
-  private walker: Walker = new Walker();
+  into: View = utf8("");
 
   init(parameters: Parameters): void {
     this.codes = [];
@@ -26,6 +24,27 @@ class Convert extends Map {
       this.rates.push(rate);
     }
     this.into = parameters.getOr("into", "USD");
+  }
+
+  /** Fails, and gives NaN, for a currency that it does not know. */
+  of(currency: View): f64 {
+    if (currency.same(this.into)) return 1;
+    for (let i = 0; i < this.codes.length; ++i) {
+      if (this.codes[i].same(currency)) return this.rates[i];
+    }
+    fail("no rate for '" + currency.text() + "'");
+    return NaN;
+  }
+}
+
+class Convert extends Map {
+  private rates: Rates = new Rates();
+  private amount: View = utf8("");
+  private currency: View = utf8("");
+  private walker: Walker = new Walker();
+
+  init(parameters: Parameters): void {
+    this.rates.init(parameters);
     this.amount = parameters.getOr("amount", "amount");
     this.currency = parameters.getOr("currency", "currency");
   }
@@ -47,23 +66,20 @@ class Convert extends Map {
     }
     if (walker.failed()) return;
     const from = jsonText(code);
-    if (from.same(this.into)) return;
+    if (from.same(this.rates.into)) return;
     const value = number(amount);
     if (isNaN(value)) {
       fail("field '" + this.amount.text() + "' is no number");
       return;
     }
-    for (let i = 0; i < this.codes.length; ++i) {
-      if (!this.codes[i].same(from)) continue;
-      const converted = cents(value * this.rates[i]);
-      if (converted === null) {
-        fail("field '" + this.amount.text() + "' is too large");
-      } else {
-        out.setValue(this.replaced(document, amount, converted, code));
-      }
-      return;
+    const rate = this.rates.of(from);
+    if (isNaN(rate)) return;
+    const converted = cents(value * rate);
+    if (converted === null) {
+      fail("field '" + this.amount.text() + "' is too large");
+    } else {
+      out.setValue(this.replaced(document, amount, converted, code));
     }
-    fail("no rate for '" + from.text() + "'");
   }
 
   /** The document with another amount and currency; both are views of it. */
@@ -83,7 +99,7 @@ class Convert extends Map {
     if (amount) {
       text.add(converted);
     } else {
-      quote(text, this.into);
+      quote(text, this.rates.into);
     }
   }
 }
@@ -94,4 +110,14 @@ export function millrace__init__convert(parameters: usize): bool {
 }
 export function millrace__map__convert(batch: usize): usize {
   return convert.run(batch);
+}
+
+const rates = new Rates();
+export function millrace__init__exchange(parameters: usize): bool {
+  return rates.start(parameters);
+}
+export function millrace__scalar__exchange(batch: usize): usize {
+  return scalar(batch, 2, (row: Row, result: Result) => {
+    result.setDouble(row.double(1) * rates.of(row.text(0)));
+  });
 }

@@ -1,19 +1,20 @@
 // convert(rates => 'EUR=1.08,GBP=1.27' [, into => 'USD'] [, amount => 'amount'] [, currency =>
 // 'currency']): the amount of a JSON document, in another currency: one unit of EUR is 1.08 of
 // those that it is to be in. Rounded to two decimals.
+// exchange(rates => …[, into => 'USD']) is the same as a function of SQL: exchange(currency, amount).
 #include <millrace/module.h>
 
 #include "list.h"
 
 using namespace millrace;
 
-struct Convert {
+struct Rates {
   struct Rate {
     std::string_view currency;
     double rate;
   };
   std::vector<Rate> rates;
-  std::string_view into, amount, currency;
+  std::string_view into;
 
   Status init(const Parameters& parameters) {
     const auto given = parameters.require("rates");
@@ -26,6 +27,24 @@ struct Convert {
       rates.push_back({trim(part.substr(0, equals)), *rate});
     }
     into = parameters.get("into", "USD");
+    return {};
+  }
+
+  Result<double> of(std::string_view currency) const {
+    if (currency == into) return 1.0;
+    for (const auto& [name, rate] : rates) {
+      if (name == currency) return rate;
+    }
+    return failure("no rate for '", currency, "'");
+  }
+};
+
+struct Convert {
+  Rates rates;
+  std::string_view amount, currency;
+
+  Status init(const Parameters& parameters) {
+    if (const Status read = rates.init(parameters); !read) return read;
     amount = parameters.get("amount", "amount");
     currency = parameters.get("currency", "currency");
     return {};
@@ -46,17 +65,15 @@ struct Convert {
     }
     if (walker.failed()) return walker.why();
     const auto from = json::text(code);
-    if (from == into) return {};
+    if (from == rates.into) return {};
     const auto value = json::number(number);
     if (!value) return failure("field '", amount, "' is no number");
-    for (const auto& [name, rate] : rates) {
-      if (name != from) continue;
-      const auto converted = json::cents(*value * rate);
-      if (!converted) return failure("field '", amount, "' is too large");
-      replace(document, number, *converted, code, out);
-      return {};
-    }
-    return failure("no rate for '", from, "'");
+    const auto rate = rates.of(from);
+    if (!rate) return rate.why();
+    const auto converted = json::cents(*value * *rate);
+    if (!converted) return failure("field '", amount, "' is too large");
+    replace(document, number, *converted, code, out);
+    return {};
   }
 
  private:
@@ -69,7 +86,7 @@ struct Convert {
       if (which.data() == number.data()) {
         text << converted;
       } else {
-        json::quote(text, into);
+        json::quote(text, rates.into);
       }
     };
     const auto at = [&](std::string_view part) {
@@ -87,3 +104,13 @@ struct Convert {
 };
 
 MILLRACE_MAP(convert, Convert{});
+
+struct Exchange : Rates {
+  Result<double> operator()(std::string_view currency, double amount) const {
+    const auto rate = of(currency);
+    if (!rate) return rate.why();
+    return amount * *rate;
+  }
+};
+
+MILLRACE_SCALAR(exchange, Exchange{});

@@ -397,12 +397,16 @@ macro_rules! aggregate {
     };
 }
 
-/// A SQL function: `scalar!(area, |width: f64, height: f64| -> f64 { width * height });`
+/// A SQL function: `scalar!(area, |width: f64, height: f64| -> f64 { width * height });`, or, with parameters that a type's
+/// init has read, `scalar!(exchange, Rates, |rates, currency: &[u8], amount: f64| -> Result<f64> { ... });`
 #[macro_export]
 macro_rules! scalar {
     ($name:ident, |$($argument:ident : $type:ty),*| -> $result:ty $body:block) => {
         $crate::closure_transform!($name);
-        impl $crate::Map for $name {
+        $crate::scalar!($name, $name, |_this $(, $argument: $type)*| -> $result $body);
+    };
+    ($name:ident, $transform:ty, |$this:ident $(, $argument:ident : $type:ty)*| -> $result:ty $body:block) => {
+        impl $crate::Map for $transform {
             fn map<'a>(&mut self, row: &$crate::Record<'a>, out: &mut $crate::Output<'a>) -> $crate::Result<()> {
                 let count = 0 $(+ { let _ = stringify!($argument); 1 })*;
                 let arguments = $crate::kinds::arguments(row, count)?;
@@ -414,9 +418,10 @@ macro_rules! scalar {
                 }
                 let mut each = arguments.iter();
                 $(let $argument = <$type as $crate::Argument>::read(each.next().unwrap())?;)*
+                let $this = self;
                 $crate::ScalarResult::write((move || -> $result { $body })(), out)
             }
         }
-        $crate::export_transform!(scalar, $name, $name);
+        $crate::export_transform!(scalar, $name, $transform);
     };
 }

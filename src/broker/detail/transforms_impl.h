@@ -35,6 +35,13 @@ struct LoadedChain {
   std::atomic<uint64_t> lost = 0;
 };
 
+/// The guest of a function of SQL.
+struct LoadedScalar {
+  uint64_t version = 0;  // of the functions
+  std::string signature;
+  std::shared_ptr<wasm::Chain> guests;
+};
+
 /// The last lines that guests logged. Any thread.
 class ModuleLogs {
  public:
@@ -74,6 +81,10 @@ class TransformsImpl final : public Transforms {
   Result<KeptModule> add_module(std::string_view bytes) override;
   Result<std::string> module_bytes(std::string_view hash) override;
   Result<> check(const catalog::Transform& step) override;
+  Result<> check_scalar(const catalog::Object& function) override;
+  Result<std::shared_ptr<wasm::Chain>> scalar(const std::string& function,
+                                              const std::string& signature,
+                                              ScalarPlace place) override;
   void functions_changed() override;
   uint64_t version() const override { return version_.load(); }
   io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps,
@@ -98,7 +109,10 @@ class TransformsImpl final : public Transforms {
   void keep(const std::shared_ptr<wasm::Module>& module);
   std::shared_ptr<wasm::Module> kept(const std::string& hash) const;
   Result<std::string> hash_of(const std::string& function) const;
-  static wasm::Step step_of(const catalog::Transform& step, std::shared_ptr<wasm::Module> module);
+  Result<wasm::Step> step_of(const catalog::Transform& step,
+                             std::shared_ptr<wasm::Module> module) const;
+  Result<> start_once(const catalog::Transform& step, const std::string& hash);
+  Result<std::shared_ptr<wasm::Module>> load(const std::string& hash);
   io::Task<Result<std::shared_ptr<wasm::Module>>> module_of(std::string function);
 
   /// Null when it must be loaded, for the first time or because functions changed.
@@ -127,7 +141,8 @@ class TransformsImpl final : public Transforms {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<wasm::Module>> modules_;  // by hash
   std::map<std::string, std::weak_ptr<const TopicTransforms>>
-      topics_;                            // those with chains, by name
+      topics_;  // those with chains, by name
+  std::map<std::pair<std::string, ScalarPlace>, LoadedScalar> scalars_;
   std::unique_ptr<wasm::Engine> engine_;  // the last: its lanes use what stands above
 };
 

@@ -27,13 +27,15 @@ class Definitions {
 
   /// Keeps the module and declares the function. Errors: kInvalidArgument (the module), kNotFound
   /// (its source), kNotAllowed, kDependentObjects (a topic uses what the new one has not).
-  Result<Outcome> create(const CreateFunction& create, const std::string& user);
+  Result<Outcome> create(const CreateFunction& create, const std::string& user, bool dry_run);
   /// Errors: kUndefinedObject, kNotAllowed, kDependentObjects (names the topics).
   Result<> drop_function(const DropObject& drop, const std::string& user);
   Result<> resume(const ResumeFunction& resume, const std::string& user);
   /// Adds to the topic's transforms, at the end, or takes one away. Errors: kUndefinedObject,
   /// kUndefinedFunction, kNotSupported (what cannot stand there), kNotAllowed, kDuplicateObject.
   Result<> alter(const AlterTransforms& alter, const std::string& user);
+  /// Makes what the transform is at its place what the statement says, in its turn of the chain.
+  Result<Outcome> apply(const AlterTransforms& alter, const std::string& user, bool dry_run);
 
   // connectors.cc: sources and sinks.
 

@@ -17,6 +17,7 @@
 #include "catalog/sink.h"
 #include "sql/detail/connector_statements.h"
 #include "sql/detail/errors.h"
+#include "sql/detail/function_statements.h"
 #include "sql/detail/pipeline_statements.h"
 #include "sql/format.h"
 #include "sql/view_options.h"
@@ -512,8 +513,7 @@ std::string canonical_sql(const catalog::Object& object) {
           quoted(catalog::shown_name(object)), options_sql(object), object.query,
           ViewOptions::of(object).emit_on_window_close ? "\nEMIT ON WINDOW CLOSE" : "");
     case Kind::kFunction:
-      return fmt::format("CREATE FUNCTION {} LANGUAGE wasm FROM {}", quoted(object.name),
-                         literal("sha256:" + catalog::module_hash(object)));
+      return function_sql(object);
     case Kind::kPipeline:
       return pipeline_sql(object);
     case Kind::kSource:

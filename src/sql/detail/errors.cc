@@ -142,9 +142,8 @@ void split_hint(Error& error) {
 
 }  // namespace
 
-CarriedError::CarriedError(const Error& error)
-    : duckdb::Exception(to_duckdb(extra_info(error)), duckdb::ExceptionType::INVALID_INPUT,
-                        error.text) {}
+CarriedError::CarriedError(const Error& error, duckdb::ExceptionType type)
+    : duckdb::Exception(to_duckdb(extra_info(error)), type, error.text) {}
 
 Error to_error(const duckdb::ErrorData& data) {
   // Sessions ask DuckDB for errors as JSON (errors_as_json): as text they have lost the position.

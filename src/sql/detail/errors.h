@@ -11,7 +11,9 @@ namespace millrace::sql {
 /// Carries one of our errors through DuckDB: thrown by our callbacks, found again by to_error().
 class CarriedError : public duckdb::Exception {
  public:
-  explicit CarriedError(const Error& error);
+  /// `type` says whose fault it was to who catches it: a row's, or, as OUT_OF_MEMORY, none.
+  explicit CarriedError(const Error& error,
+                        duckdb::ExceptionType type = duckdb::ExceptionType::INVALID_INPUT);
 };
 
 /// DuckDB's error as ours: code by exception type, byte position, and the hint that its text holds.

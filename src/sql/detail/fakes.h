@@ -219,12 +219,15 @@ class FakeBroker : public broker::Broker {
   io::Task<Result<int64_t>> next_producer_id() override { co_return int64_t{1}; }
   const Options& options() const override { return options_; }
   void set_produce_check(broker::ProduceCheck*) override {}
+  void set_transforms(broker::Transforms* transforms) override { transforms_ = transforms; }
+  broker::Transforms* transforms() const override { return transforms_; }
   io::Task<Result<>> close() override { co_return Result<>{}; }
 
  private:
   io::Runtime& runtime_;
   FakeCatalog& catalog_;
   Options options_;
+  broker::Transforms* transforms_ = nullptr;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<broker::Topic>> topics_;
 };

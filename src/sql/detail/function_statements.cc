@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <duckdb.hpp>
 #include <duckdb/common/string_util.hpp>
 
 #include "catalog/function.h"
+#include "sql/detail/guest_options.h"
+#include "sql/format.h"
 
 namespace millrace::sql {
 namespace {
@@ -40,6 +44,15 @@ Result<> parse_params(TokenReader& reader, Transform& transform) {
     }
   } while (reader.take_symbol(','));
   return reader.expect_symbol(')');
+}
+
+/// `(name => 'value', ...)`; empty when there is none.
+std::string params_sql(const Transform& step) {
+  std::string params;
+  for (const auto& [name, value] : step.params) {
+    params += fmt::format("{}{} => {}", params.empty() ? "(" : ", ", quoted(name), literal(value));
+  }
+  return params.empty() ? params : params + ")";
 }
 
 /// `ON PRODUCE | ON FETCH [FOR GROUP g]`, which may be left out of DROP.
@@ -99,6 +112,55 @@ Result<size_t> parse_step(TokenReader& reader, Transform& transform) {
   return begin;
 }
 
+namespace {
+
+/// What the guest ABI has bytes for.
+Result<std::string> take_type(TokenReader& reader) {
+  const auto begin = reader.peek();
+  if (!begin.is_name()) return reader.unexpected("expected a type");
+  auto type = parse_type(reader.take().text);
+  if (type && begin.is("double")) reader.take_word("precision");
+  constexpr std::string_view kTypes[] = {"VARCHAR", "BLOB", "BIGINT", "DOUBLE", "BOOLEAN"};
+  if (type && std::ranges::find(kTypes, type->ToString()) != std::end(kTypes)) {
+    return type->ToString();
+  }
+  return Error{
+      ErrorCode::kNotSupported,
+      fmt::format("a function in wasm takes and gives no {}", type ? type->ToString() : begin.text),
+      begin.begin,
+      "VARCHAR, BLOB, BIGINT, DOUBLE and BOOLEAN are what a module knows; smaller numbers "
+      "become BIGINT or DOUBLE by themselves, other types by a cast in the query."};
+}
+
+/// `([name] type, ...) RETURNS type`
+Result<> parse_signature(TokenReader& reader, CreateFunction& create) {
+  reader.take_symbol('(');
+  while (!reader.peek().is_symbol(')')) {
+    if (!create.arguments.empty()) MR_TRY(reader.expect_symbol(','));
+    catalog::Column argument;
+    const bool named = reader.peek(1).is_name() && !reader.peek(1).is("precision");
+    if (named) argument.name = reader.take().text;
+    MR_TRY(argument.type, take_type(reader));
+    create.arguments.push_back(std::move(argument));
+  }
+  reader.take_symbol(')');
+  if (!reader.take_word("returns")) return reader.unexpected("expected RETURNS and a type");
+  MR_TRY(create.returns, take_type(reader));
+  return {};
+}
+
+/// `(...)` is followed by RETURNS; a macro's is by AS.
+bool is_signature(TokenReader ahead) {
+  int depth = 0;
+  do {
+    const auto& token = ahead.take();
+    depth += token.is_symbol('(') ? 1 : token.is_symbol(')') ? -1 : 0;
+  } while (depth > 0 && !ahead.at_end());
+  return ahead.peek().is("returns") || ahead.peek().is("language");
+}
+
+}  // namespace
+
 Result<std::optional<CreateFunction>> parse_create_function(TokenReader& reader) {
   auto ahead = reader;
   CreateFunction create;
@@ -106,8 +168,11 @@ Result<std::optional<CreateFunction>> parse_create_function(TokenReader& reader)
   if (!ahead.take_word("function")) return std::optional<CreateFunction>();
   create.if_not_exists = ahead.take_words({"if", "not", "exists"});
   MR_TRY(auto name, ahead.name());
-  if (ahead.peek().is_symbol('(')) return std::optional<CreateFunction>();
   create.name = std::move(name.text);
+  if (ahead.peek().is_symbol('(')) {
+    if (!is_signature(ahead)) return std::optional<CreateFunction>();
+    MR_TRY(parse_signature(ahead, create));
+  }
   if (!ahead.take_word("language")) return ahead.unexpected("expected LANGUAGE wasm");
   if (!ahead.take_word("wasm")) {
     return ahead.unexpected("a function's language is wasm");
@@ -118,6 +183,18 @@ Result<std::optional<CreateFunction>> parse_create_function(TokenReader& reader)
   }
   create.source_begin = ahead.peek().begin;
   create.source = ahead.take().text;
+  create.export_begin = ahead.peek().begin;
+  if (!create.returns.empty()) {
+    if (ahead.take_word("export")) {
+      if (!ahead.peek().is_name()) return ahead.unexpected("expected the name of an export");
+      create.scalar.export_name = ahead.take().text;
+      MR_TRY(parse_params(ahead, create.scalar));
+    }
+    MR_TRY(parse_guest_options(ahead, create.scalar, false));
+  } else if (ahead.peek().is("export") || ahead.peek().is("with")) {
+    return ahead.unexpected(
+        "Only a function of SQL has these: CREATE FUNCTION name(types) RETURNS type LANGUAGE ...");
+  }
   MR_TRY(ahead.expect_end());
   if (create.or_replace && create.if_not_exists) {
     return Error{ErrorCode::kSyntax, "OR REPLACE and IF NOT EXISTS exclude each other"};
@@ -150,17 +227,31 @@ Result<AlterTransforms> parse_alter_topic(TokenReader& reader) {
   if (alter.add) MR_TRY(parse_params(reader, alter.transform));
   MR_TRY(parse_place(reader, alter));
   if (alter.add) MR_TRY(parse_on_error(reader, alter.transform));
+  if (alter.add) MR_TRY(parse_guest_options(reader, alter.transform, true));
   MR_TRY(reader.expect_end());
   return alter;
 }
 
 std::string step_sql(const Transform& transform) {
-  std::string params;
-  for (const auto& [name, value] : transform.params) {
-    params += fmt::format("{}{} => {}", params.empty() ? "" : ", ", quoted(name), literal(value));
+  return fmt::format("{}.{}{}", quoted(transform.function), quoted(transform.export_name),
+                     params_sql(transform));
+}
+
+std::string function_sql(const catalog::Object& function) {
+  const auto source = literal("sha256:" + catalog::module_hash(function));
+  if (!catalog::is_scalar(function)) {
+    return fmt::format("CREATE FUNCTION {} LANGUAGE wasm FROM {}", quoted(function.name), source);
   }
-  return fmt::format("{}.{}{}{}{}", quoted(transform.function), quoted(transform.export_name),
-                     params.empty() ? "" : "(", params, params.empty() ? "" : ")");
+  std::string arguments;
+  for (const auto& each : function.columns) {
+    arguments += fmt::format("{}{}{}{}", arguments.empty() ? "" : ", ",
+                             each.name.empty() ? "" : quoted(each.name),
+                             each.name.empty() ? "" : " ", each.type);
+  }
+  const auto step = catalog::scalar_step(function);
+  return fmt::format("CREATE FUNCTION {}({}) RETURNS {} LANGUAGE wasm FROM {} EXPORT {}{}{}",
+                     quoted(function.name), arguments, function.options.at(catalog::kReturns),
+                     source, quoted(step.export_name), params_sql(step), guest_options_sql(step));
 }
 
 std::string transform_sql(const Transform& transform) {
@@ -170,9 +261,9 @@ std::string transform_sql(const Transform& transform) {
   }
   const auto group =
       transform.group.empty() ? std::string() : " FOR GROUP " + quoted(transform.group);
-  return fmt::format("{} ON {}{} ON ERROR {}", step_sql(transform),
+  return fmt::format("{} ON {}{} ON ERROR {}{}", step_sql(transform),
                      duckdb::StringUtil::Upper(std::string(catalog::name_of(transform.place))),
-                     group, catalog::name_of(transform.on_error));
+                     group, catalog::name_of(transform.on_error), guest_options_sql(transform));
 }
 
 }  // namespace millrace::sql

@@ -21,6 +21,8 @@ Result<size_t> parse_step(TokenReader& reader, catalog::Transform& transform);
 Result<> parse_on_error(TokenReader& reader, catalog::Transform& transform);
 /// What parse_step() reads.
 std::string step_sql(const catalog::Transform& transform);
+/// The statement that makes a function, from its module's hash.
+std::string function_sql(const catalog::Object& function);
 
 /// A transform as ALTER TOPIC says it: redact.mask(field => 'email') ON FETCH FOR GROUP g ON ERROR
 /// skip.

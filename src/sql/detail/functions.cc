@@ -120,7 +120,9 @@ Result<> check_kind(const catalog::ModuleExport& exported, Transform::Place plac
                              on_topic ? "on a topic" : "in a source or sink"),
                  position, std::move(why)};
   };
-  if (kind == "scalar") return error("A scalar is for SQL expressions, which call no guests yet.");
+  if (kind == "scalar") {
+    return error("A scalar is for SQL: CREATE FUNCTION name(types) RETURNS type LANGUAGE wasm ...");
+  }
   if (!on_topic) return error("A source or sink keeps no state for its transforms.");
   return error(
       "A topic's records keep their offsets, so that each becomes one record or none: what gives "
@@ -146,6 +148,44 @@ Result<> check_topic(const catalog::Snapshot& snapshot, const Object& topic,
     return refuse("a sink writes it, and goes on where its last record says");
   }
   if (broker::is_dead_letter_topic(topic.name)) return refuse("its letters are kept as they were");
+  return {};
+}
+
+/// Whether rows that are kept were made by `name`: a materialized view that calls it, itself or
+/// through views.
+const Object* kept_rows_of(const catalog::Snapshot& snapshot, const std::string& name) {
+  for (const auto* each : snapshot.dependents(name)) {
+    if (each->kind == Kind::kMaterializedView) return each;
+    if (each->kind != Kind::kView) continue;
+    if (const auto* found = kept_rows_of(snapshot, each->name)) return found;
+  }
+  return nullptr;
+}
+
+/// What calls the function in SQL, and could not go on with `next`.
+Result<> check_callers(const catalog::Snapshot& snapshot, const Object& function,
+                       const Object& next) {
+  const auto refuse = [&](const Object& user, std::string_view why) {
+    const auto name = catalog::shown_name(user);
+    return Error{
+        ErrorCode::kDependentObjects,
+        fmt::format("function \"{}\" cannot be replaced: {} \"{}\" {}", function.name,
+                    catalog::shown_kind(user), name, why),
+        std::nullopt,
+        fmt::format("Create the new one under another name, and replace the {} by one that "
+                    "calls it; or drop {} first.",
+                    catalog::shown_kind(user), quoted(name))};
+  };
+  if (const auto* view = kept_rows_of(snapshot, function.name)) {
+    return refuse(*view, "keeps rows that it made");
+  }
+  const bool same = catalog::is_scalar(next) && catalog::is_scalar(function) &&
+                    catalog::scalar_signature(next) == catalog::scalar_signature(function);
+  for (const auto* user : snapshot.dependents(function.name)) {
+    if (user->kind == Kind::kView && !same) {
+      return refuse(*user, "calls it with other types");
+    }
+  }
   return {};
 }
 
@@ -180,9 +220,47 @@ Result<> check_users(const catalog::Snapshot& snapshot, const Object& function,
   return {};
 }
 
+/// The scalar that CREATE FUNCTION names, in the function's definition; it is started once.
+Result<> complete_scalar(const CreateFunction& create, broker::Transforms& transforms,
+                         Object& function) {
+  Transform step = create.scalar;
+  step.function = function.name;
+  MR_TRY(const auto exported, find_export(function, step, create.export_begin));
+  if (exported.kind != "scalar") {
+    return Error{
+        ErrorCode::kNotSupported,
+        fmt::format("\"{}\" is of the kind {}; a function of SQL is a scalar", exported.name,
+                    exported.kind),
+        create.export_begin,
+        fmt::format("The module has {}. EXPORT name chooses one.", exports_text(function))};
+  }
+  function.columns = create.arguments;
+  function.options[catalog::kReturns] = create.returns;
+  function.options[catalog::kScalarExport] = exported.name;
+  for (const auto& [name, value] : step.params) {
+    function.options[std::string(catalog::kScalarParam) + name] = value;
+  }
+  for (const auto& [name, value] : step.options) {
+    function.options[std::string(catalog::kScalarLimit) + name] = value;
+  }
+  auto checked = transforms.check_scalar(function);
+  if (checked) return {};
+  auto error = std::move(checked).error();
+  error.position = create.export_begin;
+  return error;
+}
+
 bool same_place(const Transform& each, const AlterTransforms& alter) {
   return alter.any_place ||
          (each.place == alter.transform.place && each.group == alter.transform.group);
+}
+
+/// The one of the topic's transforms that is the same export there.
+std::vector<Transform>::iterator find_at_place(Object& topic, const Transform& transform) {
+  return std::ranges::find_if(topic.transforms, [&](const Transform& each) {
+    return each.function == transform.function && each.export_name == transform.export_name &&
+           each.place == transform.place && each.group == transform.group;
+  });
 }
 
 }  // namespace
@@ -203,7 +281,7 @@ std::vector<std::string> functions_of(const std::vector<Transform>& transforms) 
 }
 
 Result<Definitions::Outcome> Definitions::create(const CreateFunction& create,
-                                                 const std::string& user) {
+                                                 const std::string& user, bool dry_run) {
   auto* transforms = core_.broker.transforms();
   if (!transforms) return no_guests();
   std::lock_guard lock(mutex_);
@@ -229,8 +307,6 @@ Result<Definitions::Outcome> Definitions::create(const CreateFunction& create,
     error.position = create.source_begin;
     return error;
   }
-  if (old && catalog::module_hash(*old) == kept->hash) return Outcome::kUnchanged;
-  if (old) MR_TRY(check_users(*snapshot, *old, kept->exports));
   Object function;
   function.kind = Kind::kFunction;
   function.name = old ? old->name : create.name;
@@ -238,7 +314,15 @@ Result<Definitions::Outcome> Definitions::create(const CreateFunction& create,
   function.options = {{catalog::kModuleHash, kept->hash},
                       {catalog::kModuleBytes, std::to_string(kept->bytes)},
                       {catalog::kModuleExports, kept->exports}};
+  if (!create.returns.empty()) {
+    MR_TRY(planner_.check_function_name(function.name));
+    MR_TRY(complete_scalar(create, *transforms, function));
+  }
   function.sql = canonical_sql(function);
+  if (old && old->same_definition(function)) return Outcome::kUnchanged;
+  if (old) MR_TRY(check_users(*snapshot, *old, kept->exports));
+  if (old) MR_TRY(check_callers(*snapshot, *old, function));
+  if (dry_run) return old ? Outcome::kReplaced : Outcome::kCreated;
   MR_TRY(core_.any_shard().block_on(core_.catalog.put(std::move(function), old != nullptr)));
   transforms->functions_changed();
   return old ? Outcome::kReplaced : Outcome::kCreated;
@@ -259,7 +343,8 @@ Result<> Definitions::drop_function(const DropObject& drop, const std::string& u
   std::vector<std::string> users;
   bool topics = true;
   for (const auto* each : snapshot->dependents(function->name)) {
-    users.push_back(fmt::format("{} \"{}\"", catalog::name_of(each->kind), each->name));
+    users.push_back(
+        fmt::format("{} \"{}\"", catalog::shown_kind(*each), catalog::shown_name(*each)));
     topics = topics && each->kind == Kind::kTopic;
   }
   if (!users.empty()) {
@@ -355,11 +440,7 @@ Result<> Definitions::alter(const AlterTransforms& alter, const std::string& use
   if (alter.add) {
     MR_TRY(check_topic(*snapshot, topic, alter));
     MR_TRY(auto transform, complete(alter.transform, alter.begin, user));
-    const auto same = [&](const Transform& each) {
-      return each.function == transform.function && each.export_name == transform.export_name &&
-             each.place == transform.place && each.group == transform.group;
-    };
-    if (std::ranges::any_of(topic.transforms, same)) {
+    if (find_at_place(topic, transform) != topic.transforms.end()) {
       return Error{ErrorCode::kDuplicateObject,
                    fmt::format("topic \"{}\" has the transform {} there already", topic.name,
                                transform_sql(transform)),
@@ -372,6 +453,41 @@ Result<> Definitions::alter(const AlterTransforms& alter, const std::string& use
   topic.depends_on = functions_of(topic.transforms);
   MR_TRY(put(topic, true, false));
   return {};
+}
+
+Result<Definitions::Outcome> Definitions::apply(const AlterTransforms& alter,
+                                                const std::string& user, bool dry_run) {
+  if (!core_.broker.transforms()) return no_guests();
+  std::lock_guard lock(mutex_);
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* found = snapshot->find(alter.topic);
+  // A dry run cannot know what the statements before it would have created.
+  if (dry_run && (!found || !snapshot->find(alter.transform.function))) return Outcome::kCreated;
+  if (!found) {
+    return Error{ErrorCode::kUndefinedObject,
+                 fmt::format("topic \"{}\" does not exist", alter.topic), alter.topic_begin};
+  }
+  Object topic = *found;
+  MR_TRY(check_topic(*snapshot, topic, alter));
+  MR_TRY(auto transform, complete(alter.transform, alter.begin, user));
+  const auto at = find_at_place(topic, transform);
+  const auto outcome = at == topic.transforms.end() ? Outcome::kCreated : Outcome::kReplaced;
+  if (outcome == Outcome::kCreated) {
+    topic.transforms.push_back(std::move(transform));
+  } else {
+    transform.owner = at->owner;
+    if (*at == transform) return Outcome::kUnchanged;
+    if (at->owner != user) {
+      return not_owner(fmt::format("the transform {}.{} of topic \"{}\"", at->function,
+                                   at->export_name, topic.name),
+                       at->owner, user);
+    }
+    *at = std::move(transform);
+  }
+  if (dry_run) return outcome;
+  topic.depends_on = functions_of(topic.transforms);
+  MR_TRY(put(topic, true, false));
+  return outcome;
 }
 
 }  // namespace millrace::sql

@@ -5,6 +5,7 @@
 #include "catalog/function.h"
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
+#include "sql/detail/function_statements.h"
 #include "sql/format.h"
 
 namespace millrace::sql {
@@ -98,7 +99,12 @@ Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate&
                  show.name_begin};
   }
   auto listing = of_text({"sql"});
-  listing.rows.push_back({Value(object->sql)});
+  auto sql = object->sql;
+  for (const auto& each : object->transforms) {
+    sql += fmt::format(";\nALTER TOPIC {} ADD TRANSFORM {}", quoted(object->name),
+                       transform_sql(each));
+  }
+  listing.rows.push_back({Value(sql)});
   return listing;
 }
 

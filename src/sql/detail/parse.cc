@@ -1,6 +1,7 @@
 #include "sql/detail/parse.h"
 
 #include <duckdb/common/exception/parser_exception.hpp>
+#include <duckdb/parser/expression/function_expression.hpp>
 #include <duckdb/parser/parser.hpp>
 #include <duckdb/parser/tableref/basetableref.hpp>
 
@@ -21,6 +22,17 @@ class TableNames : public TreeRewriter {
     if (ref->type == duckdb::TableReferenceType::BASE_TABLE) {
       names.insert(ref->Cast<duckdb::BaseTableRef>().table_name);
     }
+  }
+};
+
+class FunctionNames : public TreeRewriter {
+ public:
+  std::set<std::string> names;
+
+ protected:
+  void on_expression(ExpressionPtr& at) override {
+    if (at->GetExpressionClass() != duckdb::ExpressionClass::FUNCTION) return;
+    names.insert(at->Cast<duckdb::FunctionExpression>().function_name);
   }
 };
 
@@ -61,6 +73,12 @@ void refuse_parameters(duckdb::SelectStatement& statement) {
 
 std::set<std::string> table_names(duckdb::SelectStatement& statement) {
   TableNames found;
+  found.statement(statement);
+  return std::move(found.names);
+}
+
+std::set<std::string> function_names(duckdb::SelectStatement& statement) {
+  FunctionNames found;
   found.statement(statement);
   return std::move(found.names);
 }

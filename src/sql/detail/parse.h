@@ -19,5 +19,7 @@ void refuse_parameters(duckdb::SelectStatement& statement);
 
 /// The names of tables that the parse tree of `statement` holds, as written, unqualified.
 std::set<std::string> table_names(duckdb::SelectStatement& statement);
+/// Names of the functions that it calls.
+std::set<std::string> function_names(duckdb::SelectStatement& statement);
 
 }  // namespace millrace::sql

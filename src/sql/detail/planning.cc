@@ -1,5 +1,7 @@
 #include "sql/detail/planning.h"
 
+#include <fmt/format.h>
+
 #include <duckdb/main/config.hpp>
 #include <duckdb/optimizer/optimizer.hpp>
 #include <duckdb/parser/parser.hpp>
@@ -110,6 +112,21 @@ Result<PlannedQuery> ViewPlanner::plan(const std::string& query) {
   }
 }
 
+Result<> ViewPlanner::check_function_name(const std::string& name) {
+  return guarded([&]() -> Result<> {
+    PlanSession session(instance());
+    auto& context = *session.connection.context;
+    const duckdb::EntryLookupInfo lookup(duckdb::CatalogType::SCALAR_FUNCTION_ENTRY, name);
+    if (!duckdb::Catalog::GetSystemCatalog(context).GetEntry(
+            context, DEFAULT_SCHEMA, lookup, duckdb::OnEntryNotFound::RETURN_NULL)) {
+      return {};
+    }
+    return Error{ErrorCode::kDuplicateObject,
+                 fmt::format("{}() is a function of SQL already", name), std::nullopt,
+                 "Choose another name."};
+  });
+}
+
 Result<ViewPlanner::Checked> ViewPlanner::check(const std::string& query) {
   std::shared_ptr<duckdb::DuckDB> used;
   try {
@@ -118,7 +135,8 @@ Result<ViewPlanner::Checked> ViewPlanner::check(const std::string& query) {
     auto& context = *session.connection.context;
     auto select = parse_select(query);
     refuse_parameters(*select);
-    const auto named = table_names(*select);
+    auto named = table_names(*select);
+    named.merge(function_names(*select));
     session.planner = std::make_unique<duckdb::Planner>(context);
     auto& planner = *session.planner;
     planner.CreatePlan(std::move(select));

@@ -17,11 +17,13 @@ class ViewPlanner {
   struct Checked {
     std::vector<std::string> names;
     std::vector<duckdb::LogicalType> types;
-    std::vector<std::string> depends_on;  // what the query itself names, sorted
+    std::vector<std::string> depends_on;  // what the query itself names, functions too; sorted
   };
   Result<PlannedQuery> plan(const std::string& query);
   /// Binds `query` alone: its result and what it reads.
   Result<Checked> check(const std::string& query);
+  /// A function of the user's may have this name: DuckDB has none. Errors: kDuplicateObject.
+  Result<> check_function_name(const std::string& name);
 
  private:
   std::shared_ptr<duckdb::DuckDB> instance();

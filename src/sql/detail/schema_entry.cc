@@ -38,11 +38,18 @@ void SchemaEntry::Scan(duckdb::CatalogType type,
 Entry SchemaEntry::LookupEntry(duckdb::CatalogTransaction transaction,
                                const duckdb::EntryLookupInfo& lookup) {
   const auto type = lookup.GetCatalogType();
-  if (type != duckdb::CatalogType::TABLE_ENTRY && type != duckdb::CatalogType::VIEW_ENTRY) {
+  const bool function = type == duckdb::CatalogType::SCALAR_FUNCTION_ENTRY;
+  if (type != duckdb::CatalogType::TABLE_ENTRY && type != duckdb::CatalogType::VIEW_ENTRY &&
+      !function) {
     return nullptr;
   }
   if (!transaction.transaction) return nullptr;
   auto& ours = static_cast<CatalogTransaction&>(*transaction.transaction);
+  if (function) {
+    auto* entry = ours.entries()->find_function(lookup.GetEntryName());
+    if (entry) ours.touch(entry->name);
+    return entry;
+  }
   auto as = EntrySet::As::kUsual;
   if (const auto at = lookup.GetAtClause()) {
     refuse_time_travel(at->Unit(), static_cast<const DuckCatalog&>(catalog).planning());

@@ -422,7 +422,8 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const ExplainTopic& explain, co
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateFunction& create, const PreparedOne&) {
-  MR_TRY(setup_.definitions.create(create, facts_.user));
+  MR_TRY(setup_.definitions.create(create, facts_.user, false));
+  refresh();
   return make_cursor({}, "CREATE FUNCTION");
 }
 
@@ -466,18 +467,30 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const AlterPipeline& alter, con
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const PreparedOne& one) {
   using Outcome = Definitions::Outcome;
-  auto create = apply.create;
-  create.or_replace = true;
-  create.if_not_exists = false;
-  MR_TRY(auto outcome, setup_.definitions.create(create, one.sql, apply.dry_run));
+  auto outcome = Outcome::kUnchanged;
+  std::string kind, name;
+  if (apply.function) {
+    MR_TRY(outcome, setup_.definitions.create(*apply.function, facts_.user, apply.dry_run));
+    kind = "function";
+    name = apply.function->name;
+  } else if (apply.alter) {
+    MR_TRY(outcome, setup_.definitions.apply(*apply.alter, facts_.user, apply.dry_run));
+    kind = "transform";
+    name = fmt::format("{} of {}", apply.alter->transform.function, apply.alter->topic);
+  } else {
+    auto create = apply.create;
+    create.or_replace = true;
+    create.if_not_exists = false;
+    MR_TRY(outcome, setup_.definitions.create(create, one.sql, apply.dry_run));
+    kind = catalog::shown_kind(create.object);
+    name = catalog::shown_name(create.object);
+  }
   if (!apply.dry_run) refresh();
   const char* action = "unchanged";
   if (outcome == Outcome::kCreated) action = apply.dry_run ? "would create" : "created";
   if (outcome == Outcome::kReplaced) action = apply.dry_run ? "would replace" : "replaced";
   auto listing = apply_shape();
-  listing.rows.push_back({duckdb::Value(action),
-                          duckdb::Value(std::string(catalog::shown_kind(create.object))),
-                          duckdb::Value(catalog::shown_name(create.object))});
+  listing.rows.push_back({duckdb::Value(action), duckdb::Value(kind), duckdb::Value(name)});
   return make_cursor(std::move(listing), "APPLY");
 }
 

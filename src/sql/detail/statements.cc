@@ -175,10 +175,25 @@ Parsed parse_explain(TokenReader& reader, const catalog::Snapshot& snapshot) {
 Parsed parse_apply(std::string_view sql, TokenReader& reader) {
   ApplyObject apply;
   apply.dry_run = reader.take_words({"dry", "run"});
-  if (!reader.take_word("create")) return reader.unexpected("APPLY takes a CREATE statement");
+  if (reader.take_words({"alter", "topic"})) {
+    MR_TRY(apply.alter, parse_alter_topic(reader));
+    if (apply.alter->add) return ours(std::move(apply));
+    return Error{ErrorCode::kSyntax, "APPLY takes nothing away", apply.alter->topic_begin,
+                 "DROP TRANSFORM is a statement of its own."};
+  }
+  if (!reader.take_word("create")) {
+    return reader.unexpected("APPLY takes CREATE ..., or ALTER TOPIC ... ADD TRANSFORM ...");
+  }
+  MR_TRY(apply.function, parse_create_function(reader));
+  if (apply.function) {
+    apply.function->or_replace = true;
+    apply.function->if_not_exists = false;
+    return ours(std::move(apply));
+  }
   MR_TRY(auto create, parse_create(sql, reader));
   if (!create) {
-    return reader.unexpected("APPLY takes CREATE TOPIC, TABLE, VIEW, MATERIALIZED VIEW or SINK");
+    return reader.unexpected(
+        "APPLY takes CREATE TOPIC, TABLE, VIEW, MATERIALIZED VIEW, SINK or FUNCTION");
   }
   apply.create = std::move(*create);
   return ours(std::move(apply));

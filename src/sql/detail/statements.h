@@ -41,9 +41,14 @@ struct PauseConnector {
   size_t name_begin = 0;
   bool paused = true;
 };
-/// CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name LANGUAGE wasm FROM 'source'
+/// CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name [(types) RETURNS type] LANGUAGE wasm
+/// FROM 'source' [EXPORT name[(parameters)]] [WITH (limits)]
 struct CreateFunction {
   std::string name;
+  std::vector<catalog::Column> arguments;  // of a scalar
+  std::string returns;                     // empty: it is no scalar
+  catalog::Transform scalar;               // its export, if said, parameters and limits
+  size_t export_begin = 0;
   std::string source;  // a path that the node reads, data:application/wasm;base64,... or sha256:...
   size_t source_begin = 0;
   bool or_replace = false;
@@ -118,9 +123,11 @@ struct ExplainView {
   std::string name;
   bool analyze = false;
 };
-/// APPLY [DRY RUN] CREATE ...
+/// APPLY [DRY RUN] CREATE ... | ALTER TOPIC ... ADD TRANSFORM ...
 struct ApplyObject {
-  CreateObject create;
+  CreateObject create;                     // or
+  std::optional<CreateFunction> function;  // or
+  std::optional<AlterTransforms> alter;
   bool dry_run = false;
 };
 /// SUBSCRIBE [TO] name | (query) [AFTER 'token'] [WITH SNAPSHOT | PROGRESS | (SNAPSHOT, PROGRESS)]

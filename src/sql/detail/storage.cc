@@ -1,5 +1,6 @@
 #include "sql/detail/storage.h"
 
+#include <duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp>
 #include <duckdb/catalog/catalog_search_path.hpp>
 #include <duckdb/main/attached_database.hpp>
 #include <duckdb/main/client_data.hpp>
@@ -14,6 +15,7 @@
 
 #include "catalog/function.h"
 #include "sql/detail/errors.h"
+#include "sql/detail/guest_function.h"
 #include "sql/detail/notes.h"
 #include "sql/detail/parse.h"
 #include "sql/detail/scan.h"
@@ -122,6 +124,20 @@ duckdb::CatalogEntry* EntrySet::find(const std::string& name, As as) {
                          : as == As::kVersions ? object->name + kVersionsMark
                                                : object->name];
   if (!entry) entry = make(*object, full, as);
+  return entry.get();
+}
+
+duckdb::CatalogEntry* EntrySet::find_function(const std::string& name) {
+  const auto* object = snapshot_->find(name);
+  if (!object || !catalog::is_scalar(*object)) return nullptr;
+  std::lock_guard lock(mutex_);
+  auto& entry = entries_[object->name];
+  if (!entry) {
+    auto& ours = static_cast<DuckCatalog&>(catalog_);
+    duckdb::CreateScalarFunctionInfo info(
+        make_guest_function(ours.core(), *object, ours.planning()));
+    entry = std::make_unique<duckdb::ScalarFunctionCatalogEntry>(catalog_, schema_, info);
+  }
   return entry.get();
 }
 

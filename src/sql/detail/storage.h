@@ -64,6 +64,8 @@ class EntrySet : public std::enable_shared_from_this<EntrySet> {
   };
   /// Null when there is no such object. Throws as DuckDB does.
   duckdb::CatalogEntry* find(const std::string& name, As as = As::kUsual);
+  /// A function of SQL in wasm.
+  duckdb::CatalogEntry* find_function(const std::string& name);
   const catalog::Snapshot& snapshot() const { return *snapshot_; }
 
  private:

@@ -11,6 +11,7 @@
 #include "catalog/sink.h"
 #include "sql/detail/ddl.h"
 #include "sql/detail/function_statements.h"
+#include "sql/detail/guest_options.h"
 
 namespace millrace::sql {
 namespace {
@@ -139,8 +140,8 @@ std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic
 
 Listing show_transforms(const catalog::Snapshot& snapshot) {
   Listing listing;
-  listing.names = {"topic",    "position", "transform", "place", "group",
-                   "on_error", "params",   "owner",     "name",  "outputs"};
+  listing.names = {"topic",  "position", "transform", "place",   "group", "on_error",
+                   "params", "owner",    "name",      "outputs", "limits"};
   listing.types.assign(listing.names.size(), LogicalType::VARCHAR);
   listing.types[1] = LogicalType::INTEGER;
   for (const auto* object : snapshot.list()) {
@@ -155,12 +156,13 @@ Listing show_transforms(const catalog::Snapshot& snapshot) {
       for (const auto& [name, value] : each.params) {
         params.push_back(fmt::format("{} => {}", quoted(name), literal(value)));
       }
-      listing.rows.push_back(
-          {inputs, Value::INTEGER(++position), Value(each.function + "." + each.export_name),
-           Value(std::string(catalog::name_of(each.place))),
-           each.group.empty() ? Value(LogicalType::VARCHAR) : Value(each.group),
-           Value(std::string(catalog::name_of(each.on_error))),
-           Value(fmt::format("{}", fmt::join(params, ", "))), Value(each.owner), named, outputs});
+      listing.rows.push_back({inputs, Value::INTEGER(++position),
+                              Value(each.function + "." + each.export_name),
+                              Value(std::string(catalog::name_of(each.place))),
+                              each.group.empty() ? Value(LogicalType::VARCHAR) : Value(each.group),
+                              Value(std::string(catalog::name_of(each.on_error))),
+                              Value(fmt::format("{}", fmt::join(params, ", "))), Value(each.owner),
+                              named, outputs, Value(guest_limits(each))});
     }
   }
   return listing;

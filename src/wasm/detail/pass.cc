@@ -44,7 +44,7 @@ Result<> Output::Impl::step(size_t index, StateReader* states) {
   auto& module = of.module->impl();
   const auto failed = [&](Error error, bool told = false) -> Error {
     let_go(place.slot);
-    module.failures_in_row.fetch_add(1);
+    if (chain->options.pauses) module.failures_in_row.fetch_add(1);
     module.counting.failures.fetch_add(1);
     chain->counting.failures.fetch_add(1);
     count_cpu(module);
@@ -88,7 +88,7 @@ Result<> Output::Impl::step(size_t index, StateReader* states) {
   collect_errors(result, index);
   trace_back(result);
   if (aggregate) collect_states(result);
-  module.succeeded();
+  if (chain->options.pauses) module.succeeded();
   module.counting.memory(instance.memory().size());
   module.counting.records_out.fetch_add(result.count, std::memory_order_relaxed);
   module.counting.record_errors.fetch_add(result.errors.size(), std::memory_order_relaxed);
