@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from draining import drain
-from node import wait_until
+from node import ROOT, wait_until
 
 # keep drops values with 'd', mark makes '#' of the first byte, strict refuses 'b', trap traps at 't', spin never ends at 's'.
 STEPS = pathlib.Path(__file__).with_name("steps.wat")
@@ -162,6 +162,42 @@ def test_what_cannot_be_is_told(node, sql, steps):
     assert [row[2] for row in sql("SHOW TRANSFORMS") if row[0] == "told"] == ["steps.keep"]
     sql("ALTER TOPIC told DROP TRANSFORM steps")
     assert not [row for row in sql("SHOW TRANSFORMS") if row[0] == "told"]
+
+
+def test_limits_and_look_back_are_declared_shown_and_kept(node, sql, steps):
+    subprocess.run([ROOT / "tools" / "guests.sh", "cpp"], check=True, capture_output=True)
+    sql(f"CREATE FUNCTION tour LANGUAGE wasm FROM '{ROOT / 'build' / 'guests' / 'cpp' / 'tour.wasm'}'")
+    sql("CREATE TOPIC once")
+
+    def produce_keys(*keys):
+        producer = Producer({"bootstrap.servers": node.kafka})
+        for key in keys:
+            producer.produce("once", key=key, value=b"x", partition=0)
+        assert producer.flush(30) == 0
+    produce_keys(b"a", b"b", b"c")
+    limits = "WITH (memory = 16777216, time_slice = '200 ms', expansion = 4, look_back = 2)"
+    sql(f"ALTER TOPIC once ADD TRANSFORM tour.unseen ON PRODUCE ON ERROR skip {limits}")
+    # It begins with the last two records, and looks at no other before its first batch.
+    produce_keys(b"a", b"b", b"c", b"d")
+    assert [m.key() for m in read(node, "once")] == [b"a", b"b", b"c", b"a", b"d"]
+    [row] = [row for row in sql("SHOW TRANSFORMS") if row[0] == "once"]
+    assert row[-1] == "memory = 16777216, time_slice = '200 ms', expansion = 4, look_back = 2"
+    added = f"ALTER TOPIC once ADD TRANSFORM tour.unseen ON PRODUCE ON ERROR skip {limits}"
+    assert sql("SHOW CREATE TOPIC once")[0][0].endswith(";\n" + added)
+    assert sql(f"APPLY {added}") == [("unchanged", "transform", "tour of once")]
+    longer = added.replace("look_back = 2", "look_back = '10 minutes'")
+    assert sql(f"APPLY DRY RUN {longer}")[0][0] == "would replace"
+    assert sql(f"APPLY {longer}")[0][0] == "replaced"
+    produce_keys(b"a", b"b", b"c", b"d", b"e")
+    assert [m.key() for m in read(node, "once")] == [b"a", b"b", b"c", b"a", b"d", b"e"]
+    assert sql(f"APPLY CREATE FUNCTION steps LANGUAGE wasm FROM '{STEPS}'") == [("unchanged", "function", "steps")]
+    for option, code in ("memory = '1 GiB'", "22023"), ("time_slice = '1 minute'", "22023"), ("look_back = 1000000", "22023"), \
+            ("look_back = 'soon'", "22023"), ("colour = 'red'", "42601"):
+        with pytest.raises(psycopg.Error) as error:
+            sql(f"ALTER TOPIC once ADD TRANSFORM tour.has_error ON FETCH WITH ({option})")
+        assert error.value.sqlstate == code, error.value
+    with pytest.raises(psycopg.Error, match="look-back"):
+        sql("ALTER TOPIC once ADD TRANSFORM tour.has_error ON FETCH WITH (look_back = 1)")
 
 
 def test_survives_kill_and_is_replaced_under_load(own_node):

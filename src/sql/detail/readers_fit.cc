@@ -104,8 +104,8 @@ Result<> check_readers_fit(ViewPlanner& planner, const catalog::Snapshot& snapsh
   std::set<std::string> names;  // a view and its replacement have the same
   for (const auto* object : snapshot.dependents(name)) {
     // To a pipeline and to a connector a record is bytes.
-    if (object->kind == Kind::kPipeline || object->kind == Kind::kSource ||
-        object->kind == Kind::kSink)
+    if (object->kind == catalog::Kind::kPipeline || object->kind == catalog::Kind::kSource ||
+        object->kind == catalog::Kind::kSink)
       continue;
     const auto why = objection(Reader(planner, name, *object), old, next, changes);
     if (why.empty() || !names.insert(catalog::shown_name(*object)).second) continue;
