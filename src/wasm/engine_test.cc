@@ -36,10 +36,10 @@ TEST_F(EngineTest, AModuleSaysWhatItExports) {
     told.push_back(fmt::format("{} {}{}{}", to_string(t.kind), t.name, t.has_init ? " init" : "",
                                t.has_look_back ? " look_back" : ""));
   }
-  EXPECT_THAT(told,
-              ElementsAre("scalar add", "filter contains init", "aggregate count",
-                          "filter first_byte", "filter_map key_only", "filter keyed",
-                          "map last look_back", "filter refuse", "expand split", "map upper"));
+  EXPECT_THAT(told, ElementsAre("scalar add", "filter contains init", "aggregate count",
+                                "filter first_byte", "filter_map key_only", "filter keyed",
+                                "map last look_back", "filter refuse", "map route", "expand split",
+                                "map upper"));
 }
 
 TEST_F(EngineTest, ACompiledModuleIsReadFromTheDisk) {

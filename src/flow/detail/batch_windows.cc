@@ -25,7 +25,9 @@ Result<BatchWindows::Window> BatchWindows::next() {
   buffer_.erase(0, std::exchange(given_, 0));
   Window window;
   for (size_t wanted = kWindowBytes; given_ == 0 && wanted > buffer_.size();) {
+    const size_t had = buffer_.size();
     MR_TRY(fill(wanted));
+    if (buffer_.size() == had) break;  // what is left is no whole batch
     const std::string_view bytes = buffer_;
     wanted = log::BatchHeader::kBytes;
     while (const auto head = log::parse_batch_header(bytes.substr(given_))) {
