@@ -90,7 +90,7 @@ def test_each_kind_with_several_inputs_and_outputs(node, sql, functions):
     assert not any(m.headers() for m in committed(node, "out_c"))
     assert sql("SELECT DISTINCT records_in, records_out, failed_records FROM millrace.transforms WHERE name = 'kinds'") == [(4, 4, 1)]
     assert [row for row in sql("SHOW TRANSFORMS") if row[8] == "kinds"][0] == (
-        "in_1, in_2", 1, "steps.keep", "pipeline", None, "skip", "", "test", "kinds", "out_b, out_c")
+        "in_1, in_2", 1, "steps.keep", "pipeline", None, "skip", "", "test", "kinds", "out_b, out_c", "")
     way = [line for line, in sql("EXPLAIN TOPIC in_1")]
     assert "  2. transform steps.keep ON ERROR skip (of test)" in way[way.index("to transform kinds"):]
     assert sql("EXPLAIN TOPIC out_c")[0][0] == "a producer's record, or of transform kinds from in_1, in_2"
