@@ -94,5 +94,5 @@ filter!(unseen, Unseen, look_back);
 #[cfg(test)]
 #[test]
 fn cases() {
-    testing::check_file(testing::CASES, "tour", &[&has_error::TRANSFORM, &label::TRANSFORM, &trim::TRANSFORM, &lines::TRANSFORM, &count::TRANSFORM, &mask::TRANSFORM, &area::TRANSFORM, &even::TRANSFORM, &unseen::TRANSFORM]);
+    testing::check_file(testing::CASES, "tour", &[&has_error::TRANSFORM, &label::TRANSFORM, &trim::TRANSFORM, &route::TRANSFORM, &lines::TRANSFORM, &count::TRANSFORM, &mask::TRANSFORM, &area::TRANSFORM, &even::TRANSFORM, &unseen::TRANSFORM]);
 }
