@@ -84,6 +84,29 @@ broker::TransformCounts counts_of(const std::vector<broker::TransformCounts>& al
   return sum;
 }
 
+/// What a step of a topic's transforms and one of a pipeline have in common: the columns up to
+/// `memory_bytes`. `done` is of the chain that it stands in.
+std::vector<Value> row_of(Value name, Value topic, int32_t position, const Transform& step,
+                          const std::string& owner, std::string state, const auto& done) {
+  return {std::move(name),
+          std::move(topic),
+          Value::INTEGER(position),
+          Value(step.function),
+          Value(step.export_name),
+          Value(std::string(catalog::name_of(step.place))),
+          step.group.empty() ? Value(kText) : Value(step.group),
+          Value(std::string(catalog::name_of(step.on_error))),
+          Value(owner),
+          Value(std::move(state)),
+          number(done.batches),
+          number(done.failures),
+          number(done.records_in),
+          number(done.records_out),
+          number(done.record_errors),
+          Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6),
+          number(done.memory_bytes)};
+}
+
 /// The steps of a pipeline; what it has done is the whole chain's.
 void add_pipeline(Rows& rows, const catalog::Object& pipeline,
                   const std::vector<broker::PipelineStatus>& all) {
@@ -97,28 +120,12 @@ void add_pipeline(Rows& rows, const catalog::Object& pipeline,
   };
   int32_t position = 0;
   for (const auto& step : pipeline.transforms) {
-    rows.push_back({Value(pipeline.name),
-                    topics(catalog::kPipelineInputs),
-                    Value::INTEGER(++position),
-                    Value(step.function),
-                    Value(step.export_name),
-                    Value(std::string(catalog::name_of(step.place))),
-                    Value(kText),
-                    Value(std::string(catalog::name_of(step.on_error))),
-                    Value(pipeline.owner),
-                    Value(done.state),
-                    number(done.batches),
-                    number(done.failures),
-                    number(done.records_in),
-                    number(done.records_out),
-                    number(done.record_errors),
-                    Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6),
-                    number(done.memory_bytes),
-                    topics(catalog::kPipelineOutputs),
-                    Value::BIGINT(done.lag),
-                    number(done.state_keys),
-                    number(done.state_bytes),
-                    done.reason.empty() ? Value(kText) : Value(done.reason)});
+    auto row = row_of(Value(pipeline.name), topics(catalog::kPipelineInputs), ++position, step,
+                      pipeline.owner, done.state, done);
+    row.insert(row.end(),
+               {topics(catalog::kPipelineOutputs), Value::BIGINT(done.lag), number(done.state_keys),
+                number(done.state_bytes), done.reason.empty() ? Value(kText) : Value(done.reason)});
+    rows.push_back(std::move(row));
   }
 }
 
@@ -159,28 +166,11 @@ sql::SystemTable transforms(SystemSources from) {
               }
               for (const auto& step : object->transforms) {
                 const auto done = counts_of(counts, object->name, step);
-                rows.push_back({Value(kText),
-                                Value(object->name),
-                                Value::INTEGER(++position),
-                                Value(step.function),
-                                Value(step.export_name),
-                                Value(std::string(catalog::name_of(step.place))),
-                                step.group.empty() ? Value(kText) : Value(step.group),
-                                Value(std::string(catalog::name_of(step.on_error))),
-                                Value(step.owner),
-                                Value(done.paused ? "paused" : "on"),
-                                number(done.batches),
-                                number(done.failures),
-                                number(done.records_in),
-                                number(done.records_out),
-                                number(done.record_errors),
-                                Value::DOUBLE(static_cast<double>(done.cpu_ns) / 1e6),
-                                number(done.memory_bytes),
-                                Value(kText),
-                                Value(kNumber),
-                                Value(kNumber),
-                                Value(kNumber),
-                                Value(kText)});
+                auto row = row_of(Value(kText), Value(object->name), ++position, step, step.owner,
+                                  done.paused ? "paused" : "on", done);
+                row.insert(row.end(), {Value(kText), Value(kNumber), Value(kNumber), Value(kNumber),
+                                       Value(kText)});
+                rows.push_back(std::move(row));
               }
             }
             return rows;
