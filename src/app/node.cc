@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "app/host.h"
+#include "app/http_functions.h"
 #include "app/version.h"
 #include "base/io/env.h"
 #include "base/logging.h"
@@ -118,6 +119,7 @@ struct Node::Parts {
   std::unique_ptr<NodeHost> host;
   std::unique_ptr<kafka::Server> kafka;
   std::unique_ptr<pgwire::Server> pg;
+  std::unique_ptr<http::Functions> functions;
   std::unique_ptr<http::Server> http;
   bool stopped = false;
 
@@ -232,6 +234,8 @@ Result<> Node::Parts::listen() {
   http_options.ingest = [this](const std::string& source, std::string_view body) {
     return connectors->feed(source, body);
   };
+  functions = functions_over_http(*catalog, *transforms, *engine);
+  http_options.functions = functions.get();
   MR_TRY(http, http::Server::listen(*runtime, *env, options.http, std::move(http_options)));
   file = NodeFile{getpid(), kVersion, kafka->address(), pg->address(), http->address()};
   return write_node_file(options.data, file);

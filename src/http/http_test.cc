@@ -57,6 +57,28 @@ TEST(Exchange, AnswersWithLengthAndConnection) {
               AllOf(HasSubstr("Content-Length: 3\r\n"), EndsWith("\r\n\r\n")));
 }
 
+TEST(Exchange, TellsWhoAsksAndWhatTheyHave) {
+  Exchange exchange;
+  const std::string head = "GET / HTTP/1.1\r\nAuthorization: ";
+  // "ada:secret", "ada", what is not base64, and another scheme
+  exchange.feed(head + "Basic YWRhOnNlY3JldA==\r\nIf-None-Match: \"x\"\r\n\r\n");
+  const auto request = *exchange.next();
+  EXPECT_EQ(request->user, "ada");
+  EXPECT_EQ(request->if_none_match, "\"x\"");
+  for (const auto* other : {"Basic YWRh", "Basic ????", "Basic ", "Bearer YWRhOnNlY3JldA=="}) {
+    exchange.feed(head + other + "\r\n\r\n");
+    EXPECT_EQ((*exchange.next())->user, "") << other;
+  }
+}
+
+TEST(Exchange, TellsWhatIsUnchangedWithoutABody) {
+  Exchange exchange;
+  Answer answer{304, "application/wasm", "", "", "\"x\""};
+  EXPECT_THAT(exchange.respond(Request{"GET", "/"}, answer, true),
+              AllOf(StartsWith("HTTP/1.1 304 Not Modified\r\n"), HasSubstr("ETag: \"x\"\r\n"),
+                    Not(HasSubstr("Content-Length")), EndsWith("\r\n\r\n")));
+}
+
 TEST(Exchange, RefusesWhatIsNotHttp) {
   for (std::string bytes : {"\x16\x03\x01\x02", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
                             "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"}) {

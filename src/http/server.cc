@@ -9,6 +9,8 @@
 #include "base/logging.h"
 #include "http/detail/exchange.h"
 #include "http/detail/feed.h"
+#include "http/detail/function_requests.h"
+#include "http/detail/query.h"
 
 namespace millrace::http {
 namespace {
@@ -54,6 +56,7 @@ class ServerImpl : public Server {
   io::Task<void> end_idle(size_t shard);
   detail::Answer answer(const detail::Request& request);
   detail::Answer ingest(const detail::Request& request);
+  detail::Answer functions(const detail::Request& request);
   bool is_feed(const detail::Request& request) const;
   io::Task<Result<>> feed(io::Socket& socket, detail::Exchange& exchange,
                           const detail::Request& request);
@@ -72,12 +75,13 @@ class ServerImpl : public Server {
 };
 
 detail::Answer ServerImpl::answer(const detail::Request& request) {
-  std::string_view target = request.target;
-  std::string_view path = target.substr(0, target.find('?'));
+  const auto path = detail::path_of(request.target);
+  if (options_.functions && detail::is_of_functions(path)) return functions(request);
   if (options_.ingest && path.starts_with(kSourcePath)) return ingest(request);
   if (path != "/metrics" && path != "/healthz" && path != kFeedPath) {
     return {404, "text/plain; charset=utf-8",
-            "not found: there are /metrics, /healthz, /v1/subscribe and /sources/NAME\n"};
+            "not found: there are /metrics, /healthz, /v1/subscribe, /v1/functions and "
+            "/sources/NAME\n"};
   }
   if (request.method != "GET" && request.method != "HEAD") {
     return {405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
@@ -93,14 +97,19 @@ detail::Answer ServerImpl::answer(const detail::Request& request) {
   return {503, "text/plain; charset=utf-8", health.error().text + "\n"};
 }
 
+detail::Answer stopping() {
+  return {503, "application/json",
+          detail::to_json(Error{ErrorCode::kShuttingDown, "the node is stopping"}) + "\n"};
+}
+
+detail::Answer ServerImpl::functions(const detail::Request& request) {
+  return closing_ ? stopping() : detail::answer_functions(*options_.functions, request);
+}
+
 detail::Answer ServerImpl::ingest(const detail::Request& request) {
   if (request.method != "POST") return {405, "text/plain; charset=utf-8", "only POST\n", "POST"};
-  std::string_view name = request.target;
-  name = name.substr(0, name.find('?')).substr(kSourcePath.size());
-  if (closing_) {
-    return {503, "application/json",
-            detail::to_json(Error{ErrorCode::kShuttingDown, "the node is stopping"}) + "\n"};
-  }
+  const auto name = detail::path_of(request.target).substr(kSourcePath.size());
+  if (closing_) return stopping();
   const auto put = options_.ingest(std::string(name), request.body);
   if (put) return {200, "application/json", fmt::format("{{\"records\":{}}}\n", *put)};
   return {info(put.error().code).http, "application/json", detail::to_json(put.error()) + "\n"};
@@ -156,9 +165,8 @@ io::Task<Result<size_t>> ServerImpl::read(io::Socket& socket, std::span<char> in
 }
 
 bool ServerImpl::is_feed(const detail::Request& request) const {
-  std::string_view target = request.target;
   return options_.subscribe && request.method == "GET" &&
-         target.substr(0, target.find('?')) == kFeedPath;
+         detail::path_of(request.target) == kFeedPath;
 }
 
 Result<std::unique_ptr<detail::Feed>> ServerImpl::open_feed(const detail::Request& request) {

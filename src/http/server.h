@@ -6,12 +6,13 @@
 
 #include "base/io/env.h"
 #include "base/io/socket.h"
+#include "http/functions.h"
 #include "sql/subscription.h"
 
 namespace millrace::http {
 
 /// HTTP/1.1: /metrics (Prometheus text), /healthz, /v1/subscribe (Server-Sent Events, WebSocket),
-/// and POST /sources/NAME.
+/// /v1/functions, and POST /sources/NAME.
 class Server {
  public:
   struct Options {
@@ -23,6 +24,8 @@ class Server {
     std::function<Result<std::unique_ptr<sql::Subscription>>(const std::string& view,
                                                              sql::SubscribeOptions)>
         subscribe;
+    /// Null: /v1/functions is not there. Outlives the server.
+    Functions* functions = nullptr;
   };
   static Result<std::unique_ptr<Server>> listen(io::Runtime& runtime, io::Env& env,
                                                 std::string_view address, Options options);

@@ -193,6 +193,10 @@ TEST_F(HttpServer, AnswersNonsenseWith400AndCloses) {
   EXPECT_THAT(client.rest(), StartsWith("HTTP/1.1 400"));
 }
 
+TEST_F(HttpServer, HasNoFunctionsWhereNoneAreGiven) {
+  EXPECT_THAT(ask("GET /v1/functions"), StartsWith("HTTP/1.1 404"));
+}
+
 constexpr std::string_view kSubscribe = "GET /v1/subscribe?view=v&snapshot=true";
 
 TEST_F(HttpServer, SendsChangesAsEventsUntilTheViewEnds) {

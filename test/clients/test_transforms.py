@@ -1,5 +1,4 @@
 """Guest code on topics: transforms on produce and on fetch, through real clients."""
-import base64
 import pathlib
 import subprocess
 import threading
@@ -9,6 +8,7 @@ import psycopg
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from draining import drain
+from functions_http import put
 from node import ROOT, wait_until
 
 # keep drops values with 'd', mark makes '#' of the first byte, strict refuses 'b', trap traps at 't', spin never ends at 's'.
@@ -204,11 +204,10 @@ def test_survives_kill_and_is_replaced_under_load(own_node):
     """Two modules take turns while a producer writes and the node is killed: each record once, none past the transform."""
     node = own_node
     text = STEPS.read_text()
-    modules = [base64.b64encode(text.replace("(i32.const 35)", f"(i32.const {mark})").encode()).decode() for mark in (35, 42)]
+    modules = [text.replace("(i32.const 35)", f"(i32.const {mark})").encode() for mark in (35, 42)]
 
     def use(which):
-        with connect(node) as connection:
-            connection.execute(f"CREATE OR REPLACE FUNCTION steps LANGUAGE wasm FROM 'data:application/wasm;base64,{modules[which]}'")
+        put(node, "steps", modules[which])
     use(0)
     with connect(node) as connection:
         connection.execute("CREATE TOPIC t")

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/core/detail/base64.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/serializer.hpp>
@@ -12,6 +13,22 @@
 namespace millrace::http::detail {
 
 namespace beast = boost::beast;
+
+namespace {
+
+/// The user's name of Basic credentials; empty when there is none.
+std::string user_of(std::string_view authorization) {
+  constexpr std::string_view kBasic = "Basic ";
+  if (!authorization.starts_with(kBasic)) return {};
+  authorization.remove_prefix(kBasic.size());
+  namespace base64 = beast::detail::base64;
+  std::string text(base64::decoded_size(authorization.size()) + 3, '\0');
+  text.resize(base64::decode(text.data(), authorization.data(), authorization.size()).first);
+  const auto colon = text.find(':');
+  return colon == std::string::npos ? std::string() : text.substr(0, colon);
+}
+
+}  // namespace
 
 struct Exchange::Parser {
   beast::http::request_parser<beast::http::string_body> parser;
@@ -52,6 +69,8 @@ Result<std::optional<Request>> Exchange::next() {
   Request request{std::string(message.method_string()), std::string(message.target()),
                   message.keep_alive(), message.version()};
   request.last_event_id = std::string(message["Last-Event-ID"]);
+  request.if_none_match = std::string(message[beast::http::field::if_none_match]);
+  request.user = user_of(std::string(message[beast::http::field::authorization]));
   if (beast::websocket::is_upgrade(message) &&
       message[beast::http::field::sec_websocket_version] == "13") {
     request.websocket_key = std::string(message[beast::http::field::sec_websocket_key]);
@@ -74,8 +93,9 @@ std::string Exchange::respond(const Request& request, const Answer& answer, bool
     response.set(beast::http::field::allow,
                  beast::string_view(answer.allow.data(), answer.allow.size()));
   }
+  if (!answer.etag.empty()) response.set(beast::http::field::etag, answer.etag);
   response.keep_alive(keep_alive);
-  response.content_length(answer.body.size());
+  if (answer.status != 304) response.content_length(answer.body.size());
   bool head = request.method == "HEAD";
   if (!head) response.body() = answer.body;
 

@@ -15,6 +15,8 @@ struct Request {
   bool keep_alive = true;
   unsigned version = 11;  // 10 or 11
   std::string last_event_id = {};
+  std::string if_none_match = {};
+  std::string user = {};  // of Authorization: Basic; its password is not looked at
   std::optional<std::string> websocket_key = {};  // the connection is to become a WebSocket
   std::string body = {};
 };
@@ -24,6 +26,7 @@ struct Answer {
   std::string_view content_type;
   std::string body;
   std::string_view allow = "GET, HEAD";  // of a 405
+  std::string etag = {};                 // in its quotes
 };
 
 /// The server's side of one HTTP/1.1 connection, without I/O: bytes in, requests out, answers to

@@ -2,34 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "base/json.h"
+#include "http/detail/query.h"
 
 namespace millrace::http::detail {
 
 namespace {
 
 constexpr uint16_t kGoingAway = 1001, kProtocolError = 1002, kInternalError = 1011;
-
-std::optional<std::string> percent_decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
-      out += ' ';
-    } else if (text[i] != '%') {
-      out += text[i];
-    } else {
-      uint8_t value = 0;
-      if (i + 2 >= text.size()) return std::nullopt;
-      const char* digits = text.data() + i + 1;
-      if (std::from_chars(digits, digits + 2, value, 16).ptr != digits + 2) return std::nullopt;
-      out += static_cast<char>(value);
-      i += 2;
-    }
-  }
-  return out;
-}
 
 std::string quoted(std::string_view text) {
   std::string out;
@@ -69,26 +49,17 @@ std::string to_json(const Error& error) {
 Result<FeedRequest> read_feed_request(const Request& request) {
   FeedRequest feed;
   feed.options.reset = true;
-  const auto mark = request.target.find('?');
-  std::string_view query = mark == std::string::npos
-                               ? std::string_view()
-                               : std::string_view(request.target).substr(mark + 1);
-  while (!query.empty()) {
-    const auto end = std::min(query.find('&'), query.size());
-    const auto part = query.substr(0, end);
-    query.remove_prefix(std::min(end + 1, query.size()));
-    const auto equals = std::min(part.find('='), part.size());
-    const auto name = part.substr(0, equals);
-    const auto value = percent_decoded(part.substr(std::min(equals + 1, part.size())));
-    if (!value) return wrong(fmt::format("{} is not percent-encoded", part));
+  auto query = read_query(request.target);
+  if (!query) return wrong(query.error().text);
+  for (auto& [name, value] : *query) {
     if (name == "view") {
-      feed.view = *value;
+      feed.view = value;
     } else if (name == "token") {
-      feed.options.token = *value;
-    } else if (name == "snapshot" && (*value == "true" || *value == "false")) {
-      feed.options.snapshot = *value == "true";
+      feed.options.token = value;
+    } else if (name == "snapshot" && (value == "true" || value == "false")) {
+      feed.options.snapshot = value == "true";
     } else {
-      return wrong(fmt::format("{} is not understood", part));
+      return wrong(fmt::format("{}={} is not understood", name, value));
     }
   }
   if (feed.view.empty()) return wrong("which view? It is not named");
