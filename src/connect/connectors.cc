@@ -19,12 +19,12 @@ class ConnectorsImpl final : public Connectors {
   ~ConnectorsImpl() override { stop(); }
 
   Result<> check(const catalog::Object& object) override {
-    MR_TRY(recipe_of(object, rooms_.broker));
+    MR_TRY(recipe_of(object));
     return {};
   }
 
   Result<> start(const catalog::Object& object) override {
-    MR_TRY(auto recipe, recipe_of(object, rooms_.broker));
+    MR_TRY(auto recipe, recipe_of(object));
     std::lock_guard changing(changes_);
     // The one before has ended when the next begins: there are never two.
     take(object.name);

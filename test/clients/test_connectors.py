@@ -3,7 +3,10 @@ import http.server
 import json
 import os
 import pathlib
+import signal
+import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -145,7 +148,7 @@ def test_exactly_once_there_and_back_through_kill_9_of_both(own_node, tmp_path):
         sql.execute("CREATE TOPIC here WITH (partitions = 3)")
         sql.execute(f"CREATE SOURCE s FROM kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'there', {QUICK}) TRANSFORM steps.keep INTO here")
         sql.execute(f"CREATE SINK k INTO kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'back', {QUICK}) TRANSFORM steps.mark FROM here")
-    producer = Producer({"bootstrap.servers": far.kafka, "enable.idempotence": True, "linger.ms": 1})
+    producer = Producer({"bootstrap.servers": far.kafka, "enable.idempotence": True, "linger.ms": 1, "log_level": 0})  # it loses its broker
     enough, sent = threading.Event(), []
 
     def produce():
@@ -185,6 +188,79 @@ def test_exactly_once_there_and_back_through_kill_9_of_both(own_node, tmp_path):
     wait_until(arrived, what=f"the rest, of {len(want)}: {status(node, 's')} {status(node, 'k')}")
     assert sorted((m[0], m[1], b"#" + m[2][1:]) for m in read(node, "here", partitions)) == want
     assert sorted(m[:3] for m in read(far, "back", partitions)) == want
+    far.stop()
+
+
+def test_a_sink_goes_on_where_the_far_side_says(node, sql, far):
+    make_topic(far, "goal", 1)
+    sql("CREATE TOPIC origin_of_g")
+    sql(f"CREATE SINK g INTO kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'goal', positions_topic = 'places', {QUICK}) FROM origin_of_g")
+    local = Producer({"bootstrap.servers": node.kafka})
+
+    def send(first, last):
+        for i in range(first, last):
+            local.produce("origin_of_g", b"%d" % i)
+        assert local.flush(30) == 0
+    send(0, 10)
+    wait_until(lambda: status(node, "g")[1] == 10)
+    # Another sink's transaction is open where the positions are, before the last of ours, and much comes behind it.
+    other = Producer({"bootstrap.servers": far.kafka, "transactional.id": "other"})
+    other.init_transactions(30)
+    other.begin_transaction()
+    other.produce("places", b"x", key=b"other")
+    assert other.flush(30) == 0
+    send(10, 11)
+    wait_until(lambda: status(node, "g")[1] == 11)
+    much = Producer({"bootstrap.servers": far.kafka})
+    for i in range(300):
+        much.produce("places", b"x", key=b"another")
+    assert much.flush(30) == 0
+    # What this side knew of the position is lost.
+    sql("ALTER SINK g PAUSE")
+    admin = AdminClient({"bootstrap.servers": node.kafka})
+    admin.delete_consumer_groups(["millrace.sink.g"])["millrace.sink.g"].result(30)
+    send(11, 12)
+    sql("ALTER SINK g RESUME")
+    wait_until(lambda: status(node, "g")[0] == "starting")
+    other.abort_transaction(30)
+    wait_until(lambda: status(node, "g")[4] == 0, what=f"the rest: {status(node, 'g')}")
+    assert [m[2] for m in read(far, "goal")] == [b"%d" % i for i in range(12)]
+    sql("DROP SINK g")
+
+
+@pytest.mark.skipif(os.environ.get("MILLRACE_TEST_TARGET") == "kafka", reason="stops the far side")
+def test_a_far_side_that_does_not_answer_holds_nobody_up(own_node, tmp_path):
+    node, far = own_node, Node(tmp_path / "far")
+    make_topic(far, "there", 1)
+    make_topic(far, "back", 1)
+    mute = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
+    web = f"url = 'http://127.0.0.1:{mute.getsockname()[1]}/', timeout = '5 minutes'"
+    kafka = f"bootstrap_servers = '{far.kafka}', {QUICK}, \"librdkafka.socket.timeout.ms\" = 2000"
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC here")
+        sql.execute(f"CREATE SOURCE s FROM kafka WITH (topic = 'there', {kafka}) INTO here")
+        sql.execute(f"CREATE SINK k INTO kafka WITH (topic = 'back', {kafka}) FROM here")
+        sql.execute(f"CREATE SINK k1 INTO kafka WITH (topic = 'back', delivery = 'at_least_once', {kafka}) FROM here")
+        sql.execute(f"CREATE SOURCE h FROM http WITH ({web}) INTO here")
+        sql.execute(f"CREATE SINK h1 INTO http WITH ({web}) FROM here")
+        local = Producer({"bootstrap.servers": node.kafka})
+        local.produce("here", b"one")
+        assert local.flush(30) == 0
+        wait_until(lambda: status(node, "s")[0] == "running" and status(node, "k")[1] == 1 and status(node, "k1")[1] == 1)
+        far.process.send_signal(signal.SIGSTOP)
+        local.produce("here", b"two")
+        assert local.flush(30) == 0
+        for name in ("s", "k", "k1"):
+            wait_until(lambda: status(node, name)[3], what=f"the complaint of {name}")
+        began = time.monotonic()
+        sql.execute("DROP SINK k")
+        sql.execute("DROP SINK h1")
+        sql.execute("DROP SOURCE h")
+        assert time.monotonic() - began < 30, "DROP waits for the far side"
+    began = time.monotonic()
+    node.stop()
+    assert time.monotonic() - began < 30, "the node's end waits for the far side"
+    far.process.send_signal(signal.SIGCONT)
     far.stop()
 
 

@@ -79,8 +79,10 @@ Result<uint64_t> Connector::feed(std::string_view body) {
 }
 
 Result<> Connector::run_once() {
-  if (recipe_.source) return SourceRun(rooms_, object_, *progress_, recipe_.source()).run();
-  return SinkRun(rooms_, object_, progress_, recipe_.sink(), recipe_.from_latest).run();
+  if (recipe_.source) {
+    return SourceRun(rooms_, object_, *progress_, recipe_.source(*progress_)).run();
+  }
+  return SinkRun(rooms_, object_, progress_, recipe_.sink(*progress_), recipe_.from_latest).run();
 }
 
 void Connector::failed(const Error& error, uint64_t in_a_row) {

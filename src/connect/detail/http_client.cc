@@ -20,6 +20,9 @@ namespace http = boost::beast::http;
 
 namespace {
 
+/// How often it looks whether to give up.
+constexpr auto kTurn = std::chrono::milliseconds(100);
+
 beast::string_view view(std::string_view text) { return {text.data(), text.size()}; }
 
 Error failed(const HttpEndpoint& endpoint, std::string_view doing, const beast::error_code& why) {
@@ -97,16 +100,19 @@ struct HttpClient::Connection {
   beast::flat_buffer buffer;
 
   beast::tcp_stream& tcp() { return secure ? secure->next_layer() : *plain; }
-  /// Runs what was begun to its end, which the stream's timeout bounds.
-  beast::error_code finish(beast::error_code& outcome) {
-    io.restart();
-    io.run();
-    return outcome;
-  }
 };
 
-HttpClient::HttpClient(const HttpEndpoint& endpoint) : endpoint_(endpoint) {}
+HttpClient::HttpClient(const HttpEndpoint& endpoint, const Progress& progress)
+    : endpoint_(endpoint), progress_(progress) {}
 HttpClient::~HttpClient() = default;
+
+void HttpClient::finish(Connection& connection) {
+  connection.io.restart();
+  while (!connection.io.stopped()) {
+    connection.io.run_for(kTurn);
+    if (progress_.overdue()) connection.tcp().close();
+  }
+}
 
 Result<> HttpClient::connect() {
   auto made = std::make_unique<Connection>();
@@ -128,10 +134,12 @@ Result<> HttpClient::connect() {
   connection.tcp().expires_after(endpoint_.timeout);
   const auto note = [&](beast::error_code code, const auto&...) { outcome = code; };
   connection.tcp().async_connect(found, note);
-  if (connection.finish(outcome)) return failed(endpoint_, "connecting to", outcome);
+  finish(connection);
+  if (outcome) return failed(endpoint_, "connecting to", outcome);
   if (connection.secure) {
     connection.secure->async_handshake(asio::ssl::stream_base::client, note);
-    if (connection.finish(outcome)) return failed(endpoint_, "greeting", outcome);
+    finish(connection);
+    if (outcome) return failed(endpoint_, "greeting", outcome);
   }
   connection_ = std::move(made);
   return {};
@@ -161,13 +169,15 @@ Result<HttpAnswer> HttpClient::exchange(const std::map<std::string, std::string>
   } else {
     http::async_write(*connection.plain, request, note);
   }
-  if (connection.finish(outcome)) return failed(endpoint_, "writing to", outcome);
+  finish(connection);
+  if (outcome) return failed(endpoint_, "writing to", outcome);
   if (connection.secure) {
     http::async_read(*connection.secure, connection.buffer, parser, note);
   } else {
     http::async_read(*connection.plain, connection.buffer, parser, note);
   }
-  if (connection.finish(outcome)) return failed(endpoint_, "reading from", outcome);
+  finish(connection);
+  if (outcome) return failed(endpoint_, "reading from", outcome);
   auto& answer = parser.get();
   HttpAnswer out;
   out.status = static_cast<int>(answer.result_int());
@@ -180,12 +190,13 @@ Result<HttpAnswer> HttpClient::exchange(const std::map<std::string, std::string>
 
 Result<HttpAnswer> HttpClient::send(const std::map<std::string, std::string>& more,
                                     std::string body) {
+  if (progress_.overdue()) return Error{ErrorCode::kCancelled, "the connector is to stop"};
   const bool kept = connection_ != nullptr;
   if (!kept) MR_TRY(connect());
   auto answer = exchange(more, body);
   if (answer) return answer;
   connection_.reset();
-  if (!kept) return answer;
+  if (!kept || progress_.overdue()) return answer;
   // The server may have closed what was idle.
   MR_TRY(connect());
   answer = exchange(more, body);

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "connect/detail/options.h"
+#include "connect/detail/progress.h"
 
 namespace millrace::connect {
 
@@ -41,19 +42,22 @@ class HttpClient {
  public:
   static constexpr size_t kBodyBytesMax = 64u << 20;
 
-  explicit HttpClient(const HttpEndpoint& endpoint);
+  HttpClient(const HttpEndpoint& endpoint, const Progress& progress);
   ~HttpClient();
-  /// Waits for the answer, until the endpoint's timeout. `more` stand beside the endpoint's
-  /// headers. Errors: kConnectionClosed, saying why.
+  /// Waits for the answer, until the endpoint's timeout or the connector's end. `more` stand beside
+  /// the endpoint's headers. Errors: kConnectionClosed, saying why.
   Result<HttpAnswer> send(const std::map<std::string, std::string>& more, std::string body);
 
  private:
   struct Connection;
   Result<> connect();
+  /// Runs what was begun to its end, which the stream's timeout and the connector's end bound.
+  void finish(Connection& connection);
   Result<HttpAnswer> exchange(const std::map<std::string, std::string>& more,
                               const std::string& body);
 
   const HttpEndpoint& endpoint_;
+  const Progress& progress_;
   std::unique_ptr<Connection> connection_;  // null: none
 };
 

@@ -21,8 +21,8 @@ struct HttpSinkOptions {
 /// server can tell those that it has.
 class HttpSink final : public Sink {
  public:
-  explicit HttpSink(const HttpSinkOptions& options)
-      : options_(options), client_(options.endpoint) {}
+  HttpSink(const HttpSinkOptions& options, const Progress& progress)
+      : options_(options), client_(options.endpoint, progress) {}
 
   Result<std::optional<SinkPosition>> open() override { return std::optional<SinkPosition>(); }
 
@@ -93,7 +93,9 @@ Result<Recipe> http_sink(Options& given, const catalog::Object& object) {
   options->records_max = static_cast<size_t>(records_max);
   options->topic = catalog::option_of(object, catalog::kTopicOption);
   Recipe recipe;
-  recipe.sink = [options] { return std::make_unique<HttpSink>(*options); };
+  recipe.sink = [options](const Progress& progress) {
+    return std::make_unique<HttpSink>(*options, progress);
+  };
   return recipe;
 }
 

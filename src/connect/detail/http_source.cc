@@ -26,8 +26,8 @@ struct HttpSourceOptions {
 /// its ETag or Last-Modified, else by its bytes.
 class HttpSource final : public Source {
  public:
-  explicit HttpSource(const HttpSourceOptions& options)
-      : options_(options), client_(options.endpoint) {}
+  HttpSource(const HttpSourceOptions& options, const Progress& progress)
+      : options_(options), client_(options.endpoint, progress) {}
 
   Result<Position> open(const Position& position) override {
     kept_ = done_ = position;
@@ -129,7 +129,9 @@ Result<Recipe> http_source(Options& given, const catalog::Object&) {
   options->body = given.text("body").value_or("");
   constexpr std::chrono::milliseconds kLeast(100);
   MR_TRY(options->interval, given.interval("interval", options->interval, kLeast));
-  recipe.source = [options] { return std::make_unique<HttpSource>(*options); };
+  recipe.source = [options](const Progress& progress) {
+    return std::make_unique<HttpSource>(*options, progress);
+  };
   return recipe;
 }
 

@@ -47,7 +47,8 @@ Result<KafkaSettings> KafkaSettings::take(Options& options) {
 }
 
 KafkaClient::~KafkaClient() {
-  if (handle_) rd_kafka_destroy(handle_);
+  // To leave a group needs its coordinator, without limit; we are in none.
+  if (handle_) rd_kafka_destroy_flags(handle_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
 void KafkaClient::on_error(rd_kafka_t* client, int code, const char* reason, void* opaque) {
@@ -71,6 +72,9 @@ Result<> KafkaClient::start(rd_kafka_type_t type, const KafkaSettings& settings,
                             void* opaque) {
   KafkaConf conf(rd_kafka_conf_new());
   MR_TRY(set(conf.get(), "client.id", "millrace"));
+  // Who accepts and does not answer is away, and is noticed soon.
+  MR_TRY(set(conf.get(), "socket.timeout.ms", "10000"));
+  MR_TRY(set(conf.get(), "allow.auto.create.topics", "false"));
   for (const auto& [name, value] : settings.properties) MR_TRY(set(conf.get(), name, value));
   for (const auto& [name, value] : more) MR_TRY(set(conf.get(), name, value));
   delivered_ = delivered;
@@ -110,6 +114,28 @@ Result<int32_t> KafkaClient::partitions(const std::string& topic) {
                  fmt::format("the far side has no topic \"{}\"", topic)};
   }
   return metadata->topics[0].partition_cnt;
+}
+
+Result<int64_t> KafkaClient::offset(const std::string& topic, int32_t partition, int64_t at) {
+  const KafkaPartitions one(rd_kafka_topic_partition_list_new(1));
+  auto& asked = *rd_kafka_topic_partition_list_add(one.get(), topic.c_str(), partition);
+  asked.offset = at;
+  auto code = rd_kafka_offsets_for_times(handle_, one.get(), kKafkaAnswerMs);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = asked.err;
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return asked.offset;
+  return kafka_error(code, fmt::format("asking kafka for offsets of {}/{}", topic, partition));
+}
+
+void KafkaClient::answered() {
+  if (rd_kafka_type(handle_) == RD_KAFKA_PRODUCER) {
+    rd_kafka_poll(handle_, 0);
+  } else {
+    while (KafkaMessage(rd_kafka_consumer_poll(handle_, 0))) {
+    }
+  }
+  if (rd_kafka_fatal_error(handle_, nullptr, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  std::lock_guard lock(mutex_);
+  down_.reset();
 }
 
 Result<> KafkaClient::health() const {

@@ -29,7 +29,9 @@ using KafkaMessage = std::unique_ptr<rd_kafka_message_t, Frees<rd_kafka_message_
 using KafkaQueue = std::unique_ptr<rd_kafka_queue_t, Frees<rd_kafka_queue_destroy>>;
 using KafkaError = std::unique_ptr<rd_kafka_error_t, Frees<rd_kafka_error_destroy>>;
 
-/// How long the far side may take to answer what is asked once.
+/// How long the far side may take to answer what is asked once. rd_kafka_query_watermark_offsets(),
+/// rd_kafka_send_offsets_to_transaction() and rd_kafka_consumer_close() may wait longer, and are
+/// not used.
 inline constexpr int kKafkaAnswerMs = 5'000;
 
 /// Properties of librdkafka that reach the far side: `bootstrap_servers`, and those that were given
@@ -58,8 +60,14 @@ class KafkaClient {
 
   /// The number of partitions. Errors: kConnectionClosed, kUndefinedObject.
   Result<int32_t> partitions(const std::string& topic);
+  /// The first offset at or after a time; or RD_KAFKA_OFFSET_BEGINNING, RD_KAFKA_OFFSET_END. -1:
+  /// there is none.
+  Result<int64_t> offset(const std::string& topic, int32_t partition, int64_t at);
   /// Why no broker can be reached, or why the client can do nothing any more.
   Result<> health() const;
+  /// The far side has answered: what was wrong with it before is over, as that the first of its
+  /// addresses did not answer. A consumer has no partitions yet.
+  void answered();
 
  private:
   static void on_error(rd_kafka_t* client, int code, const char* reason, void* opaque);

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <chrono>
 
 #include "catalog/connector.h"
+#include "connect/detail/far_position.h"
 #include "connect/detail/kafka_client.h"
 #include "connect/detail/kinds.h"
 
@@ -10,16 +12,17 @@ namespace millrace::connect {
 
 namespace {
 
-constexpr int kTransactionAnswerMs = 30'000;
-/// What a broker takes as an offset's metadata, which holds the position: some 25 bytes each.
-constexpr size_t kPartitionsMax = 150;
+/// What takes longer is begun again.
+constexpr auto kTransactionLimit = std::chrono::seconds(30);
+/// How often it looks whether to give up.
+constexpr int kTurnMs = 500;
 
 struct KafkaSinkOptions {
   KafkaSettings settings;
   std::string topic;
   bool exactly_once = true;
-  std::string id;    // its transactional id, and the far group that has its position
-  std::string from;  // our topic
+  FarPosition::Place place;  // its key is the transactional id too
+  std::string from;          // our topic
 };
 
 /// "orders@0:17,1:4"
@@ -53,25 +56,36 @@ std::optional<SinkPosition> position_of(const std::string& topic, std::string_vi
 }
 
 /// Writes to a far topic. Exactly once: each write is a transaction there, which holds the position
-/// too, as an offset of a group.
+/// too, as a record.
 class KafkaSink final : public Sink {
  public:
-  explicit KafkaSink(const KafkaSinkOptions& options) : options_(options) {}
+  KafkaSink(const KafkaSinkOptions& options, const Progress& progress)
+      : options_(options),
+        progress_(progress),
+        far_position_(options.settings, options.place, progress) {}
 
   Result<std::optional<SinkPosition>> open() override {
     std::map<std::string, std::string> more = {
         {"enable.idempotence", "true"}, {"message.timeout.ms", "30000"}, {"linger.ms", "0"}};
     if (options_.exactly_once) {
-      more["transactional.id"] = options_.id;
+      more["transactional.id"] = options_.place.key;
+      more["isolation.level"] = "read_uncommitted";  // as FarPosition needs it
       more["transaction.timeout.ms"] = "60000";
     }
     MR_TRY(client_.start(RD_KAFKA_PRODUCER, options_.settings, more, on_delivery, this));
     MR_TRY(partitions_, client_.partitions(options_.topic));
+    client_.answered();
     if (!options_.exactly_once) return std::optional<SinkPosition>();
+    MR_TRY(far_position_.prepare(client_));
     // Ends what a run before has left open, so that the position is a whole transaction's.
-    KafkaError failed(rd_kafka_init_transactions(client_.handle(), kTransactionAnswerMs));
-    if (failed) return kafka_error(failed.get(), "beginning transactions in kafka");
-    return far_position();
+    MR_TRY(finish("beginning transactions in kafka", rd_kafka_init_transactions));
+    MR_TRY(const auto text, far_position_.read(client_));
+    if (!text) return std::optional<SinkPosition>(SinkPosition());
+    auto position = position_of(options_.from, *text);
+    if (position) return position;
+    return Error{ErrorCode::kCorruptRecord,
+                 fmt::format("the record {} in the topic {} of the far side is no position",
+                             options_.place.key, options_.place.topic)};
   }
 
   Result<> write(const Records& records, const SinkPosition& next) override {
@@ -84,11 +98,23 @@ class KafkaSink final : public Sink {
     KafkaError failed(rd_kafka_begin_transaction(client_.handle()));
     if (failed) return kafka_error(failed.get(), "beginning a transaction in kafka");
     MR_TRY(produce(records));
-    MR_TRY(send_position(next));
-    failed.reset(rd_kafka_commit_transaction(client_.handle(), kTransactionAnswerMs));
-    // Whether it was committed is told by the position that the next run finds.
-    if (failed) return kafka_error(failed.get(), "committing a transaction in kafka");
-    return {};
+    const auto text = text_of(options_.from, next);
+    wasm::RecordView position;
+    position.timestamp = 0;  // now
+    position.key = options_.place.key;
+    position.value = text;
+    MR_TRY(produce_one(options_.place.topic, position, 0));
+    // If it fails, whether it was committed is told by the position that the next run finds.
+    return finish("committing a transaction in kafka", rd_kafka_commit_transaction);
+  }
+
+  Result<> check() override {
+    rd_kafka_poll(client_.handle(), 0);
+    if (client_.health()) return {};
+    // Brokers close connections that nobody uses: it is away if it does not answer now.
+    MR_TRY(client_.partitions(options_.topic));
+    client_.answered();
+    return client_.health();
   }
 
  private:
@@ -99,54 +125,18 @@ class KafkaSink final : public Sink {
     }
   }
 
-  Result<std::optional<SinkPosition>> far_position() {
-    KafkaClient reader;
-    MR_TRY(reader.start(RD_KAFKA_CONSUMER, options_.settings,
-                        {{"group.id", options_.id},
-                         {"enable.auto.commit", "false"},
-                         {"isolation.level", "read_committed"}}));
-    KafkaPartitions one(rd_kafka_topic_partition_list_new(1));
-    auto& at = *rd_kafka_topic_partition_list_add(one.get(), options_.topic.c_str(), 0);
-    const auto code = rd_kafka_committed(reader.handle(), one.get(), kTransactionAnswerMs);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      return kafka_error(code, "reading the position of the sink from kafka");
-    }
-    if (at.offset < 0 || !at.metadata) return std::optional<SinkPosition>(SinkPosition());
-    auto position = position_of(
-        options_.from, std::string_view(static_cast<const char*>(at.metadata), at.metadata_size));
-    if (position) return position;
-    return Error{
-        ErrorCode::kCorruptRecord,
-        fmt::format("the group {} of the far side holds no position of a sink", options_.id)};
-  }
-
-  Result<> send_position(const SinkPosition& next) {
-    KafkaPartitions one(rd_kafka_topic_partition_list_new(1));
-    auto& at = *rd_kafka_topic_partition_list_add(one.get(), options_.topic.c_str(), 0);
-    at.offset = 0;
-    // The list frees it.
-    const auto text = text_of(options_.from, next);
-    at.metadata = strdup(text.c_str());
-    at.metadata_size = text.size();
-    std::unique_ptr<rd_kafka_consumer_group_metadata_t,
-                    Frees<rd_kafka_consumer_group_metadata_destroy>>
-        group(rd_kafka_consumer_group_metadata_new(options_.id.c_str()));
-    KafkaError failed(rd_kafka_send_offsets_to_transaction(client_.handle(), one.get(), group.get(),
-                                                           kTransactionAnswerMs));
-    if (failed) return kafka_error(failed.get(), "keeping the position of the sink in kafka");
-    return {};
-  }
-
   Result<> produce(const Records& records) {
     for (size_t i = 0; i < records.records.size(); ++i) {
-      MR_TRY(produce_one(records.records[i], records.partitions[i] % partitions_));
+      const auto partition = records.partitions[i] % partitions_;
+      MR_TRY(produce_one(options_.topic, records.records[i], partition));
       if (i % 64 == 0) rd_kafka_poll(client_.handle(), 0);
       if (failure_) return *failure_;
     }
     return {};
   }
 
-  Result<> produce_one(const wasm::RecordView& record, int32_t partition) {
+  Result<> produce_one(const std::string& topic, const wasm::RecordView& record,
+                       int32_t partition) {
     while (true) {
       rd_kafka_headers_t* headers = rd_kafka_headers_new(record.headers.size());
       for (const auto& header : record.headers) {
@@ -159,8 +149,8 @@ class KafkaSink final : public Sink {
         return text ? const_cast<char*>(text->empty() ? "" : text->data()) : nullptr;
       };
       const auto code = rd_kafka_producev(
-          client_.handle(), RD_KAFKA_V_TOPIC(options_.topic.c_str()),
-          RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+          client_.handle(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
+          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
           RD_KAFKA_V_KEY(bytes(record.key), record.key.value_or("").size()),
           RD_KAFKA_V_VALUE(bytes(record.value), record.value.value_or("").size()),
           RD_KAFKA_V_TIMESTAMP(record.timestamp), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
@@ -168,21 +158,42 @@ class KafkaSink final : public Sink {
       rd_kafka_headers_destroy(headers);
       if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) return kafka_error(code, "writing to kafka");
       rd_kafka_poll(client_.handle(), 10);
-      MR_TRY(client_.health());
+      MR_TRY(may_go_on());
     }
   }
 
   Result<> flush() {
     while (rd_kafka_outq_len(client_.handle()) > 0) {
       rd_kafka_flush(client_.handle(), 100);
-      if (failure_) return *failure_;
-      MR_TRY(client_.health());
+      MR_TRY(may_go_on());
     }
+    return may_go_on();
+  }
+
+  /// Calls what goes on where it was when its time is over.
+  Result<> finish(const char* doing, rd_kafka_error_t* (*call)(rd_kafka_t*, int)) {
+    const auto deadline = std::chrono::steady_clock::now() + kTransactionLimit;
+    while (true) {
+      const KafkaError failed(call(client_.handle(), kTurnMs));
+      if (!failed) return {};
+      const bool late = std::chrono::steady_clock::now() > deadline;
+      if (!rd_kafka_error_is_retriable(failed.get()) || late) {
+        return kafka_error(failed.get(), doing);
+      }
+      rd_kafka_poll(client_.handle(), 10);  // errors are told here
+      MR_TRY(may_go_on());
+    }
+  }
+
+  Result<> may_go_on() const {
     if (failure_) return *failure_;
-    return {};
+    if (progress_.overdue()) return Error{ErrorCode::kCancelled, "the sink is to stop"};
+    return client_.health();
   }
 
   const KafkaSinkOptions& options_;
+  const Progress& progress_;
+  FarPosition far_position_;
   int32_t partitions_ = 1;
   std::optional<Error> failure_;  // of a delivery, since the last write began
   KafkaClient client_;            // the last: its callbacks use what stands above
@@ -190,24 +201,26 @@ class KafkaSink final : public Sink {
 
 }  // namespace
 
-Result<Recipe> kafka_sink(Options& given, const catalog::Object& object, size_t partitions) {
+Result<Recipe> kafka_sink(Options& given, const catalog::Object& object) {
   auto options = std::make_shared<KafkaSinkOptions>();
-  options->id = "millrace-sink-" + object.id.to_string();
+  options->place.key = "millrace-sink-" + object.id.to_string();
   options->from = catalog::option_of(object, catalog::kTopicOption);
   MR_TRY(options->settings, KafkaSettings::take(given));
   MR_TRY(options->topic, given.needed("topic", "orders"));
   MR_TRY(const auto delivery,
          given.one_of("delivery", "exactly_once", {"exactly_once", "at_least_once"}));
   options->exactly_once = delivery == "exactly_once";
-  if (options->exactly_once && partitions > kPartitionsMax) {
+  const auto positions = given.text("positions_topic");
+  if (positions && (positions->empty() || !options->exactly_once)) {
     return Error{ErrorCode::kInvalidConfig,
-                 fmt::format("delivery = 'exactly_once' is for topics of at most {} partitions; "
-                             "\"{}\" has {}",
-                             kPartitionsMax, options->from, partitions),
-                 std::nullopt, "Say delivery = 'at_least_once'."};
+                 "positions_topic names the topic that holds the position of a sink that is "
+                 "exactly once"};
   }
+  options->place.topic = positions.value_or("millrace-sink-positions");
   Recipe recipe;
-  recipe.sink = [options] { return std::make_unique<KafkaSink>(*options); };
+  recipe.sink = [options](const Progress& progress) {
+    return std::make_unique<KafkaSink>(*options, progress);
+  };
   return recipe;
 }
 

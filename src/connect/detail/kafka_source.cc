@@ -17,10 +17,12 @@ constexpr size_t kRecordsMax = 4096;
 constexpr size_t kBytesMax = 1 << 20;
 /// New partitions of the far topics are looked for.
 constexpr auto kLookAgain = std::chrono::seconds(30);
+/// Who goes on in the far group's place finds the last commit, if that does not take long.
+constexpr int kLastCommitMs = 1'000;
 
+/// Where a partition without a position begins.
 struct Start {
-  enum class From { kEarliest, kLatest, kTime } from = From::kEarliest;
-  TimestampMs time = 0;
+  int64_t at = RD_KAFKA_OFFSET_BEGINNING;  // or RD_KAFKA_OFFSET_END, or a time
 };
 
 struct KafkaSourceOptions {
@@ -35,6 +37,7 @@ struct KafkaSourceOptions {
 class KafkaSource final : public Source {
  public:
   explicit KafkaSource(const KafkaSourceOptions& options) : options_(options) {}
+  ~KafkaSource() override { settle(kLastCommitMs); }
 
   Result<Position> open(const Position& position) override {
     const auto group = options_.group.empty() ? "millrace-source-" + options_.id : options_.group;
@@ -46,6 +49,7 @@ class KafkaSource final : public Source {
                           {"allow.auto.create.topics", "false"},
                           {"queued.max.messages.kbytes", "16384"}}));
     queue_.reset(rd_kafka_queue_get_consumer(client_.handle()));
+    commits_.reset(rd_kafka_queue_new(client_.handle()));
     return assign(position);
   }
 
@@ -77,8 +81,10 @@ class KafkaSource final : public Source {
   void kept() override {
     if (options_.group.empty() || messages_.empty()) return;
     // For who looks at the far side alone: ours is what counts.
-    KafkaPartitions list = listed([](int64_t next) { return next; });
-    rd_kafka_commit(client_.handle(), list.get(), 1);
+    KafkaPartitions list = listed();
+    rd_kafka_commit_queue(client_.handle(), list.get(), commits_.get(), nullptr, nullptr);
+    ++commits_under_way_;
+    settle(0);
   }
 
   std::optional<uint64_t> lag() override {
@@ -105,12 +111,19 @@ class KafkaSource final : public Source {
     for (const auto& [part, next] : next_) out.emplace(name_of(part), std::to_string(next));
     return out;
   }
-  template <typename Offset>
-  KafkaPartitions listed(const Offset& offset) const {
+  /// Takes what the far side has answered to commits, and waits so long for the next answer.
+  void settle(int wait_ms) {
+    while (commits_under_way_ > 0) {
+      rd_kafka_event_t* const event = rd_kafka_queue_poll(commits_.get(), wait_ms);
+      if (!event) return;
+      rd_kafka_event_destroy(event);
+      --commits_under_way_;
+    }
+  }
+  KafkaPartitions listed() const {
     KafkaPartitions list(rd_kafka_topic_partition_list_new(static_cast<int>(next_.size())));
     for (const auto& [part, next] : next_) {
-      rd_kafka_topic_partition_list_add(list.get(), part.first.c_str(), part.second)->offset =
-          offset(next);
+      rd_kafka_topic_partition_list_add(list.get(), part.first.c_str(), part.second)->offset = next;
     }
     return list;
   }
@@ -140,32 +153,27 @@ class KafkaSource final : public Source {
         decided.emplace(name_of(part), std::to_string(from));
       }
     }
+    if (first_time) client_.answered();
     if (!changed) return decided;
-    const auto list = listed([](int64_t next) { return next; });
+    const auto list = listed();
     const auto code = rd_kafka_assign(client_.handle(), list.get());
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return kafka_error(code, "assigning partitions");
     return decided;
   }
 
   Result<int64_t> decide(const Part& part, const Start& start) {
-    const auto doing = fmt::format("asking kafka for offsets of {}", name_of(part));
-    KafkaPartitions one(rd_kafka_topic_partition_list_new(1));
-    auto& at = *rd_kafka_topic_partition_list_add(one.get(), part.first.c_str(), part.second);
     if (!options_.group.empty()) {
+      const KafkaPartitions one(rd_kafka_topic_partition_list_new(1));
+      auto& at = *rd_kafka_topic_partition_list_add(one.get(), part.first.c_str(), part.second);
       const auto code = rd_kafka_committed(client_.handle(), one.get(), kKafkaAnswerMs);
-      if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return kafka_error(code, doing);
+      if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return kafka_error(code, fmt::format("asking kafka for the offsets of {}", options_.group));
+      }
       if (at.offset >= 0) return at.offset;
     }
-    int64_t low = 0, high = 0;
-    const auto code = rd_kafka_query_watermark_offsets(client_.handle(), part.first.c_str(),
-                                                       part.second, &low, &high, kKafkaAnswerMs);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return kafka_error(code, doing);
-    if (start.from == Start::From::kEarliest) return low;
-    if (start.from == Start::From::kLatest) return high;
-    at.offset = start.time;
-    const auto timed = rd_kafka_offsets_for_times(client_.handle(), one.get(), kKafkaAnswerMs);
-    if (timed != RD_KAFKA_RESP_ERR_NO_ERROR) return kafka_error(timed, doing);
-    return at.offset < 0 ? high : at.offset;
+    MR_TRY(const auto from, client_.offset(part.first, part.second, start.at));
+    if (from >= 0) return from;
+    return client_.offset(part.first, part.second, RD_KAFKA_OFFSET_END);  // no record is so late
   }
 
   Result<> take(KafkaMessage message, SourceBatch& out) {
@@ -211,7 +219,8 @@ class KafkaSource final : public Source {
 
   const KafkaSourceOptions& options_;
   KafkaClient client_;
-  KafkaQueue queue_;
+  KafkaQueue queue_, commits_;
+  size_t commits_under_way_ = 0;
   std::vector<KafkaMessage> messages_;  // that the last batch views
   std::deque<std::vector<wasm::HeaderView>> headers_;
   std::map<Part, int64_t> next_;
@@ -258,17 +267,17 @@ Result<Recipe> kafka_source(Options& given, const catalog::Object& object) {
   options->group = given.text("group").value_or("");
   const auto start = given.text("start").value_or("earliest");
   if (start == "latest") {
-    options->start.from = Start::From::kLatest;
+    options->start.at = RD_KAFKA_OFFSET_END;
   } else if (start != "earliest") {
     const auto time = time_of(start);
     if (!time) {
       return Error{ErrorCode::kInvalidConfig, fmt::format("start = '{}' is not known", start),
                    std::nullopt, "It is earliest, latest, or a time as 2026-01-31T12:00:00Z."};
     }
-    options->start = {Start::From::kTime, *time};
+    options->start.at = *time;
   }
   Recipe recipe;
-  recipe.source = [options] { return std::make_unique<KafkaSource>(*options); };
+  recipe.source = [options](const Progress&) { return std::make_unique<KafkaSource>(*options); };
   return recipe;
 }
 

@@ -6,11 +6,9 @@
 
 namespace millrace::connect {
 
-Result<Recipe> recipe_of(const catalog::Object& object, broker::Broker& broker) {
+Result<Recipe> recipe_of(const catalog::Object& object) {
   const bool source = object.kind == catalog::Kind::kSource;
   const auto kind = catalog::option_of(object, catalog::kConnectorOption);
-  const auto topic = broker.find(catalog::option_of(object, catalog::kTopicOption));
-  const size_t partitions = topic ? topic->partitions.size() : 1;
   Options options(catalog::with_options(object));
   MR_TRY(const auto backoff, Backoff::take(options));
   Result<Recipe> recipe =
@@ -18,7 +16,7 @@ Result<Recipe> recipe_of(const catalog::Object& object, broker::Broker& broker) 
             fmt::format("there is no {} \"{}\"", source ? "source from" : "sink into", kind),
             std::nullopt, "There are kafka and http."};
   if (kind == "kafka") {
-    recipe = source ? kafka_source(options, object) : kafka_sink(options, object, partitions);
+    recipe = source ? kafka_source(options, object) : kafka_sink(options, object);
   }
   if (kind == "http") {
     recipe = source ? http_source(options, object) : http_sink(options, object);

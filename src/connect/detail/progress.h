@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -18,7 +19,12 @@ class Progress {
  public:
   // ---- the connector's thread
 
-  bool stopping() const { return stopping_.load(std::memory_order_acquire); }
+  bool stopping() const { return stop_at_.load(std::memory_order_acquire) != kNever; }
+  /// Whether it was told to stop a while ago: what waits for another system gives up.
+  bool overdue() const {
+    const auto at = stop_at_.load(std::memory_order_acquire);
+    return at != kNever && now() - at > kGrace.count();
+  }
   /// Continues after `duration`, or when somebody rings or stops it.
   void sleep(std::chrono::milliseconds duration) {
     std::unique_lock lock(mutex_);
@@ -49,7 +55,8 @@ class Progress {
     rung_changed_.notify_all();
   }
   void stop() {
-    stopping_.store(true, std::memory_order_release);
+    auto never = kNever;
+    stop_at_.compare_exchange_strong(never, now(), std::memory_order_acq_rel);
     ring();
   }
   bool open() const { return open_.load(std::memory_order_relaxed); }
@@ -68,7 +75,17 @@ class Progress {
   }
 
  private:
-  std::atomic<bool> stopping_ = false, open_ = false;
+  /// What is under way has so long to end well.
+  static constexpr std::chrono::milliseconds kGrace{2'000};
+  static constexpr int64_t kNever = -1;
+  static int64_t now() {
+    return std::chrono::ceil<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+
+  std::atomic<int64_t> stop_at_ = kNever;
+  std::atomic<bool> open_ = false;
   std::atomic<uint64_t> records_ = 0, bytes_ = 0, rounds_ = 0, lost_ = 0;
   std::atomic<int64_t> lag_ = -1;
   mutable std::mutex mutex_;

@@ -25,6 +25,9 @@ class Sink {
   /// Writes `records`, each with the partition and offset that it has here; `next` is the position
   /// behind them. Answers when the other system has acknowledged all. Records may be none.
   virtual Result<> write(const Records& records, const SinkPosition& next) = 0;
+  /// Now and then while there is nothing to write: whether the other system is still there, if that
+  /// costs little.
+  virtual Result<> check() { return {}; }
 };
 
 }  // namespace millrace::connect

@@ -57,6 +57,7 @@ Result<> SinkRun::run() {
         MR_TRY(commit());
         renew_at = std::chrono::steady_clock::now() + kRenewAfter;
       }
+      MR_TRY(sink_->check());
       progress_->sleep(kTurn);
       continue;
     }
