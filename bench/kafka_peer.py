@@ -73,14 +73,19 @@ group.initial.rebalance.delay.ms=0
 """ + "".join(f"{k.replace('_', '.')}={v}\n" for k, v in more.items()))
         identity = tool("kafka.tools.StorageTool", "random-uuid").stdout.split()[-1]
         tool("kafka.tools.StorageTool", "format", "-t", identity, "-c", properties)
+        self.data = data
+        self.start()
+
+    def start(self):
+        """Also after kill(), at the same address."""
         began = time.monotonic()
-        with open(data / "stdout.log", "ab") as log:
-            self.process = subprocess.Popen(["java", *HEAP, f"-Dkafka.logs.dir={data}", "-Dlog4j2.level=ERROR", "-cp", f"{libs()}/*", "kafka.Kafka",
-                                             properties], stdout=log, stderr=log)
+        with open(self.data / "stdout.log", "ab") as log:
+            self.process = subprocess.Popen(["java", *HEAP, f"-Dkafka.logs.dir={self.data}", "-Dlog4j2.level=ERROR", "-cp", f"{libs()}/*",
+                                             "kafka.Kafka", self.data / "server.properties"], stdout=log, stderr=log)
         self.pid = self.process.pid
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() - began > 90:
-                raise RuntimeError(f"Kafka did not start: {data}/stdout.log")
+                raise RuntimeError(f"Kafka did not start: {self.data}/stdout.log")
             time.sleep(0.02)
         self.ready_seconds = time.monotonic() - began
 
@@ -102,6 +107,10 @@ group.initial.rebalance.delay.ms=0
                 return struct.unpack(">i", data[8:12])[0] >= 1
         except OSError:
             return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
         self.process.terminate()

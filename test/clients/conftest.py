@@ -58,11 +58,15 @@ class Address:
         self.kafka = kafka
 
 
+def quick_kafka(data):
+    """Apache Kafka; what takes it long by default is asked to be quick."""
+    return Kafka(data, offsets_topic_num_partitions=4, transaction_state_log_num_partitions=4, share_coordinator_state_topic_num_partitions=4)
+
+
 @pytest.fixture(scope="session")
 def apache_kafka(tmp_path_factory):
-    """Apache Kafka, started once a session; what takes it long by default is asked to be quick."""
-    started = Kafka(tmp_path_factory.mktemp("kafka") / "data", offsets_topic_num_partitions=4, transaction_state_log_num_partitions=4,
-                    share_coordinator_state_topic_num_partitions=4)
+    """Apache Kafka, started once a session."""
+    started = quick_kafka(tmp_path_factory.mktemp("kafka") / "data")
     yield started
     started.stop()
 

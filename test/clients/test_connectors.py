@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from conftest import quick_kafka
 from draining import drain
 from node import Node, wait_until
 
@@ -34,6 +35,15 @@ def far(request, tmp_path_factory):
         return
     started = Node(tmp_path_factory.mktemp("far") / "data")
     yield started
+    started.stop()
+
+
+@pytest.fixture
+def own_far(tmp_path):
+    """One that the test may kill."""
+    started = (quick_kafka if os.environ.get("MILLRACE_TEST_TARGET") == "kafka" else Node)(tmp_path / "far")
+    yield started
+    started.process.send_signal(signal.SIGCONT)
     started.stop()
 
 
@@ -138,9 +148,8 @@ def test_what_cannot_be_is_told_at_create(node, sql, far):
     assert sql("SHOW SOURCES") == []
 
 
-@pytest.mark.skipif(os.environ.get("MILLRACE_TEST_TARGET") == "kafka", reason="kills the far side")
-def test_exactly_once_there_and_back_through_kill_9_of_both(own_node, tmp_path):
-    node, far, partitions = own_node, Node(tmp_path / "far"), 3
+def test_exactly_once_there_and_back_through_kill_9_of_both(own_node, own_far):
+    node, far, partitions = own_node, own_far, 3
     make_topic(far, "there", partitions)
     make_topic(far, "back", partitions)
     with connect(node) as sql:
@@ -188,7 +197,6 @@ def test_exactly_once_there_and_back_through_kill_9_of_both(own_node, tmp_path):
     wait_until(arrived, what=f"the rest, of {len(want)}: {status(node, 's')} {status(node, 'k')}")
     assert sorted((m[0], m[1], b"#" + m[2][1:]) for m in read(node, "here", partitions)) == want
     assert sorted(m[:3] for m in read(far, "back", partitions)) == want
-    far.stop()
 
 
 def test_a_sink_goes_on_where_the_far_side_says(node, sql, far):
@@ -228,9 +236,8 @@ def test_a_sink_goes_on_where_the_far_side_says(node, sql, far):
     sql("DROP SINK g")
 
 
-@pytest.mark.skipif(os.environ.get("MILLRACE_TEST_TARGET") == "kafka", reason="stops the far side")
-def test_a_far_side_that_does_not_answer_holds_nobody_up(own_node, tmp_path):
-    node, far = own_node, Node(tmp_path / "far")
+def test_a_far_side_that_does_not_answer_holds_nobody_up(own_node, own_far):
+    node, far = own_node, own_far
     make_topic(far, "there", 1)
     make_topic(far, "back", 1)
     mute = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
@@ -259,8 +266,6 @@ def test_a_far_side_that_does_not_answer_holds_nobody_up(own_node, tmp_path):
     began = time.monotonic()
     node.stop()
     assert time.monotonic() - began < 30, "the node's end waits for the far side"
-    far.process.send_signal(signal.SIGCONT)
-    far.stop()
 
 
 class Web(http.server.ThreadingHTTPServer):
