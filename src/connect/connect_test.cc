@@ -237,6 +237,55 @@ TEST_F(ConnectTest, ASourceWithoutUrlIsFed) {
   EXPECT_EQ(connectors->status().at(0).records, 3u);
 }
 
+TEST_F(ConnectTest, MetricsTellWhatAConnectorHasDone) {
+  const auto connectors = Connectors::make(rooms());
+  object_.options["with.format"] = "array";
+  ASSERT_TRUE(connectors->start(object_));
+  ASSERT_TRUE(connectors->feed("c", R"([1, 2, 3])"));
+  ASSERT_FALSE(connectors->feed("c", "["));
+  const auto told = env_.metrics().render();
+  EXPECT_THAT(told,
+              HasSubstr("millrace_connect_records_total{connector=\"c\",kind=\"source\"} 3\n"));
+  EXPECT_THAT(told, HasSubstr("millrace_connect_bytes_total{connector=\"c\",kind=\"source\"} 9\n"));
+  EXPECT_THAT(told,
+              HasSubstr("millrace_connect_errors_total{connector=\"c\",kind=\"source\"} 1\n"));
+  EXPECT_THAT(told,
+              HasSubstr("millrace_connect_restarts_total{connector=\"c\",kind=\"source\"} 0\n"));
+  EXPECT_THAT(told, Not(HasSubstr("millrace_connect_lag_records{")));
+  // Another definition counts on.
+  ASSERT_TRUE(connectors->feed("c", "[4]"));
+  object_.options[catalog::kPausedOption] = "true";
+  ASSERT_TRUE(connectors->start(object_));
+  const auto paused = env_.metrics().render();
+  EXPECT_THAT(paused,
+              HasSubstr("millrace_connect_records_total{connector=\"c\",kind=\"source\"} 4\n"));
+  const std::string state = "millrace_connect_state{connector=\"c\",kind=\"source\",state=";
+  EXPECT_THAT(told, HasSubstr(state + "\"paused\"} 0\n"));
+  EXPECT_THAT(paused, HasSubstr(state + "\"paused\"} 1\n"));
+  EXPECT_THAT(paused, HasSubstr(state + "\"running\"} 0\n"));
+  ASSERT_TRUE(connectors->remove(object_));
+  EXPECT_THAT(env_.metrics().render(), Not(HasSubstr("connector=\"c\"")));
+}
+
+TEST_F(ConnectTest, MetricsTellARunThatFails) {
+  const auto connectors = Connectors::make(rooms());
+  ASSERT_TRUE(append(*broker_->find("t")->partitions[0], batch({"1", "2", "3"})));
+  object_.kind = catalog::Kind::kSink;
+  object_.options["with.url"] = "http://127.0.0.1:1/";  // nobody listens there
+  object_.options["with.backoff"] = "10 ms";
+  ASSERT_TRUE(connectors->start(object_));
+  const std::string labels = "{connector=\"c\",kind=\"sink\"";
+  for (int i = 0; i < 3000 && connectors->status().at(0).restarts < 2; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  const auto told = env_.metrics().render();
+  EXPECT_THAT(told, HasSubstr("millrace_connect_lag_records" + labels + "} 3\n"));
+  EXPECT_THAT(told, HasSubstr("millrace_connect_records_total" + labels + "} 0\n"));
+  EXPECT_THAT(told, Not(HasSubstr("millrace_connect_errors_total" + labels + "} 0\n")));
+  EXPECT_THAT(told, Not(HasSubstr("millrace_connect_restarts_total" + labels + "} 0\n")));
+  connectors->stop();
+}
+
 TEST(ConnectOptions, WhatNobodyKnowsIsRefusedByName) {
   Options options({{"a", "1"}, {"time", "2 minutes"}, {"b", "x"}, {"librdkafka.x", "y"}});
   EXPECT_EQ(*options.number("a", 0, 0, 10), 1);

@@ -15,7 +15,13 @@ namespace {
 
 class ConnectorsImpl final : public Connectors {
  public:
-  explicit ConnectorsImpl(Rooms rooms) : rooms_(rooms) {}
+  explicit ConnectorsImpl(Rooms rooms) : rooms_(rooms) {
+    rooms_.env.metrics().before_render([weak = std::weak_ptr(running_)] {
+      const auto running = weak.lock();
+      if (!running) return;
+      for (const auto& connector : running->list()) connector->report();
+    });
+  }
   ~ConnectorsImpl() override { stop(); }
 
   Result<> check(const catalog::Object& object) override {
@@ -30,14 +36,14 @@ class ConnectorsImpl final : public Connectors {
     take(object.name);
     if (stopped_) return Error{ErrorCode::kShuttingDown, "the node is stopping"};
     auto connector = std::make_shared<Connector>(rooms_, object, std::move(recipe));
-    std::lock_guard lock(mutex_);
-    connectors_.insert_or_assign(object.name, std::move(connector));
+    std::lock_guard lock(running_->mutex);
+    running_->connectors.insert_or_assign(object.name, std::move(connector));
     return {};
   }
 
   Result<> remove(const catalog::Object& object) override {
     std::lock_guard changing(changes_);
-    take(object.name);
+    if (const auto gone = take(object.name)) gone->forget_metrics();
     if (object.kind == catalog::Kind::kSource) return SourceRun::forget(rooms_, object);
     return SinkRun::forget(rooms_, object);
   }
@@ -47,8 +53,8 @@ class ConnectorsImpl final : public Connectors {
     stopped_ = true;
     std::map<std::string, std::shared_ptr<Connector>> all;
     {
-      std::lock_guard lock(mutex_);
-      all.swap(connectors_);
+      std::lock_guard lock(running_->mutex);
+      all.swap(running_->connectors);
     }
     for (auto& [name, connector] : all) connector->stop();  // at the same time
     for (auto& [name, connector] : all) connector->end();
@@ -57,9 +63,9 @@ class ConnectorsImpl final : public Connectors {
   Result<uint64_t> feed(const std::string& source, std::string_view body) override {
     std::shared_ptr<Connector> connector;
     {
-      std::lock_guard lock(mutex_);
-      const auto found = connectors_.find(source);
-      if (found != connectors_.end()) connector = found->second;
+      std::lock_guard lock(running_->mutex);
+      const auto found = running_->connectors.find(source);
+      if (found != running_->connectors.end()) connector = found->second;
     }
     if (!connector || connector->object().kind != catalog::Kind::kSource) {
       return Error{ErrorCode::kUndefinedObject, fmt::format("there is no source \"{}\"", source)};
@@ -69,43 +75,49 @@ class ConnectorsImpl final : public Connectors {
 
   std::vector<ConnectorStatus> status() const override {
     std::vector<ConnectorStatus> out;
-    for (const auto& connector : list()) out.push_back(connector->status());
+    for (const auto& connector : running_->list()) out.push_back(connector->status());
     return out;
   }
 
   std::vector<broker::TransformCounts> counts() const override {
     std::vector<broker::TransformCounts> out;
-    for (const auto& connector : list()) {
+    for (const auto& connector : running_->list()) {
       if (auto counts = connector->counts()) out.push_back(std::move(*counts));
     }
     return out;
   }
 
  private:
-  std::vector<std::shared_ptr<Connector>> list() const {
-    std::lock_guard lock(mutex_);
-    std::vector<std::shared_ptr<Connector>> out;
-    for (const auto& [name, connector] : connectors_) out.push_back(connector);
-    return out;
-  }
-  /// Ends the connector of that name, if there is one.
-  void take(const std::string& name) {
+  /// Shared with who renders the metrics.
+  struct Running {
+    std::mutex mutex;
+    std::map<std::string, std::shared_ptr<Connector>> connectors;
+    std::vector<std::shared_ptr<Connector>> list() {
+      std::lock_guard lock(mutex);
+      std::vector<std::shared_ptr<Connector>> out;
+      for (const auto& [name, connector] : connectors) out.push_back(connector);
+      return out;
+    }
+  };
+
+  /// Ends the connector of that name; null: there is none.
+  std::shared_ptr<Connector> take(const std::string& name) {
     std::shared_ptr<Connector> gone;
     {
-      std::lock_guard lock(mutex_);
-      const auto found = connectors_.find(name);
-      if (found == connectors_.end()) return;
+      std::lock_guard lock(running_->mutex);
+      const auto found = running_->connectors.find(name);
+      if (found == running_->connectors.end()) return nullptr;
       gone = std::move(found->second);
-      connectors_.erase(found);
+      running_->connectors.erase(found);
     }
     gone->end();
+    return gone;
   }
 
   const Rooms rooms_;
   std::mutex changes_;  // one at a time; may take as long as a connector takes to end
   bool stopped_ = false;
-  mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Connector>> connectors_;
+  const std::shared_ptr<Running> running_ = std::make_shared<Running>();
 };
 
 }  // namespace

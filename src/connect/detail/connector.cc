@@ -19,7 +19,10 @@ constexpr auto kPausedTurn = std::chrono::minutes(30);
 }  // namespace
 
 Connector::Connector(const Connectors::Rooms& rooms, catalog::Object object, Recipe recipe)
-    : rooms_(rooms), object_(std::move(object)), recipe_(std::move(recipe)) {
+    : rooms_(rooms),
+      object_(std::move(object)),
+      recipe_(std::move(recipe)),
+      metrics_(rooms.env.metrics(), object_) {
   status_.name = object_.name;
   status_.kind = object_.kind;
   status_.connector = catalog::option_of(object_, catalog::kConnectorOption);
@@ -39,6 +42,7 @@ Connector::~Connector() { end(); }
 void Connector::end() {
   progress_->stop();
   if (thread_.joinable()) thread_.join();
+  report();  // what came since the last one; another may take its place
 }
 
 void Connector::main() {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "connect/connectors.h"
+#include "connect/detail/connector_metrics.h"
 #include "connect/detail/feed.h"
 #include "connect/detail/kinds.h"
 #include "connect/detail/progress.h"
@@ -28,6 +29,10 @@ class Connector {
   void end();
   const catalog::Object& object() const { return object_; }
   ConnectorStatus status() const;
+  /// Brings its metrics up to date.
+  void report() { metrics_.report(status()); }
+  /// It was dropped. After end().
+  void forget_metrics() { metrics_.forget(); }
   /// Of a source that others feed; see Feed. Errors: kNotSupported (it reads by itself),
   /// kNotAllowed (it is paused).
   Result<uint64_t> feed(std::string_view body);
@@ -43,6 +48,7 @@ class Connector {
   const Connectors::Rooms& rooms_;
   const catalog::Object object_;
   const Recipe recipe_;
+  ConnectorMetrics metrics_;
   const std::shared_ptr<Progress> progress_ = std::make_shared<Progress>();  // listeners keep it
   std::unique_ptr<Feed> feed_;  // of a source that others feed; it has no thread
   mutable std::mutex mutex_;
