@@ -68,6 +68,46 @@ TEST_F(ConnectorStatements, ASinkOfAConnectorStandsBesideThatOfAQuery) {
   EXPECT_THAT(run("SHOW SINKS").rows, IsEmpty());
 }
 
+TEST_F(ConnectorStatements, ApplyMakesWhatTheStatementSaysAndSaysSo) {
+  const auto row = [](const std::string& action, const std::string& kind) {
+    return ElementsAre(ElementsAre(action, kind, kind == "source" ? "s" : "k"));
+  };
+  const std::string source =
+      "CREATE SOURCE s FROM http WITH (url = 'http://x', headers = 'A: 1') INTO t";
+  EXPECT_THAT(run("APPLY DRY RUN " + source).rows, row("would create", "source"));
+  EXPECT_EQ(catalog.snapshot()->find("s"), nullptr);
+  EXPECT_THAT(run("APPLY " + source).rows, row("created", "source"));
+  EXPECT_THAT(run("APPLY " + source).rows, row("unchanged", "source"));
+  EXPECT_THAT(run("APPLY create or replace source S from HTTP WITH (headers = 'A: 1', url = "
+                  "'http://x') into T")
+                  .rows,
+              ElementsAre(ElementsAre("unchanged", "source", "S")));
+  // A secret is part of it, and is not told.
+  const std::string other =
+      "CREATE SOURCE s FROM http WITH (url = 'http://x', headers = 'A: 2') INTO t";
+  EXPECT_THAT(run("APPLY DRY RUN " + other).rows, row("would replace", "source"));
+  EXPECT_EQ(catalog.snapshot()->find("s")->options.at("with.headers"), "A: 1");
+  EXPECT_THAT(run("APPLY " + other).rows, row("replaced", "source"));
+  EXPECT_EQ(catalog.snapshot()->find("s")->options.at("with.headers"), "A: 2");
+  EXPECT_THAT(host.calls, ElementsAre("created s", "created s"));
+  // Who has paused it resumes it.
+  run("ALTER SOURCE s PAUSE");
+  EXPECT_THAT(run("APPLY " + other).rows, row("unchanged", "source"));
+  EXPECT_THAT(run("APPLY " + source).rows, row("replaced", "source"));
+  EXPECT_TRUE(catalog.snapshot()->find("s")->options.contains(catalog::kPausedOption));
+  // A statement before it would have made the topic.
+  const std::string sink = "CREATE SINK k INTO http WITH (url = 'http://x') FROM later";
+  EXPECT_THAT(run("APPLY DRY RUN " + sink).rows, row("would create", "sink"));
+  EXPECT_EQ(error_of("APPLY " + sink).code, ErrorCode::kUndefinedObject);
+  // What cannot be is refused by both.
+  host.refuse = Error{ErrorCode::kInvalidConfig, "no such option"};
+  for (const std::string how : {"APPLY ", "APPLY DRY RUN "}) {
+    EXPECT_EQ(error_of(how + "CREATE SOURCE x FROM http WITH (color = 'red') INTO t").text,
+              "no such option");
+    EXPECT_EQ(error_of(how + "CREATE SOURCE t FROM http INTO t").code, ErrorCode::kDuplicateObject);
+  }
+}
+
 TEST_F(ConnectorStatements, WhatCannotBeIsToldWithItsPlace) {
   const auto place_of = [&](const std::string& sql) { return error_of(sql).position; };
   EXPECT_EQ(place_of("CREATE SOURCE s INTO t"), 16u);

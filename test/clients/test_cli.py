@@ -2,7 +2,9 @@
 import csv
 import io
 import json
+import pathlib
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -79,6 +81,40 @@ def test_apply_is_idempotent_and_says_what_it_did(node, tmp_path):
     (tmp_path / "3.sql").write_text("CREATE TABLE (broken;")
     failed = node.cli("apply", tmp_path, check=False)
     assert failed.returncode == 1 and "3.sql" in failed.stderr
+
+
+def test_a_project_holds_connectors_and_pipelines(node, tmp_path):
+    steps = pathlib.Path(__file__).with_name("steps.wat")
+    (tmp_path / "1.sql").write_text(f"CREATE FUNCTION way LANGUAGE wasm FROM '{steps}'; CREATE TOPIC way_a; CREATE TOPIC way_b; CREATE TOPIC way_c;")
+    ways = """CREATE SOURCE way_in FROM http WITH (format = 'lines') TRANSFORM way.keep INTO way_a;
+        CREATE TRANSFORM way_on FROM way_a INTO way_b USING way.%s;
+        CREATE SINK way_out INTO kafka WITH (bootstrap_servers = '%s', topic = 'way_c', %s) FROM way_b;"""
+    (tmp_path / "2.sql").write_text(ways % ("mark", node.kafka, "linger = 1"))
+
+    def apply(*more):
+        return {row["name"]: row["action"] for row in json.loads(node.cli("apply", tmp_path, "-o", "json", *more).stdout)}
+
+    def travels(sent, arrives):
+        request = urllib.request.Request(f"http://{node.http}/sources/way_in", data=sent, method="POST")
+        urllib.request.urlopen(request, timeout=30).close()
+        wait_until(lambda: arrives in node.cli("consume", "way_c", "--from", "beginning", "-e").stdout.splitlines())
+    for dry in ["--dry-run"], []:
+        failed = node.cli("apply", tmp_path, *dry, check=False)
+        assert failed.returncode == 1 and "2.sql, the statement at line 3" in failed.stderr and "no option linger" in failed.stderr
+    (tmp_path / "2.sql").write_text(ways % ("mark", node.kafka, "start = 'earliest'"))
+    made = {"way_in": "created", "way_on": "created", "way_out": "created"}
+    unchanged = dict.fromkeys(("way", "way_a", "way_b", "way_c", *made), "unchanged")
+    node.cli("sql", "-c", "DROP TRANSFORM way_on; DROP SOURCE way_in")
+    assert apply("--dry-run") == {**unchanged, **dict.fromkeys(made, "would create")}
+    assert apply() == {**unchanged, **made}
+    travels(b"one", "#ne")
+    assert apply() == unchanged
+    (tmp_path / "2.sql").write_text(ways % ("keep", node.kafka, "start = 'latest'"))
+    assert apply("--dry-run") == {**unchanged, "way_on": "would replace", "way_out": "would replace"}
+    assert apply() == {**unchanged, "way_on": "replaced", "way_out": "replaced"}
+    travels(b"two", "two")
+    assert node.cli("consume", "way_c", "--from", "beginning", "-e").stdout.splitlines() == ["#ne", "two"]
+    node.cli("sql", "-c", "DROP SINK way_out; DROP SOURCE way_in; DROP TRANSFORM way_on")
 
 
 def test_topics_records_in_and_out(node):

@@ -38,6 +38,13 @@ Result<const Object*> find_topic(const catalog::Snapshot& snapshot, const Create
   return topic;
 }
 
+bool names_known(const catalog::Snapshot& snapshot, const Object& connector) {
+  return snapshot.find(catalog::option_of(connector, catalog::kTopicOption)) &&
+         std::ranges::all_of(connector.transforms, [&](const catalog::Transform& step) {
+           return snapshot.find(step.function) != nullptr;
+         });
+}
+
 Error exists(const Object& old) {
   return Error{
       ErrorCode::kDuplicateObject,
@@ -47,19 +54,11 @@ Error exists(const Object& old) {
 
 }  // namespace
 
-Result<Definitions::Outcome> Definitions::create(const CreateConnector& create,
-                                                 const std::string& user) {
-  std::lock_guard lock(mutex_);
+/// Its topic and its functions as they are called, each checked.
+Result<Object> Definitions::complete(const CreateConnector& create,
+                                     const catalog::Snapshot& snapshot, const std::string& user) {
   auto object = create.object;
-  const auto snapshot = core_.catalog.snapshot();
-  const auto* old = snapshot->find(object.name);
-  if (old && create.if_not_exists) return Outcome::kSkipped;
-  if (old && (!create.or_replace || old->kind != object.kind)) return exists(*old);
-  if (old && old->owner != user) {
-    return not_owner(fmt::format("{} \"{}\"", catalog::name_of(old->kind), old->name), old->owner,
-                     user);
-  }
-  MR_TRY(const auto* topic, find_topic(*snapshot, create));
+  MR_TRY(const auto* topic, find_topic(snapshot, create));
   object.options[catalog::kTopicOption] = topic->name;
   if (!object.transforms.empty() && !core_.broker.transforms()) {
     return Error{ErrorCode::kNotSupported, "functions in wasm cannot be run here"};
@@ -71,7 +70,30 @@ Result<Definitions::Outcome> Definitions::create(const CreateConnector& create,
   object.depends_on.push_back(topic->name);
   std::ranges::sort(object.depends_on);
   object.owner = user;
-  if (old) object.name = old->name;
+  return object;
+}
+
+Result<Definitions::Outcome> Definitions::create(const CreateConnector& create,
+                                                 const std::string& user, bool dry_run) {
+  std::lock_guard lock(mutex_);
+  auto object = create.object;
+  const auto snapshot = core_.catalog.snapshot();
+  const auto* old = snapshot->find(object.name);
+  if (old && create.if_not_exists) return Outcome::kSkipped;
+  if (old && (!create.or_replace || old->kind != object.kind)) return exists(*old);
+  if (old && old->owner != user) {
+    return not_owner(fmt::format("{} \"{}\"", catalog::name_of(old->kind), old->name), old->owner,
+                     user);
+  }
+  // A dry run cannot know what the statements before it would have created.
+  if (!dry_run || names_known(*snapshot, object)) {
+    MR_TRY(object, complete(create, *snapshot, user));
+  }
+  if (old) {
+    object.name = old->name;
+    if (old->options.contains(catalog::kPausedOption))
+      object.options[catalog::kPausedOption] = "true";
+  }
   object.sql = canonical_sql(object);
   if (old && old->same_definition(object)) return Outcome::kUnchanged;
   auto* host = core_.host.load();
@@ -81,10 +103,12 @@ Result<Definitions::Outcome> Definitions::create(const CreateConnector& create,
     error.position = create.connector_begin;
     return error;
   }
+  const auto outcome = old ? Outcome::kReplaced : Outcome::kCreated;
+  if (dry_run) return outcome;
   MR_TRY(const auto stored,
          core_.any_shard().block_on(core_.catalog.put(std::move(object), old != nullptr)));
   MR_TRY(host->created(stored));
-  return old ? Outcome::kReplaced : Outcome::kCreated;
+  return outcome;
 }
 
 /// Null when there is none, and none is asked for.

@@ -41,7 +41,7 @@ class Definitions {
 
   /// Declares a connector and starts it, or has it go on by its new definition. Errors:
   /// kUndefinedObject (the topic), kInvalidConfig (an option), kNotAllowed, those of a transform.
-  Result<Outcome> create(const CreateConnector& create, const std::string& user);
+  Result<Outcome> create(const CreateConnector& create, const std::string& user, bool dry_run);
   /// Errors: kUndefinedObject, kNotAllowed.
   Result<> drop_connector(const DropObject& drop, const std::string& user);
   Result<> pause(const PauseConnector& pause, const std::string& user);
@@ -51,7 +51,7 @@ class Definitions {
   /// Checks topics and transforms, and starts the pipeline; one that is replaced goes on where it
   /// stood. Errors: kUndefinedObject, kUndefinedFunction, kNotSupported (what cannot be right),
   /// kNotAllowed, kInvalidArgument (a cycle).
-  Result<Outcome> create(const CreatePipeline& create, const std::string& user);
+  Result<Outcome> create(const CreatePipeline& create, const std::string& user, bool dry_run);
   /// Errors: kUndefinedObject, kNotAllowed.
   Result<> drop_pipeline(const DropObject& drop, const std::string& user);
   /// Pauses it, or starts it again, also after it failed.
@@ -61,6 +61,8 @@ class Definitions {
   /// The transform with what the statement has left open; checked.
   Result<catalog::Transform> complete(catalog::Transform transform, size_t position,
                                       const std::string& user);
+  Result<catalog::Object> complete(const CreateConnector& create, const catalog::Snapshot& snapshot,
+                                   const std::string& user);
   Result<const catalog::Object*> find_connector(const catalog::Snapshot& snapshot,
                                                 const DropObject& which, const std::string& user);
   Result<std::vector<catalog::Transform>> without(const catalog::Object& topic,

@@ -38,6 +38,12 @@ bool is_stateful(const catalog::Snapshot& snapshot, const Object& pipeline) {
   });
 }
 
+bool names_known(const catalog::Snapshot& snapshot, const CreatePipeline& create) {
+  const auto known = [&](const std::string& name) { return snapshot.find(name) != nullptr; };
+  return std::ranges::all_of(create.topics, known, &std::pair<std::string, size_t>::first) &&
+         std::ranges::all_of(create.object.transforms, known, &Transform::function);
+}
+
 /// The topics of one list, spelt as they are called, each checked.
 class Topics {
  public:
@@ -269,7 +275,7 @@ Result<> check_pipelines(const catalog::Snapshot& snapshot, const Object& old, c
 }
 
 Result<Definitions::Outcome> Definitions::create(const CreatePipeline& create,
-                                                 const std::string& user) {
+                                                 const std::string& user, bool dry_run) {
   auto* transforms = core_.broker.transforms();
   auto* pipelines = transforms ? transforms->pipelines() : nullptr;
   if (!pipelines) return no_guests();
@@ -289,14 +295,18 @@ Result<Definitions::Outcome> Definitions::create(const CreatePipeline& create,
   if (old && old->owner != user) {
     return not_owner(fmt::format("transform \"{}\"", old->name), old->owner, user);
   }
+  const auto outcome = old ? Outcome::kReplaced : Outcome::kCreated;
+  // A dry run cannot know what the statements before it would have created.
+  if (dry_run && !names_known(*snapshot, create)) return outcome;
   MR_TRY(auto pipeline, Completion(*snapshot, *transforms, create).complete(old, user));
   if (old) {
     if (old->options.contains(catalog::kPipelinePaused)) {
       pipeline.options[catalog::kPipelinePaused] = "true";
     }
     if (old->same_definition(pipeline)) return Outcome::kUnchanged;
-    pipelines->stop(old->name);
   }
+  if (dry_run) return outcome;
+  if (old) pipelines->stop(old->name);
   const auto put = [&]() -> Result<Object> {
     MR_TRY(pipelines->prepare(pipeline, old));
     return core_.any_shard().block_on(core_.catalog.put(pipeline, old != nullptr));
@@ -311,7 +321,7 @@ Result<Definitions::Outcome> Definitions::create(const CreatePipeline& create,
     return std::move(stored).error();
   }
   MR_TRY(pipelines->start(*stored));
-  return old ? Outcome::kReplaced : Outcome::kCreated;
+  return outcome;
 }
 
 Result<> Definitions::drop_pipeline(const DropObject& drop, const std::string& user) {

@@ -444,7 +444,7 @@ std::string tag_of(const char* verb, catalog::Kind kind) {
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreateConnector& create,
                                                  const PreparedOne&) {
-  MR_TRY(setup_.definitions.create(create, facts_.user));
+  MR_TRY(setup_.definitions.create(create, facts_.user, false));
   return make_cursor({}, tag_of("CREATE", create.object.kind));
 }
 
@@ -454,7 +454,7 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const PauseConnector& pause, co
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const CreatePipeline& create, const PreparedOne&) {
-  MR_TRY(setup_.definitions.create(create, facts_.user));
+  MR_TRY(setup_.definitions.create(create, facts_.user, false));
   refresh();
   return make_cursor({}, "CREATE TRANSFORM");
 }
@@ -473,6 +473,14 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const
     MR_TRY(outcome, setup_.definitions.create(*apply.function, facts_.user, apply.dry_run));
     kind = "function";
     name = apply.function->name;
+  } else if (apply.connector) {
+    MR_TRY(outcome, setup_.definitions.create(*apply.connector, facts_.user, apply.dry_run));
+    kind = catalog::name_of(apply.connector->object.kind);
+    name = apply.connector->object.name;
+  } else if (apply.pipeline) {
+    MR_TRY(outcome, setup_.definitions.create(*apply.pipeline, facts_.user, apply.dry_run));
+    kind = catalog::name_of(apply.pipeline->object.kind);
+    name = apply.pipeline->object.name;
   } else if (apply.alter) {
     MR_TRY(outcome, setup_.definitions.apply(*apply.alter, facts_.user, apply.dry_run));
     kind = "transform";

@@ -185,15 +185,22 @@ Parsed parse_apply(std::string_view sql, TokenReader& reader) {
     return reader.unexpected("APPLY takes CREATE ..., or ALTER TOPIC ... ADD TRANSFORM ...");
   }
   MR_TRY(apply.function, parse_create_function(reader));
-  if (apply.function) {
-    apply.function->or_replace = true;
-    apply.function->if_not_exists = false;
+  MR_TRY(apply.connector, parse_create_connector(reader));
+  MR_TRY(apply.pipeline, parse_create_pipeline(reader));
+  const auto replaces = [](auto& create) {
+    if (!create) return false;
+    create->or_replace = true;
+    create->if_not_exists = false;
+    return true;
+  };
+  if (replaces(apply.function) || replaces(apply.connector) || replaces(apply.pipeline)) {
     return ours(std::move(apply));
   }
   MR_TRY(auto create, parse_create(sql, reader));
   if (!create) {
     return reader.unexpected(
-        "APPLY takes CREATE TOPIC, TABLE, VIEW, MATERIALIZED VIEW, SINK or FUNCTION");
+        "APPLY takes CREATE TOPIC, TABLE, VIEW, MATERIALIZED VIEW, SOURCE, SINK, FUNCTION or "
+        "TRANSFORM");
   }
   apply.create = std::move(*create);
   return ours(std::move(apply));

@@ -125,8 +125,10 @@ struct ExplainView {
 };
 /// APPLY [DRY RUN] CREATE ... | ALTER TOPIC ... ADD TRANSFORM ...
 struct ApplyObject {
-  CreateObject create;                     // or
-  std::optional<CreateFunction> function;  // or
+  CreateObject create;                       // or
+  std::optional<CreateFunction> function;    // or
+  std::optional<CreateConnector> connector;  // or
+  std::optional<CreatePipeline> pipeline;    // or
   std::optional<AlterTransforms> alter;
   bool dry_run = false;
 };
