@@ -330,6 +330,15 @@ TEST(HttpUrl, IsTakenApart) {
   EXPECT_THAT(secret.error().text, Not(HasSubstr("hidden")));
 }
 
+TEST(HttpEndpoint, TakesCertificatesForTlsAlone) {
+  Options secure({{"ca_file", "/ca.pem"}});
+  EXPECT_EQ(HttpEndpoint::take(secure, "https://x", "GET")->ca_file, "/ca.pem");
+  Options plain({{"ca_file", "/ca.pem"}});
+  const auto refused = HttpEndpoint::take(plain, "http://x", "GET");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("https://"));
+}
+
 TEST(Body, HoldsRecordsByItsFormat) {
   EXPECT_THAT(*values_of(BodyFormat::kArray, R"( [{"a": [1, "]"]}, "x,y", null, 1.50] )"),
               ElementsAre(R"({"a": [1, "]"]})", R"("x,y")", "null", "1.50"));

@@ -5,6 +5,8 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import urllib.error
@@ -271,11 +273,16 @@ def test_a_far_side_that_does_not_answer_holds_nobody_up(own_node, own_far):
 class Web(http.server.ThreadingHTTPServer):
     """A system that speaks HTTP: GET gives `answer` under `etag`, POST keeps what came, with 503 while it is `away`."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, certificate=None):
         self.answer, self.etag, self.away, self.asked, self.unchanged = b"[]", None, False, 0, 0
         self.posted, self.lock = [], threading.Lock()
         super().__init__(("127.0.0.1", port), self.Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/path"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -380,3 +387,46 @@ def test_http_is_posted_to_with_every_record(node, sql, web):
     assert ("posts", "", "", "", "http", "outbox") in sql("SHOW SINKS")
     sql("DROP SINK posts")
     assert sql("SELECT * FROM millrace.groups WHERE group_id = 'millrace.sink.posts'") == []
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A folder: ca.pem, other.pem (another authority), and server.pem, which the first has signed for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for name in "ca", "other":
+        openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    (folder / "names").write_text("subjectAltName = IP:127.0.0.1")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-out", "server.crt")
+    (folder / "server.pem").write_text((folder / "server.crt").read_text() + (folder / "server.key").read_text())
+    return folder
+
+
+def test_https_is_spoken_with_whom_the_certificates_name(node, sql, certificates):
+    web = Web(certificate=certificates / "server.pem")
+    web.answer, web.etag = b'[{"n": 1}]', '"v1"'
+    sql("CREATE TOPIC safe_in (n INTEGER)")
+    sql("CREATE TOPIC safe_out")
+    trusted = f"ca_file = '{certificates}/ca.pem'"
+    sql(f"CREATE SOURCE safe FROM http WITH (url = '{web.url}', format = 'array', interval = '100 ms', {trusted}, {QUICK}) INTO safe_in")
+    sql(f"CREATE SINK safe_k INTO http WITH (url = '{web.url}', {trusted}, {QUICK}) FROM safe_out")
+    local = Producer({"bootstrap.servers": node.kafka})
+    local.produce("safe_out", b"two")
+    assert local.flush(30) == 0
+    wait_until(lambda: sql("SELECT n FROM safe_in") == [(1,)] and [body for _, body in web.posted] == [b"two\n"])
+    # Whom it does not trust it tells nothing: another authority, the system's, another name, none.
+    asked = len(web.posted)
+    for name, url, options, why in (("other", web.url, f"ca_file = '{certificates}/other.pem'", "not trusted: unable to get local issuer certificate"),
+                                    ("system", web.url, "timeout = '10 seconds'", "not trusted: unable to get local issuer certificate"),
+                                    ("name", web.url.replace("127.0.0.1", "localhost"), trusted, "not trusted: hostname mismatch"),
+                                    ("none", web.url, f"ca_file = '{certificates}/nothing.pem'", "cannot be read")):
+        sql(f"CREATE SINK safe_{name} INTO http WITH (url = '{url}', {options}, {QUICK}) FROM safe_out")
+        wait_until(lambda: why in (status(node, f"safe_{name}")[3] or ""), what=f"{why}: {status(node, f'safe_{name}')}")
+        assert "ca_file" in status(node, f"safe_{name}")[3]
+    assert len(web.posted) == asked
+    web.shutdown()
+    web.server_close()

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
@@ -29,6 +30,16 @@ Error failed(const HttpEndpoint& endpoint, std::string_view doing, const beast::
   return Error{ErrorCode::kConnectionClosed,
                fmt::format("{} {}:{}: {}", doing, endpoint.url.host, endpoint.url.port,
                            why == beast::error::timeout ? "no answer in time" : why.message())};
+}
+
+/// Why there is no TLS with a server that can be reached.
+Error refused(const HttpEndpoint& endpoint, SSL* tls, const beast::error_code& why) {
+  const auto verified = SSL_get_verify_result(tls);
+  if (verified == X509_V_OK) return failed(endpoint, "greeting", why);
+  return Error{ErrorCode::kConnectionClosed,
+               fmt::format("the certificate of {}:{} is not trusted: {}", endpoint.url.host,
+                           endpoint.url.port, X509_verify_cert_error_string(verified)),
+               std::nullopt, "ca_file = 'FILE' names the certificates to trust, in PEM."};
 }
 
 }  // namespace
@@ -72,6 +83,12 @@ Result<HttpEndpoint> HttpEndpoint::take(Options& options, std::string_view url,
   MR_TRY(out.method, options.one_of("method", method, {"GET", "POST", "PUT", "PATCH"}));
   constexpr std::chrono::milliseconds kLeast(10);
   MR_TRY(out.timeout, options.interval("timeout", out.timeout, kLeast));
+  const auto ca_file = options.text("ca_file");
+  if (ca_file && (!out.url.tls || ca_file->empty())) {
+    return Error{ErrorCode::kInvalidConfig,
+                 "the option ca_file names a file of certificates, and goes with https://"};
+  }
+  out.ca_file = ca_file.value_or("");
   // One a line: 'Authorization: Bearer ...'. The values are never told.
   const auto all = options.text("headers").value_or("");
   for (size_t from = 0; from < all.size();) {
@@ -114,6 +131,31 @@ void HttpClient::finish(Connection& connection) {
   }
 }
 
+Result<> HttpClient::secure(Connection& connection) {
+  beast::error_code outcome;
+  const auto& file = endpoint_.ca_file;
+  if (file.empty()) {
+    connection.tls.set_default_verify_paths(outcome);
+  } else {
+    connection.tls.load_verify_file(file, outcome);
+  }
+  if (outcome) {
+    return Error{ErrorCode::kInvalidConfig,
+                 fmt::format("the certificates of {} cannot be read: {}",
+                             file.empty() ? "the system" : file, outcome.message()),
+                 std::nullopt, "ca_file names a file in PEM that the node can read."};
+  }
+  connection.tls.set_verify_mode(asio::ssl::verify_peer, outcome);
+  connection.secure.emplace(connection.io, connection.tls);
+  auto* const tls = connection.secure->native_handle();
+  const auto& host = endpoint_.url.host;
+  // An address is no name: it is not announced, and stands elsewhere in a certificate.
+  if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls), host.c_str()) == 1) return {};
+  SSL_set1_host(tls, host.c_str());
+  SSL_set_tlsext_host_name(tls, host.c_str());
+  return {};
+}
+
 Result<> HttpClient::connect() {
   auto made = std::make_unique<Connection>();
   auto& connection = *made;
@@ -122,12 +164,7 @@ Result<> HttpClient::connect() {
   const auto found = resolver.resolve(endpoint_.url.host, endpoint_.url.port, outcome);
   if (outcome) return failed(endpoint_, "finding", outcome);
   if (endpoint_.url.tls) {
-    connection.tls.set_default_verify_paths(outcome);
-    connection.tls.set_verify_mode(asio::ssl::verify_peer, outcome);
-    connection.secure.emplace(connection.io, connection.tls);
-    connection.secure->set_verify_callback(asio::ssl::host_name_verification(endpoint_.url.host),
-                                           outcome);
-    SSL_set_tlsext_host_name(connection.secure->native_handle(), endpoint_.url.host.c_str());
+    MR_TRY(secure(connection));
   } else {
     connection.plain.emplace(connection.io);
   }
@@ -139,7 +176,7 @@ Result<> HttpClient::connect() {
   if (connection.secure) {
     connection.secure->async_handshake(asio::ssl::stream_base::client, note);
     finish(connection);
-    if (outcome) return failed(endpoint_, "greeting", outcome);
+    if (outcome) return refused(endpoint_, connection.secure->native_handle(), outcome);
   }
   connection_ = std::move(made);
   return {};

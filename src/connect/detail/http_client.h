@@ -20,12 +20,13 @@ struct HttpUrl {
   static Result<HttpUrl> parse(std::string_view text);
 };
 
-/// What the options of every HTTP connector say: `url`, `method`, `headers`, `timeout`.
+/// What the options of every HTTP connector say: `url`, `method`, `headers`, `timeout`, `ca_file`.
 struct HttpEndpoint {
   HttpUrl url;
   std::string method;
   std::map<std::string, std::string> headers;
   std::chrono::milliseconds timeout{10'000};
+  std::string ca_file;  // whose certificates are trusted; empty: those that the system trusts
   /// Errors: kInvalidConfig.
   static Result<HttpEndpoint> take(Options& options, std::string_view url, std::string_view method);
 };
@@ -36,8 +37,8 @@ struct HttpAnswer {
   std::string body;
 };
 
-/// A client of one server, HTTP/1.1 over TCP or TLS (whose certificate is checked against those
-/// that the system trusts). Keeps its connection between requests. One thread.
+/// A client of one server, HTTP/1.1 over TCP or TLS (whose certificate and name are checked). Keeps
+/// its connection between requests. One thread.
 class HttpClient {
  public:
   static constexpr size_t kBodyBytesMax = 64u << 20;
@@ -51,6 +52,8 @@ class HttpClient {
  private:
   struct Connection;
   Result<> connect();
+  /// Prepares for TLS: what is trusted, and the name that is expected.
+  Result<> secure(Connection& connection);
   /// Runs what was begun to its end, which the stream's timeout and the connector's end bound.
   void finish(Connection& connection);
   Result<HttpAnswer> exchange(const std::map<std::string, std::string>& more,
