@@ -39,8 +39,8 @@ bench-nexmark: build ## NEXMark over JSON in a topic, beside Flink and Hazelcast
 lint: build ## clang-format and clang-tidy over src/
 	@tools/lint.sh
 
-format: ## clang-format src/ in place
-	@git ls-files 'src/*.h' 'src/*.cc' 'test/*.cc' 'bench/*.cc' | xargs clang-format-19 -i
+format: ## clang-format in place
+	@git ls-files 'src/*.h' 'src/*.cc' 'test/*.cc' 'bench/*.cc' 'sdk/cpp/client/*.h' 'sdk/cpp/client/*.cc' | xargs clang-format-19 -i
 
 asan tsan: setup ## unit tests under a sanitizer
 	@cmake --preset $@ > /dev/null

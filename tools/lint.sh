@@ -2,7 +2,7 @@
 # clang-format in check mode, then clang-tidy over src/ (or over the files given), two at a time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-git ls-files 'src/*.h' 'src/*.cc' 'test/*.cc' 'bench/*.cc' | xargs clang-format-19 --dry-run --Werror
+git ls-files 'src/*.h' 'src/*.cc' 'test/*.cc' 'bench/*.cc' 'sdk/cpp/client/*.h' 'sdk/cpp/client/*.cc' | xargs clang-format-19 --dry-run --Werror
 files=${*:-$(git ls-files 'src/*.cc')}
 # Precompiled headers were made by the compiler, not by clang-tidy: it reads the headers themselves.
 mkdir -p build/tidy
