@@ -48,28 +48,58 @@ def read(node, topic, group="none", **config):
     return drain(consumer)
 
 
-@pytest.mark.parametrize("codec", ["none", "zstd"])
-def test_what_is_produced_is_filtered_and_mapped(node, sql, steps, codec):
-    topic = f"in_{codec}"
-    sql(f"CREATE TOPIC {topic}")
-    sql(f"ALTER TOPIC {topic} ADD TRANSFORM steps.keep ON PRODUCE")
-    sql(f"ALTER TOPIC {topic} ADD TRANSFORM steps.mark ON PRODUCE ON ERROR skip")
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+
+
+def test_what_is_produced_is_filtered_and_mapped(node, sql, steps):
+    sql("CREATE TOPIC come")
+    sql("ALTER TOPIC come ADD TRANSFORM steps.keep ON PRODUCE")
+    sql("ALTER TOPIC come ADD TRANSFORM steps.mark ON PRODUCE ON ERROR skip")
     values = [b"%c %d" % (b"ad"[i % 3 == 0], i) for i in range(3000)]
-    assert not any(produce(node, topic, values, **{"enable.idempotence": True, "compression.type": codec}))
-    assert not any(produce(node, topic, [b"d"] * 100))
-    got = read(node, topic)
+    for i, codec in enumerate(CODECS):
+        part = values[600 * i:600 * (i + 1)]
+        assert not any(produce(node, "come", part, **{"enable.idempotence": True, "compression.type": codec}))
+    assert not any(produce(node, "come", [b"d"] * 100))
+    got = read(node, "come")
     assert [m.value() for m in got] == [b"#" + v[1:] for v in values if v[:1] != b"d"]
     assert [m.offset() for m in got] == [i for i, v in enumerate(values) if v[:1] != b"d"]
-    kcat = subprocess.run(["kcat", "-b", node.kafka, "-C", "-t", topic, "-e", "-q"], capture_output=True, check=True, timeout=60)
+    kcat = subprocess.run(["kcat", "-b", node.kafka, "-C", "-t", "come", "-e", "-q"], capture_output=True, check=True, timeout=60)
     assert len(kcat.stdout.splitlines()) == 2000
-    assert [row for row in sql("SHOW TRANSFORMS") if row[0] == topic] == [
-        (topic, 1, "steps.keep", "produce", None, "reject", "", "test", None, None, ""),
-        (topic, 2, "steps.mark", "produce", None, "skip", "", "test", None, None, "")]
+    assert [row for row in sql("SHOW TRANSFORMS") if row[0] == "come"] == [
+        ("come", 1, "steps.keep", "produce", None, "reject", "", "test", None, None, ""),
+        ("come", 2, "steps.mark", "produce", None, "skip", "", "test", None, None, "")]
     [(records_in, records_out, state)] = sql("SELECT records_in, records_out, state FROM millrace.transforms "
-                                             f"WHERE topic = '{topic}' AND export = 'keep'")
+                                             "WHERE topic = 'come' AND export = 'keep'")
     assert (records_in, records_out, state) == (3100, 2000, "on")
-    way = [line for line, in sql(f"EXPLAIN TOPIC {topic}")]
+    way = [line for line, in sql("EXPLAIN TOPIC come")]
     assert way.index("  2. transform steps.keep ON PRODUCE ON ERROR reject (of test)") < way.index("to every Kafka consumer")
+
+
+def test_java_clients_of_all_kinds_get_what_is_theirs(node, sql, steps, kafka_libs, tmp_path):
+    """In all codecs, through transforms on produce and on fetch, by groups of both protocols and by share groups."""
+    count = 60
+    for topic in "j_in", "j_out":
+        sql(f"CREATE TOPIC {topic}")
+    for step in "keep", "mark":
+        sql(f"ALTER TOPIC j_in ADD TRANSFORM steps.{step} ON PRODUCE")
+        for kind in "classic", "consumer", "refused":
+            sql(f"ALTER TOPIC j_out ADD TRANSFORM steps.{step} ON FETCH FOR GROUP {kind}")
+    source = pathlib.Path(__file__).parent / "transforms" / "TransformClient.java"
+    subprocess.run(["javac", "-d", tmp_path, "-cp", f"{kafka_libs}/*", source], check=True)
+    every, some, empty = count * 5, count * 5 * 2 // 3, 10
+    assert not any(produce(node, "j_in", [b"d"] * empty))  # offsets of which nothing is left
+    jobs = [f"produce j_in {count}", f"produce j_out {count}", f"classic j_out classic {some}", f"consumer j_out consumer {some}",
+            f"classic j_out other {every}", f"share j_in queue {some}", f"share j_out whole {every}", f"share j_out refused {some}"]
+    told = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{tmp_path}:{kafka_libs}/*", "TransformClient", node.kafka, *jobs],
+                          stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+    lines = [line.split() for line in told.splitlines()]
+
+    def wanted(group, transformed, first):
+        return [["record", group, str(first + i), str(1_700_000_000_000 + i), f"k{i}", CODECS[i // count],
+                 f"#{i}" if transformed else f"{'a' if i % 3 else 'd'}{i}"] for i in range(every) if not transformed or i % 3]
+    for group, transformed in ("classic", True), ("consumer", True), ("other", False), ("queue", True), ("whole", False):
+        assert [line for line in lines if line[1] == group] == wanted(group, transformed, empty if group == "queue" else 0), group
+    assert [line for line in lines if line[1] == "refused"] == [["refused", "refused", "TopicAuthorizationException"]]
 
 
 def test_transactions_go_through_a_filter(node, sql, steps):
@@ -92,12 +122,12 @@ def test_each_group_gets_its_own(node, sql, steps):
     values = [b"a", b"d"] * 500 + [b"d"] * 2000
     assert not any(produce(node, "out", values))
 
-    def by_group(group, client):
-        consumer = consumer_of(node, group, **{"client.id": client})
+    def by_group(group, client, **config):
+        consumer = consumer_of(node, group, **{"client.id": client, **config})
         consumer.subscribe(["out"])
         return [m.value() for m in drain(consumer)]
     assert by_group("masked", "client of masked") == [b"#"] * 3000
-    assert by_group("few", "client of few") == [b"a"] * 500
+    assert by_group("few", "client of few", **{"group.protocol": "consumer"}) == [b"a"] * 500
     assert by_group("all", "client of all") == values
     # One client.id for two groups that see different things: it cannot be told which one fetches.
     first = consumer_of(node, "masked", **{"client.id": "shared"})
@@ -200,8 +230,26 @@ def test_limits_and_look_back_are_declared_shown_and_kept(node, sql, steps):
         sql("ALTER TOPIC once ADD TRANSFORM tour.has_error ON FETCH WITH (look_back = 1)")
 
 
+class Reading(threading.Thread):
+    """Reads a partition on and on, as it comes."""
+
+    def __init__(self, node, topic):
+        super().__init__()
+        self.consumer = Consumer({"bootstrap.servers": node.kafka, "group.id": "none"})
+        self.consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        self.values, self.stopping = [], False
+        self.start()
+
+    def run(self):
+        while not self.stopping:
+            message = self.consumer.poll(0.1)
+            if message is not None and not message.error():
+                self.values.append(message.value())
+        self.consumer.close()
+
+
 def test_survives_kill_and_is_replaced_under_load(own_node):
-    """Two modules take turns while a producer writes and the node is killed: each record once, none past the transform."""
+    """Two modules take turns while a producer writes, a consumer reads and the node is killed: each record once, none past a transform."""
     node = own_node
     text = STEPS.read_text()
     modules = [text.replace("(i32.const 35)", f"(i32.const {mark})").encode() for mark in (35, 42)]
@@ -210,9 +258,10 @@ def test_survives_kill_and_is_replaced_under_load(own_node):
         put(node, "steps", modules[which])
     use(0)
     with connect(node) as connection:
-        connection.execute("CREATE TOPIC t")
-        connection.execute("ALTER TOPIC t ADD TRANSFORM steps.mark ON PRODUCE")
-        connection.execute("ALTER TOPIC t ADD TRANSFORM steps.keep ON PRODUCE")
+        for topic, place in ("came", "PRODUCE"), ("goes", "FETCH"):
+            connection.execute(f"CREATE TOPIC {topic}")
+            for step in "mark", "keep":
+                connection.execute(f"ALTER TOPIC {topic} ADD TRANSFORM steps.{step} ON {place}")
     stop, errors, acked, sent = threading.Event(), [], 0, 0
 
     def on_delivery(error, _):
@@ -224,30 +273,36 @@ def test_survives_kill_and_is_replaced_under_load(own_node):
         nonlocal sent
         producer = Producer({"bootstrap.servers": node.kafka, "enable.idempotence": True, "linger.ms": 1})
         while not stop.is_set():
-            producer.produce("t", value=b"x %d" % sent, partition=0, on_delivery=on_delivery)
+            for topic in "came", "goes":
+                producer.produce(topic, value=b"x %d" % sent, partition=0, on_delivery=on_delivery)
             sent += 1
             producer.poll(0)
             time.sleep(0.0002)
         assert producer.flush(60) == 0
     thread = threading.Thread(target=load)
     thread.start()
+    reading = Reading(node, "goes")
+
+    def await_more():
+        before = acked, len(reading.values)
+        wait_until(lambda: acked > before[0] + 200 and len(reading.values) > before[1] + 200, what="acknowledgements and records")
     for which in 1, 0, 1:
-        before = acked
-        wait_until(lambda: acked > before + 200, what="acknowledgements")
+        await_more()
         use(which)
-    before = acked
-    wait_until(lambda: acked > before + 200, what="acknowledgements")
+    await_more()
     node.kill()
     node.start()
-    before = acked
-    wait_until(lambda: acked > before + 200, what="acknowledgements")
+    await_more()
     stop.set()
     thread.join()
+    wait_until(lambda: len(reading.values) >= sent, what="the last record")
+    reading.stopping = True
+    reading.join()
     assert not errors, errors[0]
-    values = [m.value() for m in read(node, "t")]
-    assert [value[1:] for value in values] == [b" %d" % i for i in range(sent)]
-    changes = [values[0][:1]] + [b[:1] for a, b in zip(values, values[1:]) if a[:1] != b[:1]]
-    assert changes == [b"#", b"*", b"#", b"*"]
+    for values in [m.value() for m in read(node, "came")], reading.values:
+        assert [value[1:] for value in values] == [b" %d" % i for i in range(sent)]
+        changes = [values[0][:1]] + [b[:1] for a, b in zip(values, values[1:]) if a[:1] != b[:1]]
+        assert changes == [b"#", b"*", b"#", b"*"]
 
 
 def test_a_guest_that_never_ends_delays_no_other_topic(node, sql, steps):

@@ -1,0 +1,112 @@
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.TimeUnit;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.KafkaShareConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
+
+/**
+ * The Java client on topics with transforms. Arguments: BOOTSTRAP, then jobs, all done in one JVM, the consumers at the same time:
+ *   produce TOPIC COUNT             COUNT records with each codec, one codec after the other
+ *   classic|consumer|share TOPIC GROUP COUNT   reads with a group of that kind until COUNT records came, or one was refused
+ * Prints "record GROUP OFFSET TIMESTAMP KEY HEADER VALUE" of each record, and "refused GROUP ERROR".
+ */
+public final class TransformClient {
+    private static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
+    private static String bootstrap;
+
+    private static synchronized void say(Object... parts) {
+        System.out.println(String.join(" ", Arrays.stream(parts).map(String::valueOf).toList()));
+    }
+
+    private static Properties with(String... more) {
+        Properties all = new Properties();
+        all.put("bootstrap.servers", bootstrap);
+        for (int i = 0; i < more.length; i += 2) all.put(more[i], more[i + 1]);
+        return all;
+    }
+
+    private static void produce(String topic, int count) throws Exception {
+        int number = 0;
+        for (String codec : CODECS) {
+            try (var producer = new KafkaProducer<>(with("compression.type", codec, "linger.ms", "20"), new StringSerializer(), new StringSerializer())) {
+                var sent = new ArrayList<java.util.concurrent.Future<?>>();
+                for (int i = 0; i < count; i++, number++) {
+                    var headers = List.<org.apache.kafka.common.header.Header>of(new RecordHeader("h", codec.getBytes()));
+                    String value = (number % 3 == 0 ? "d" : "a") + number;
+                    sent.add(producer.send(new ProducerRecord<>(topic, 0, 1_700_000_000_000L + number, "k" + number, value, headers)));
+                }
+                for (var each : sent) each.get(30, TimeUnit.SECONDS);
+            }
+        }
+    }
+
+    private static void tell(String group, ConsumerRecord<String, String> record) {
+        say("record", group, record.offset(), record.timestamp(), record.key(), new String(record.headers().lastHeader("h").value()), record.value());
+    }
+
+    private static void read(String protocol, String topic, String group, int count) {
+        var properties = with("group.id", group, "group.protocol", protocol, "auto.offset.reset", "earliest");
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        try (var consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
+            consumer.subscribe(List.of(topic));
+            for (int got = 0; got < count && System.nanoTime() < end;) {
+                for (var record : consumer.poll(Duration.ofMillis(200))) {
+                    tell(group, record);
+                    got++;
+                }
+            }
+        }
+    }
+
+    private static void share(String topic, String group, int count) throws Exception {
+        try (Admin admin = Admin.create(with())) {
+            var earliest = new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET);
+            admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.GROUP, group), List.of(earliest))).all().get();
+        }
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        try (var consumer = new KafkaShareConsumer<>(with("group.id", group), new StringDeserializer(), new StringDeserializer())) {
+            consumer.subscribe(List.of(topic));
+            for (int got = 0; got < count && System.nanoTime() < end;) {
+                for (var record : consumer.poll(Duration.ofMillis(200))) {
+                    tell(group, record);
+                    got++;
+                }
+            }
+        }
+    }
+
+    private static void run(String[] job) {
+        try {
+            if (job[0].equals("share")) share(job[1], job[2], Integer.parseInt(job[3]));
+            else read(job[0], job[1], job[2], Integer.parseInt(job[3]));
+        } catch (Exception refused) {
+            say("refused", job[2], refused.getClass().getSimpleName());
+        }
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        bootstrap = arguments[0];
+        var threads = new ArrayList<Thread>();
+        for (int i = 1; i < arguments.length; i++) {
+            String[] job = arguments[i].split(" ");
+            if (job[0].equals("produce")) produce(job[1], Integer.parseInt(job[2]));
+            else threads.add(new Thread(() -> run(job)));
+        }
+        for (var thread : threads) thread.start();
+        for (var thread : threads) thread.join();
+    }
+}
