@@ -341,6 +341,7 @@ TEST_F(PipelinesTest, BeginsAgainAfterAnErrorOfTheDiskAndLosesAndDoublesNothing)
     }
     if (i % 8 == 3) env_.files().fail_after(i, ErrorCode::kIo, 1);
   }
+  env_.files().heal();  // the reads below are the test's own
   eventually([&] { return committed("b").size() >= 40; });
   await_lag();
   EXPECT_EQ(committed("b").size(), 40u);
@@ -376,6 +377,23 @@ TEST_F(PipelinesTest, CountsExactlyWhereverACrashStrikes) {
   EXPECT_GT(steps, 5u);
   EXPECT_EQ(committed("b").size(), steps);  // each is counted once, two by two
   EXPECT_GT(records("b", log::Isolation::kUncommitted).size(), steps);  // some were taken back
+}
+
+TEST_F(PipelinesTest, LooksBackOnWhatItHasTaken) {
+  make("a");
+  make("b");
+  produce("a", {"1", "2"});
+  auto last = step("guest", "last");
+  last.options[catalog::kLookBackRecords] = "1";
+  begin({last}, {.start = "end"});
+  produce("a", {"3"});
+  eventually([&] { return committed("b").size() == 1; });
+  await_lag();
+  pipelines_->stop("x");
+  produce("a", {"4", "5"});
+  crash();
+  eventually([&] { return committed("b").size() == 3; });
+  EXPECT_THAT(committed("b"), ElementsAre("2", "3", "3"));
 }
 
 TEST_F(PipelinesTest, HoldsWhatItHasNotTakenAndForgetsAllWhenItGoes) {

@@ -230,13 +230,15 @@ io::Task<Result<std::shared_ptr<wasm::Module>>> TransformsImpl::module_of(std::s
 }
 
 io::Task<Result<OpenedChain>> TransformsImpl::open_chain(std::vector<Transform> steps,
-                                                         std::string place) {
+                                                         std::string place, LookBacks look_backs) {
   OpenedChain opened{.version = version_.load(), .guests = {}};  // before the catalog is looked at
   wasm::ChainOptions options{.place = std::move(place), .steps = {}};
-  for (const auto& step : steps) {
-    auto loading = module_of(step.function);
+  look_backs.resize(steps.size());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    auto loading = module_of(steps[i].function);
     MR_CO_TRY(auto module, co_await std::move(loading));
-    MR_CO_TRY(auto made, step_of(step, std::move(module)));
+    MR_CO_TRY(auto made, step_of(steps[i], std::move(module)));
+    made.look_back = std::move(look_backs[i]);
     options.steps.push_back(std::move(made));
   }
   MR_CO_TRY(opened.guests, wasm::Chain::open(*engine_, std::move(options)));
@@ -278,7 +280,7 @@ io::Task<Result<std::shared_ptr<LoadedChain>>> TransformsImpl::chain_for(
     MR_CO_TRY(auto made, step_of(step, std::move(module)));
     MR_CO_TRY(const auto wanted, look_back_of(step));
     if (const auto topic = wanted ? broker_.find(transforms->topic()) : nullptr) {
-      auto reading = read_look_back(topic, *wanted, env_.now_ms());
+      auto reading = read_look_back(look_back_sources(*topic), *wanted, env_.now_ms());
       MR_CO_TRY(made.look_back, co_await std::move(reading));
     }
     options.steps.push_back(std::move(made));

@@ -13,6 +13,7 @@
 namespace millrace::wasm {
 class Chain;
 class Engine;
+class OwnedBatch;
 }  // namespace millrace::wasm
 
 namespace millrace::broker {
@@ -49,6 +50,9 @@ struct OpenedChain {
   uint64_t version = 0;  // of the functions: Transforms::version()
   std::shared_ptr<wasm::Chain> guests;
 };
+
+/// By step: the records that it begins with; null: none.
+using LookBacks = std::vector<std::shared_ptr<const wasm::OwnedBatch>>;
 
 /// A module as it is kept.
 struct KeptModule {
@@ -134,7 +138,11 @@ class Transforms {
   /// told in logs and errors. On a shard. Errors: kUndefinedObject, kUndefinedFunction,
   /// kInvalidArgument, those of reading a module.
   virtual io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps,
-                                                   std::string place) = 0;
+                                                   std::string place, LookBacks look_backs) = 0;
+  io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps,
+                                           std::string place) {
+    return open_chain(std::move(steps), std::move(place), {});
+  }
   /// Ends the pause of the function's module. Errors: kUndefinedObject.
   virtual Result<> resume(std::string_view function) = 0;
 

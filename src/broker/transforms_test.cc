@@ -121,8 +121,8 @@ TEST_F(TransformsTest, FiltersAndMapsWhatIsProducedAndLeavesGaps) {
 TEST_F(TransformsTest, LooksBackOverGaps) {
   auto t = partition_with({step("keep")});
   ASSERT_TRUE(append(*t, batch({"x", "y", "d", "d", "d", "d", "d", "d", "d"})));
-  const auto looked =
-      runtime_.shard(1).block_on(detail::read_look_back(broker_->find("t"), {.records = 1}, 0));
+  const auto looked = runtime_.shard(1).block_on(
+      detail::read_look_back(detail::look_back_sources(*broker_->find("t")), {.records = 1}, 0));
   ASSERT_TRUE(looked) << looked.error().text;
   ASSERT_EQ((*looked)->size(), 1u);
   EXPECT_EQ((*looked)->view().records[0].value, "y");

@@ -105,6 +105,30 @@ TEST_F(GuestFunctions, AreWhatViewsDependOn) {
   EXPECT_EQ(error_of("SELECT same(5)").code, ErrorCode::kUndefinedFunction);
 }
 
+TEST_F(GuestFunctions, AreWhatDefaultsAndWatermarksDependOn) {
+  run("CREATE TABLE t (k INTEGER PRIMARY KEY, n BIGINT DEFAULT same(7))");
+  EXPECT_THAT(error_of("DROP FUNCTION same").text,
+              HasSubstr("function \"same\" cannot be dropped: table \"t\" uses it"));
+  EXPECT_THAT(error_of(replace("same(VARCHAR) RETURNS VARCHAR")).text,
+              HasSubstr("table \"t\" calls it with other types"));
+  EXPECT_THAT(error_of(replace("same")).text, HasSubstr("table \"t\" calls it with other types"));
+  run(replace("same(BIGINT) RETURNS BIGINT", "WITH (time_slice = '5 ms')"));
+  run("DROP TABLE t");
+  run("CREATE TOPIC w (ts TIMESTAMP, WATERMARK FOR ts AS ts - to_seconds(same(7)))");
+  EXPECT_THAT(error_of("DROP FUNCTION same").text, HasSubstr("topic \"w\" uses it"));
+  EXPECT_THAT(error_of(replace("same(DOUBLE) RETURNS DOUBLE")).text,
+              HasSubstr("topic \"w\" calls it with other types"));
+  run(replace("same(BIGINT) RETURNS BIGINT", "WITH (time_slice = '6 ms')"));
+  run("CREATE MATERIALIZED VIEW late AS SELECT count(*) AS n FROM w");
+  EXPECT_THAT(error_of(replace("same(BIGINT) RETURNS BIGINT", "WITH (time_slice = '7 ms')")).text,
+              HasSubstr("materialized view \"late\" keeps rows that it made"));
+  run("DROP MATERIALIZED VIEW late");
+  run("CREATE OR REPLACE TOPIC w (ts TIMESTAMP, WATERMARK FOR ts AS ts)");
+  run("DROP FUNCTION same");
+  EXPECT_THAT(error_of("CREATE TABLE t (k INTEGER PRIMARY KEY, n BIGINT DEFAULT same(7))").text,
+              HasSubstr("the default of column \"n\": "));
+}
+
 TEST_F(GuestFunctions, AreShownAndAppliedInOneSpelling) {
   run(create("f(a TEXT, BIGINT) RETURNS BOOL", "EXPORT same WITH (memory = '16 MiB')"));
   const auto shown = run("SHOW CREATE f").rows.at(0).at(0);

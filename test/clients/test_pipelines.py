@@ -115,6 +115,28 @@ def test_where_it_begins(node, sql, functions):
     assert values(node, "begin_all")[10:] == [b"10", b"#1"]
 
 
+def test_limits_and_look_back_are_declared_shown_and_kept(node, sql, functions):
+    run(node, "CREATE TOPIC keys", "CREATE TOPIC once")
+    produce(node, "keys", [(b"a", b"x"), (b"b", b"x")])
+    sql("CREATE TRANSFORM rare FROM keys INTO once USING tour.unseen WITH (memory = 16777216, time_slice = '200 ms', look_back = 1), "
+        "tour.lines WITH (expansion = 8) ON ERROR skip")
+    # It begins with the record before the first that it takes.
+    produce(node, "keys", [(b"a", b"y"), (b"b", b"y"), (b"c", b"y")])
+    caught_up(sql, "rare")
+    assert [m.key() for m in committed(node, "once")] == [b"a", b"c"]
+    assert [row[-1] for row in sql("SHOW TRANSFORMS") if row[8] == "rare"] == [
+        "memory = 16777216, time_slice = '200 ms', look_back = 1", "expansion = 8"]
+    [(made,)] = sql("SHOW CREATE rare")
+    assert sql(f"APPLY {made}") == [("unchanged", "transform", "rare")]
+    assert "  2. transform tour.unseen WITH (memory = 16777216, time_slice = '200 ms', look_back = 1) ON ERROR skip (of test)" in \
+        [line for line, in sql("EXPLAIN TOPIC keys")]
+    for step, code, told in ("tour.unseen WITH (memory = '1 GiB')", "22023", "memory"), ("steps.keep WITH (look_back = 1)", "22023", "look-back"), \
+            ("steps.keep WITH (colour = 'red')", "42601", "look_back or expansion"):
+        with pytest.raises(psycopg.Error, match=told) as error:
+            sql(f"CREATE TRANSFORM wrong FROM keys INTO once USING {step}")
+        assert error.value.sqlstate == code, error.value
+
+
 def test_only_what_is_committed_is_read(node, sql, functions):
     run(node, "CREATE TOPIC paid", "CREATE TOPIC seen", "CREATE TRANSFORM see FROM paid INTO seen USING steps.keep")
     producer = Producer({"bootstrap.servers": node.kafka, "transactional.id": "into-a-pipeline"})

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/config.h"
+#include "broker/detail/pipeline_batch.h"
 #include "catalog/function.h"
 #include "log/partition_log.h"
 #include "log/record_batch.h"
@@ -25,9 +26,13 @@ size_t bytes_of(const wasm::RecordView& record) {
   return bytes;
 }
 
-void keep(const log::RecordView& record, wasm::OwnedBatch& out) {
+void keep(const log::RecordView& record, const LookBackSource& source, wasm::OwnedBatch& out) {
   std::vector<wasm::HeaderView> headers;
-  for (const auto& header : record.headers) headers.push_back({header.key, header.value});
+  for (const auto& header : record.headers) {
+    if (source.pipeline && is_hosts_header(header.key)) continue;
+    headers.push_back({header.key, header.value});
+  }
+  if (!source.input.empty()) headers.push_back({kInputHeader, source.input});
   out.add({.timestamp = record.timestamp,
            .offset = record.offset,
            .key = record.key,
@@ -36,16 +41,15 @@ void keep(const log::RecordView& record, wasm::OwnedBatch& out) {
 }
 
 /// Reads all records from `from` on.
-io::Task<Result<std::unique_ptr<wasm::OwnedBatch>>> read_from(std::shared_ptr<Partition> partition,
+io::Task<Result<std::unique_ptr<wasm::OwnedBatch>>> read_from(const LookBackSource& source,
                                                               Offset from) {
   auto out = std::make_unique<wasm::OwnedBatch>();
-  const Offset end = partition->last_stable_offset();
-  for (Offset at = from; at < end;) {
-    auto reading = partition->read(at, kReadBytes, log::Isolation::kCommitted);
+  for (Offset at = from; at < source.end;) {
+    auto reading = source.partition->read(at, kReadBytes, log::Isolation::kCommitted);
     MR_CO_TRY(auto read, co_await std::move(reading));
     log::leave_out_aborted(read);
     MR_CO_TRY(log::for_each_record(read.batches, true, [&](const log::RecordView& record) {
-      if (record.offset >= from && record.offset < end) keep(record, *out);
+      if (record.offset >= from && record.offset < source.end) keep(record, source, *out);
     }));
     if (read.next_offset <= at) break;
     at = read.next_offset;
@@ -53,21 +57,22 @@ io::Task<Result<std::unique_ptr<wasm::OwnedBatch>>> read_from(std::shared_ptr<Pa
   co_return std::move(out);
 }
 
-io::Task<Result<std::unique_ptr<wasm::OwnedBatch>>> read_partition(
-    std::shared_ptr<Partition> partition, LookBack wanted, TimestampMs now) {
-  const Offset start = partition->start_offset(), end = partition->last_stable_offset();
+/// `source` must live until it is done.
+io::Task<Result<std::unique_ptr<wasm::OwnedBatch>>> read_source(const LookBackSource& source,
+                                                                LookBack wanted, TimestampMs now) {
+  const Offset start = source.partition->start_offset(), end = std::max(start, source.end);
   if (wanted.ms > 0) {
-    auto finding = partition->offset_for_time(now - wanted.ms);
+    auto finding = source.partition->offset_for_time(now - wanted.ms);
     MR_CO_TRY(const auto found, co_await std::move(finding));
     const Offset from = found.offset < 0 ? end : found.offset;
-    auto reading = read_from(std::move(partition),
-                             std::max(from, end - static_cast<Offset>(LookBack::kRecordsMax)));
+    const auto most = static_cast<Offset>(LookBack::kRecordsMax);
+    auto reading = read_from(source, std::max({start, from, end - most}));
     co_return co_await std::move(reading);
   }
   // Offsets have gaps, so that so many of them may be fewer records.
   for (auto back = static_cast<Offset>(wanted.records);; back *= 4) {
     const Offset from = std::max(start, end - back);
-    auto reading = read_from(partition, from);
+    auto reading = read_from(source, from);
     MR_CO_TRY(auto read, co_await std::move(reading));
     const bool whole = from == start || read->bytes() > LookBack::kBytesMax;
     if (whole || read->size() >= wanted.records) co_return std::move(read);
@@ -94,11 +99,19 @@ Result<std::optional<LookBack>> look_back_of(const catalog::Transform& step) {
   return std::optional(wanted);
 }
 
+std::vector<LookBackSource> look_back_sources(const Topic& topic) {
+  std::vector<LookBackSource> out;
+  for (const auto& partition : topic.partitions) {
+    out.push_back({.partition = partition, .end = partition->last_stable_offset()});
+  }
+  return out;
+}
+
 io::Task<Result<std::shared_ptr<const wasm::OwnedBatch>>> read_look_back(
-    std::shared_ptr<const Topic> topic, LookBack wanted, TimestampMs now) {
+    std::vector<LookBackSource> sources, LookBack wanted, TimestampMs now) {
   std::vector<std::unique_ptr<wasm::OwnedBatch>> parts;
-  for (const auto& partition : topic->partitions) {
-    auto reading = read_partition(partition, wanted, now);
+  for (const auto& source : sources) {
+    auto reading = read_source(source, wanted, now);
     MR_CO_TRY(auto part, co_await std::move(reading));
     parts.push_back(std::move(part));
   }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "broker/broker.h"
 #include "wasm/records.h"
@@ -18,9 +20,19 @@ struct LookBack {
 /// Nothing when the transform has none. Errors: kInvalidArgument.
 Result<std::optional<LookBack>> look_back_of(const catalog::Transform& step);
 
-/// The records, of all partitions together, oldest first by timestamp; of more than kRecordsMax or
-/// kBytesMax the last. Those of aborted transactions, and of open ones, are none. On a shard.
+/// A partition that is looked back on.
+struct LookBackSource {
+  std::shared_ptr<Partition> partition;
+  Offset end = 0;          // what stands before it; committed
+  bool pipeline = false;   // headers that are the host's are as its guests see them,
+  std::string input = {};  // and this is in kInputHeader, if not empty
+};
+/// All that is committed of the topic.
+std::vector<LookBackSource> look_back_sources(const Topic& topic);
+
+/// The records of all sources together, oldest first by timestamp; of more than kRecordsMax or
+/// kBytesMax the last. Those of aborted transactions are none. On a shard.
 io::Task<Result<std::shared_ptr<const wasm::OwnedBatch>>> read_look_back(
-    std::shared_ptr<const Topic> topic, LookBack wanted, TimestampMs now);
+    std::vector<LookBackSource> sources, LookBack wanted, TimestampMs now);
 
 }  // namespace millrace::broker::detail

@@ -10,7 +10,8 @@ using testing::ElementsAre;
 class LookBackTest : public BrokerTest {
  protected:
   std::vector<std::string> read(LookBack wanted, TimestampMs now = 2'100) {
-    auto records = runtime_.shard(1).block_on(read_look_back(broker_->find("t"), wanted, now));
+    auto records = runtime_.shard(1).block_on(
+        read_look_back(look_back_sources(*broker_->find("t")), wanted, now));
     EXPECT_TRUE(records) << records.error().text;
     std::vector<std::string> out;
     for (const auto& record : (*records)->view().records) {

@@ -40,7 +40,7 @@ class Call {
     headers.reserve(record.headers.size() + (told ? 1 : 0));
     for (const auto& header : record.headers) {
       // These are the host's and the guest's to say, not a producer's.
-      if (header.key == kOutputHeader || header.key == kInputHeader) continue;
+      if (is_hosts_header(header.key)) continue;
       headers.push_back({header.key, header.value});
     }
     if (told) headers.push_back({kInputHeader, terms_.inputs[input]});

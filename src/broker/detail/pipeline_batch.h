@@ -18,6 +18,9 @@ namespace millrace::broker::detail {
 /// and the one that says which topic a record is of. Both are taken away from what is written.
 inline constexpr std::string_view kOutputHeader = "millrace.output";
 inline constexpr std::string_view kInputHeader = "millrace.input";
+inline bool is_hosts_header(std::string_view key) {
+  return key == kOutputHeader || key == kInputHeader;
+}
 
 /// A topic that a pipeline writes.
 struct PipelineOutput {

@@ -6,6 +6,7 @@
 
 #include "base/logging.h"
 #include "broker/dead_letter.h"
+#include "broker/detail/look_back.h"
 #include "catalog/pipeline.h"
 #include "log/recompress.h"
 #include "log/stamp.h"
@@ -211,8 +212,9 @@ io::Task<Result<>> PipelineTask::load_state() {
 /// The functions as they are now: they change over between two transactions.
 io::Task<Result<>> PipelineTask::open_guests() {
   if (chain_.guests && chain_.version == around_.transforms.version()) co_return Result<>();
-  auto opening =
-      around_.transforms.open_chain(plan_->object.transforms, "transform " + plan_->object.name);
+  MR_CO_TRY(auto look_backs, co_await look_back());
+  auto opening = around_.transforms.open_chain(
+      plan_->object.transforms, "transform " + plan_->object.name, std::move(look_backs));
   MR_CO_TRY(auto opened, co_await std::move(opening));
   std::lock_guard lock(mutex_);
   if (chain_.guests) {
@@ -223,6 +225,27 @@ io::Task<Result<>> PipelineTask::open_guests() {
   }
   chain_ = std::move(opened);
   co_return Result<>();
+}
+
+/// What stands before its positions, so that guests begin after a crash as they would have gone on.
+io::Task<Result<LookBacks>> PipelineTask::look_back() {
+  LookBacks out;
+  for (const auto& step : plan_->object.transforms) {
+    auto& records = out.emplace_back();
+    MR_CO_TRY(const auto wanted, look_back_of(step));
+    if (!wanted) continue;
+    std::vector<LookBackSource> sources;
+    for (const auto& input : inputs_) {
+      sources.push_back(
+          {.partition = input.partition,
+           .end = input.at,
+           .pipeline = true,
+           .input = plan_->inputs.size() > 1 ? plan_->inputs[input.index] : std::string()});
+    }
+    auto reading = read_look_back(std::move(sources), *wanted, around_.env.now_ms());
+    MR_CO_TRY(records, co_await std::move(reading));
+  }
+  co_return out;
 }
 
 /// The outputs as they are now: they may have got partitions, or other options.

@@ -75,6 +75,7 @@ class PipelineTask {
   Result<> find_inputs();
   Result<> set_terms();
   io::Task<Result<>> open_guests();
+  io::Task<Result<LookBacks>> look_back();
   io::Task<Result<std::vector<PipelineInput>>> gather();
   io::Task<Result<>> commit(PipelineResult result);
   io::Task<Result<std::vector<Append>>> appends_of(PipelineResult result);

@@ -87,8 +87,8 @@ class TransformsImpl final : public Transforms {
                                               ScalarPlace place) override;
   void functions_changed() override;
   uint64_t version() const override { return version_.load(); }
-  io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps,
-                                           std::string place) override;
+  io::Task<Result<OpenedChain>> open_chain(std::vector<catalog::Transform> steps, std::string place,
+                                           LookBacks look_backs) override;
   Result<> resume(std::string_view function) override;
   io::Task<Result<std::string>> produced(std::shared_ptr<const TopicTransforms> transforms,
                                          int32_t partition, std::string batches) override;

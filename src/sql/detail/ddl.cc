@@ -12,6 +12,7 @@
 #include "catalog/connector.h"
 #include "catalog/function.h"
 #include "catalog/sink.h"
+#include "sql/detail/column_functions.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/errors.h"
 #include "sql/detail/parse.h"
@@ -176,7 +177,7 @@ Object replacement_for(const Object& view, const catalog::Snapshot& snapshot) {
 
 }  // namespace
 
-Result<> Definitions::check_watermark(const CreateObject& create, const std::string& sql) {
+Result<> Definitions::check_watermark(const CreateObject& create) {
   const auto& watermark = create.object.watermark;
   if (!watermark) return {};
   // Bound over the columns as they will be, written as a row of typed NULLs.
@@ -188,7 +189,6 @@ Result<> Definitions::check_watermark(const CreateObject& create, const std::str
   constexpr std::string_view kSelect = "SELECT ";
   const auto padding =
       create.watermark_begin > kSelect.size() ? create.watermark_begin - kSelect.size() : 0;
-  (void)sql;
   const auto query = fmt::format("{}{}{} FROM (SELECT {})", std::string(padding, ' '), kSelect,
                                  watermark->expression, columns);
   MR_TRY(auto checked, planner_.check(query));
@@ -201,6 +201,20 @@ Result<> Definitions::check_watermark(const CreateObject& create, const std::str
                  create.watermark_begin,
                  fmt::format("For example: WATERMARK FOR {0} AS {0} - INTERVAL '5 seconds'.",
                              watermark->column)};
+  }
+  return {};
+}
+
+Result<> Definitions::check_defaults(const Object& object) {
+  for (const auto& column : object.columns) {
+    if (column.default_sql.empty()) continue;
+    auto checked =
+        planner_.check(fmt::format("SELECT CAST(({}) AS {})", column.default_sql, column.type));
+    if (checked) continue;
+    auto error = std::move(checked).error();
+    error.text = fmt::format("the default of column \"{}\": {}", column.name, error.text);
+    error.position.reset();  // of the query above
+    return error;
   }
   return {};
 }
@@ -373,11 +387,18 @@ Result<Definitions::Outcome> Definitions::create(const CreateObject& create, con
   if (old && old->kind == Kind::kTopic && object.kind == Kind::kTopic) {
     // They are policy: ALTER TOPIC alone changes them.
     object.transforms = old->transforms;
-    object.depends_on = old->depends_on;
   }
   object.sql = canonical_sql(object);
   MR_TRY(check_dead_letter_name(object));
-  MR_TRY(check_watermark(create, sql));
+  if (object.kind == Kind::kTopic || object.kind == Kind::kTable) {
+    auto checked = check_watermark(create);
+    if (checked) checked = check_defaults(object);
+    // A dry run cannot know what the statements before it would have created.
+    const bool unknown = !checked && checked.error().code == ErrorCode::kUndefinedFunction;
+    if (dry_run && unknown) return old ? Outcome::kReplaced : Outcome::kCreated;
+    MR_TRY(std::move(checked));
+    object.depends_on = functions_needed(*snapshot, object);
+  }
   if (object.kind == Kind::kView || object.kind == Kind::kMaterializedView) {
     auto completed = complete_view(object, create, sql);
     // A dry run cannot know what the statements before it would have created.

@@ -68,7 +68,8 @@ class Definitions {
   Result<std::vector<catalog::Transform>> without(const catalog::Object& topic,
                                                   const AlterTransforms& alter,
                                                   const std::string& user);
-  Result<> check_watermark(const CreateObject& create, const std::string& sql);
+  Result<> check_watermark(const CreateObject& create);
+  Result<> check_defaults(const catalog::Object& object);
   Result<> complete_view(catalog::Object& view, const CreateObject& create, const std::string& sql);
   Result<> check_sink(const catalog::Snapshot& snapshot, const catalog::Object& sink);
   Result<> check_replacement(const catalog::Snapshot& snapshot, const catalog::Object& old,

@@ -55,6 +55,10 @@ std::string params_sql(const Transform& step) {
   return params.empty() ? params : params + ")";
 }
 
+std::string call_sql(const Transform& step) {
+  return fmt::format("{}.{}{}", quoted(step.function), quoted(step.export_name), params_sql(step));
+}
+
 /// `ON PRODUCE | ON FETCH [FOR GROUP g]`, which may be left out of DROP.
 Result<> parse_place(TokenReader& reader, AlterTransforms& alter) {
   const auto begin = reader.peek().begin;
@@ -109,6 +113,8 @@ Result<size_t> parse_step(TokenReader& reader, Transform& transform) {
     transform.export_name = reader.take().text;
   }
   MR_TRY(parse_params(reader, transform));
+  const bool pipeline = transform.place == Transform::Place::kPipeline;
+  MR_TRY(parse_guest_options(reader, transform, pipeline));
   return begin;
 }
 
@@ -233,8 +239,7 @@ Result<AlterTransforms> parse_alter_topic(TokenReader& reader) {
 }
 
 std::string step_sql(const Transform& transform) {
-  return fmt::format("{}.{}{}", quoted(transform.function), quoted(transform.export_name),
-                     params_sql(transform));
+  return call_sql(transform) + guest_options_sql(transform);
 }
 
 std::string function_sql(const catalog::Object& function) {
@@ -256,12 +261,12 @@ std::string function_sql(const catalog::Object& function) {
 
 std::string transform_sql(const Transform& transform) {
   using Place = Transform::Place;
-  if (transform.place == Place::kSource || transform.place == Place::kSink) {
+  if (transform.place != Place::kProduce && transform.place != Place::kFetch) {
     return fmt::format("{} ON ERROR {}", step_sql(transform), catalog::name_of(transform.on_error));
   }
   const auto group =
       transform.group.empty() ? std::string() : " FOR GROUP " + quoted(transform.group);
-  return fmt::format("{} ON {}{} ON ERROR {}{}", step_sql(transform),
+  return fmt::format("{} ON {}{} ON ERROR {}{}", call_sql(transform),
                      duckdb::StringUtil::Upper(std::string(catalog::name_of(transform.place))),
                      group, catalog::name_of(transform.on_error), guest_options_sql(transform));
 }

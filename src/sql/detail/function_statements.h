@@ -15,7 +15,8 @@ Result<ResumeFunction> parse_resume_function(TokenReader& reader);
 /// What follows ALTER TOPIC.
 Result<AlterTransforms> parse_alter_topic(TokenReader& reader);
 
-/// `f[.export][(name => 'value', ...)]`; gives where it stands. The export may be left open.
+/// `f[.export][(name => 'value', ...)] [WITH (...)]` of a pipeline or a connector; gives where it
+/// stands. The export may be left open. Only a pipeline, whose log it reads, has a look-back.
 Result<size_t> parse_step(TokenReader& reader, catalog::Transform& transform);
 /// `[ON ERROR reject | dead_letter | skip]`
 Result<> parse_on_error(TokenReader& reader, catalog::Transform& transform);

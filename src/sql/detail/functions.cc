@@ -10,6 +10,7 @@
 #include "catalog/function.h"
 #include "catalog/pipeline.h"
 #include "catalog/sink.h"
+#include "sql/detail/column_functions.h"
 #include "sql/detail/ddl.h"
 #include "sql/detail/definition.h"
 #include "sql/detail/errors.h"
@@ -151,12 +152,12 @@ Result<> check_topic(const catalog::Snapshot& snapshot, const Object& topic,
   return {};
 }
 
-/// Whether rows that are kept were made by `name`: a materialized view that calls it, itself or
-/// through views.
+/// Whether rows that are kept were made by `name`: a materialized view that calls it, itself,
+/// through views, or in a watermark, which says what is late.
 const Object* kept_rows_of(const catalog::Snapshot& snapshot, const std::string& name) {
   for (const auto* each : snapshot.dependents(name)) {
     if (each->kind == Kind::kMaterializedView) return each;
-    if (each->kind != Kind::kView) continue;
+    if (each->kind != Kind::kView && !watermark_calls(*each, name)) continue;
     if (const auto* found = kept_rows_of(snapshot, each->name)) return found;
   }
   return nullptr;
@@ -182,7 +183,9 @@ Result<> check_callers(const catalog::Snapshot& snapshot, const Object& function
   const bool same = catalog::is_scalar(next) && catalog::is_scalar(function) &&
                     catalog::scalar_signature(next) == catalog::scalar_signature(function);
   for (const auto* user : snapshot.dependents(function.name)) {
-    if (user->kind == Kind::kView && !same) {
+    const bool calls = user->kind == Kind::kView || defaults_call(*user, function.name) ||
+                       watermark_calls(*user, function.name);
+    if (calls && !same) {
       return refuse(*user, "calls it with other types");
     }
   }
@@ -341,21 +344,23 @@ Result<> Definitions::drop_function(const DropObject& drop, const std::string& u
     return not_owner(fmt::format("function \"{}\"", function->name), function->owner, user);
   }
   std::vector<std::string> users;
-  bool topics = true;
+  bool transforms_only = true;
   for (const auto* each : snapshot->dependents(function->name)) {
     users.push_back(
         fmt::format("{} \"{}\"", catalog::shown_kind(*each), catalog::shown_name(*each)));
-    topics = topics && each->kind == Kind::kTopic;
+    transforms_only = transforms_only && each->kind == Kind::kTopic &&
+                      !defaults_call(*each, function->name) &&
+                      !watermark_calls(*each, function->name);
   }
   if (!users.empty()) {
     // CASCADE would take a topic's records with it.
-    return Error{
-        ErrorCode::kDependentObjects,
-        fmt::format("function \"{}\" cannot be dropped: {} use{} it", function->name,
-                    fmt::join(users, ", "), users.size() == 1 ? "s" : ""),
-        drop.name_begin,
-        topics ? fmt::format("ALTER TOPIC ... DROP TRANSFORM {} first.", quoted(function->name))
-               : "Drop these, or their transforms, first."};
+    return Error{ErrorCode::kDependentObjects,
+                 fmt::format("function \"{}\" cannot be dropped: {} use{} it", function->name,
+                             fmt::join(users, ", "), users.size() == 1 ? "s" : ""),
+                 drop.name_begin,
+                 transforms_only ? fmt::format("ALTER TOPIC ... DROP TRANSFORM {} first.",
+                                               quoted(function->name))
+                                 : "Drop these, or their transforms, first."};
   }
   MR_TRY(core_.any_shard().block_on(core_.catalog.drop(function->name)));
   if (auto* transforms = core_.broker.transforms()) transforms->functions_changed();
@@ -450,7 +455,7 @@ Result<> Definitions::alter(const AlterTransforms& alter, const std::string& use
   } else {
     MR_TRY(topic.transforms, without(topic, alter, user));
   }
-  topic.depends_on = functions_of(topic.transforms);
+  topic.depends_on = functions_needed(*snapshot, topic);
   MR_TRY(put(topic, true, false));
   return {};
 }
@@ -485,7 +490,7 @@ Result<Definitions::Outcome> Definitions::apply(const AlterTransforms& alter,
     *at = std::move(transform);
   }
   if (dry_run) return outcome;
-  topic.depends_on = functions_of(topic.transforms);
+  topic.depends_on = functions_needed(*snapshot, topic);
   MR_TRY(put(topic, true, false));
   return outcome;
 }

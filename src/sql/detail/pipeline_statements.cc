@@ -87,7 +87,7 @@ std::string names_sql(const Object& pipeline, const char* list) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-/// Behind the name: FROM ... INTO ... USING ... [FROM ...] [ON ERROR ...]
+/// Behind the name: FROM ... INTO ... USING ... [WITH (...)], ... [FROM ...] [ON ERROR ...]
 Result<> parse_way(TokenReader& reader, CreatePipeline& create) {
   auto& object = create.object;
   if (!reader.take_word("from")) return reader.unexpected("expected FROM and a topic's name");

@@ -82,10 +82,7 @@ void add_reader(Way& way, const Object& reader) {
     return;
   }
   way.step("read from the log, once it is committed");
-  for (const auto& step : reader.transforms) {
-    way.step(fmt::format("transform {} ON ERROR {} (of {})", step_sql(step),
-                         catalog::name_of(step.on_error), quoted(step.owner)));
-  }
+  for (const auto& step : reader.transforms) way.step(described(step));
   way.step(fmt::format("written to {}, in one transaction with how far it was read",
                        topics_of(reader, catalog::kPipelineOutputs)));
 }
