@@ -124,10 +124,10 @@ def test_limits_and_look_back_are_declared_shown_and_kept(node, sql, functions):
     produce(node, "keys", [(b"a", b"y"), (b"b", b"y"), (b"c", b"y")])
     caught_up(sql, "rare")
     assert [m.key() for m in committed(node, "once")] == [b"a", b"c"]
-    assert [row[-1] for row in sql("SHOW TRANSFORMS") if row[8] == "rare"] == [
-        "memory = 16777216, time_slice = '200 ms', look_back = 1", "expansion = 8"]
     [(made,)] = sql("SHOW CREATE rare")
     assert sql(f"APPLY {made}") == [("unchanged", "transform", "rare")]
+    assert [row[-1] for row in sql("SHOW TRANSFORMS") if row[8] == "rare"] == [
+        "memory = 16777216, time_slice = '200 ms', look_back = 1", "expansion = 8"]
     assert "  2. transform tour.unseen WITH (memory = 16777216, time_slice = '200 ms', look_back = 1) ON ERROR skip (of test)" in \
         [line for line, in sql("EXPLAIN TOPIC keys")]
     for step, code, told in ("tour.unseen WITH (memory = '1 GiB')", "22023", "memory"), ("steps.keep WITH (look_back = 1)", "22023", "look-back"), \

@@ -100,7 +100,8 @@ Result<Listing> show_create(const catalog::Snapshot& snapshot, const ShowCreate&
   }
   auto listing = of_text({"sql"});
   auto sql = object->sql;
-  for (const auto& each : object->transforms) {
+  const bool topic = object->kind == catalog::Kind::kTopic;  // of others it has them already
+  for (const auto& each : topic ? object->transforms : std::vector<catalog::Transform>()) {
     sql += fmt::format(";\nALTER TOPIC {} ADD TRANSFORM {}", quoted(object->name),
                        transform_sql(each));
   }
