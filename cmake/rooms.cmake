@@ -1,6 +1,7 @@
 # A room is a folder under src/: one static library mr_<room>, and one test program <room>_test of its *_test.cc.
-#   mr_room(NAME [DIR dir] [USES room...] [LINK library...] [DUCKDB])
-# USES are rooms that its headers may include; DUCKDB gives it DuckDB and the precompiled header that holds it.
+#   mr_room(NAME [DIR dir] [USES room...] [LINK library...] [DUCKDB] [BUSY_TESTS])
+# USES are rooms that its headers may include; DUCKDB gives it DuckDB and the precompiled header that holds it; BUSY_TESTS
+# compute so much themselves that they are worth the optimiser.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(GTest REQUIRED)
@@ -25,17 +26,30 @@ add_library(wasmtime SHARED IMPORTED)
 set_target_properties(wasmtime PROPERTIES IMPORTED_LOCATION ${WASMTIME_ROOT}/lib/libwasmtime.so IMPORTED_NO_SONAME ON)
 target_include_directories(wasmtime SYSTEM INTERFACE ${WASMTIME_ROOT}/include)
 
-# One precompiled header for the rooms that see DuckDB, one for the others: 5 s a file saved.
+# One precompiled header for the rooms that see DuckDB, one for the others: 5 s a file saved. The code of most
+# tests runs once: in a release build it is not worth the optimiser, which takes half of its compilation, so it has both
+# once more.
 file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
-add_library(mr_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)
-target_precompile_headers(mr_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
-target_link_libraries(mr_pch PRIVATE fmt::fmt)
-add_library(mr_pch_duckdb STATIC ${CMAKE_BINARY_DIR}/pch.cc)
-target_precompile_headers(mr_pch_duckdb PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch_duckdb.h)
-target_link_libraries(mr_pch_duckdb PRIVATE fmt::fmt duckdb)
+set(MR_QUICK "$<$<CONFIG:Release>:-O0>")
+function(mr_pch name header)
+  add_library(${name} STATIC ${CMAKE_BINARY_DIR}/pch.cc)
+  target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/${header})
+  target_link_libraries(${name} PRIVATE fmt::fmt ${ARGN})
+  add_library(${name}_quick STATIC ${CMAKE_BINARY_DIR}/pch.cc)
+  target_precompile_headers(${name}_quick PRIVATE ${CMAKE_SOURCE_DIR}/cmake/${header})
+  target_link_libraries(${name}_quick PRIVATE fmt::fmt ${ARGN})
+  target_compile_options(${name}_quick PRIVATE ${MR_QUICK})
+endfunction()
+mr_pch(mr_pch pch.h)
+mr_pch(mr_pch_duckdb pch_duckdb.h duckdb)
+# Compiles `target`, which is a test, with what mr_pch or mr_pch_duckdb holds.
+function(mr_quick_to_build target pch)
+  target_compile_options(${target} PRIVATE ${MR_QUICK})
+  target_precompile_headers(${target} REUSE_FROM ${pch}_quick)
+endfunction()
 
 function(mr_room name)
-  cmake_parse_arguments(ARG "DUCKDB" "DIR" "USES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "DUCKDB;BUSY_TESTS" "DIR" "USES;LINK" ${ARGN})
   if(NOT ARG_DIR)
     set(ARG_DIR ${name})
   endif()
@@ -63,7 +77,11 @@ function(mr_room name)
   if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE mr_${name} GTest::gtest GTest::gmock GTest::gtest_main)
-    target_precompile_headers(${name}_test REUSE_FROM ${pch})
+    if(ARG_BUSY_TESTS)
+      target_precompile_headers(${name}_test REUSE_FROM ${pch})
+    else()
+      mr_quick_to_build(${name}_test ${pch})
+    endif()
     add_test(NAME ${name} COMMAND ${name}_test --gtest_brief=1)
   endif()
 endfunction()

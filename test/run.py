@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every test: unit tests (ctest), the house rules, then the tests that talk to a node through real clients.
+"""Every test: unit tests (ctest), then pytest: the house rules, the guest SDKs, and what talks to a node through real clients.
 
 Prints a line a part while it runs, and at the end `N passed, N failed`; the exit code is 0 when nothing failed.
 """
@@ -13,6 +13,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "release"
+FAILED = []  # named once more at the end, below what each of them printed
 
 
 def run(name, command, count, **environment):
@@ -22,13 +23,15 @@ def run(name, command, count, **environment):
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                               env=os.environ | environment, timeout=20 * 60)
     except subprocess.TimeoutExpired as late:
-        print((late.stdout or b"").decode(errors="replace"), f"\n   {name}: not done after 20 minutes", flush=True)
+        print((late.stdout or b"").decode(errors="replace"), flush=True)
+        FAILED.append(f"{name}: not done after 20 minutes")
         return 0, 1
     passed, failed = count(done.stdout)
     if done.returncode != 0 and failed == 0:
         failed = 1  # it died, or a runner counted nothing
     if failed:
         print(done.stdout)
+        FAILED.extend(re.findall(r"^(?:FAILED|ERROR) \S+|^\[  FAILED  \] \w\S*(?= \(\d)", done.stdout, re.M) or [f"{name}: exit code {done.returncode}"])
     print(f"{name}: {passed} passed, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
     return passed, failed
 
@@ -53,29 +56,31 @@ def java_environment():
 
 
 # Those that take longest begin first.
-LONG = ("test_share_groups.py", "test_log_cleaning.py", "test_groups_848.py", "test_transactions.py", "test_kafka_clients.py")
+LONG = ("house_rules_test.py", "test_share_groups.py", "test_log_cleaning.py", "test_connectors.py", "test_transactions.py", "test_groups_848.py")
 
 
-def run_clients():
-    """The files of test/clients, two at a time: they mostly wait, for a Java machine to start or a lease to end."""
+def run_pytest():
+    """The house rules, the guest SDKs and the files of test/clients, three at a time: most of these mostly wait, for a Java
+    machine to start or a lease to end."""
     environment = java_environment()
-    files = sorted((ROOT / "test" / "clients").glob("test_*.py"), key=lambda f: (f.name not in LONG, f.name))
+    files = sorted([*(ROOT / "test").glob("*_test.py"), *(ROOT / "test" / "clients").glob("test_*.py")],
+                   key=lambda f: (LONG.index(f.name) if f.name in LONG else len(LONG), f.name))
 
     def one(file):
         return run(file.name, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)], count_pytest, **environment)
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
         return list(pool.map(one, files))
 
 
 def main():
     parts = [
         run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2", "--timeout", "300"], count_ctest),
-        run("house rules", [sys.executable, "-m", "pytest", "-q", "test/house_rules_test.py"], count_pytest),
-        run("guest SDKs", [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test/sdk_test.py"], count_pytest),
-        *run_clients(),
+        *run_pytest(),
     ]
     passed, failed = map(sum, zip(*parts))
+    for each in FAILED:
+        print(each)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
