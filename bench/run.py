@@ -2,7 +2,7 @@
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
     make bench                        everything (about twenty minutes)
-    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, memory, restart, cost, instructions
+    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, client, memory, restart, cost, instructions
 """
 import argparse
 import json
@@ -468,8 +468,35 @@ def transform(folder, runs):
     return figures
 
 
+def client(folder, runs):
+    """The same filter in the client SDK (sdk/cpp/client), as its producer sends and as its consumer receives, and the SDK without it. CPU is the
+    client's, a record that was sent, or that lies in the topic."""
+    records = 2_000_000
+    node = Node(folder / "millrace")
+    figures = {}
+
+    def run(what, mode, topic, comes, *transform):
+        touch_memory()
+        figure = run_client(WIRE.with_name("millrace_client_bench"), mode, node.kafka, node.http, topic, comes, *transform)
+        figures.setdefault(what, []).append({"records_s": records / figure["seconds"], "cpu_us": figure["cpu_us"] * comes / records})
+    try:
+        with connect(node) as connection:
+            connection.execute(f"CREATE FUNCTION keep LANGUAGE wasm FROM '{ROOT / 'bench' / 'filter.wat'}'")
+            for i in range(runs):
+                run("produce", "produce", f"plain_{i}", records)
+                run("produce through the filter", "produce", f"filtered_{i}", records, "keep.errors")
+                run("consume", "consume", f"plain_{i}", records)
+                run("consume through the filter", "consume", f"plain_{i}", records // 2, "keep.errors")
+        for what, all_of in figures.items():
+            figure = medians(all_of)
+            print(f"{what:<28} {figure['records_s']:>10,.0f} records/s  CPU {figure['cpu_us']:6.3f} us", flush=True)
+    finally:
+        node.stop()
+    return figures
+
+
 CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "replay": replay, "consume": consume, "latency": latency,
-         "view": view, "transform": transform, "memory": memory, "restart": restart, "cost": cost, "instructions": instructions}
+         "view": view, "transform": transform, "client": client, "memory": memory, "restart": restart, "cost": cost, "instructions": instructions}
 
 
 def main():
