@@ -74,6 +74,8 @@ Result<> KafkaClient::start(rd_kafka_type_t type, const KafkaSettings& settings,
   MR_TRY(set(conf.get(), "client.id", "millrace"));
   // Who accepts and does not answer is away, and is noticed soon.
   MR_TRY(set(conf.get(), "socket.timeout.ms", "10000"));
+  // A run that cannot reach it ends, and the next waits longer: within one there is little to wait.
+  MR_TRY(set(conf.get(), "reconnect.backoff.max.ms", "1000"));
   MR_TRY(set(conf.get(), "allow.auto.create.topics", "false"));
   for (const auto& [name, value] : settings.properties) MR_TRY(set(conf.get(), name, value));
   for (const auto& [name, value] : more) MR_TRY(set(conf.get(), name, value));
