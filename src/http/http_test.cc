@@ -71,6 +71,18 @@ TEST(Exchange, TellsWhoAsksAndWhatTheyHave) {
   }
 }
 
+TEST(Exchange, KnowsAPageOfAnotherOrigin) {
+  Exchange exchange;
+  const std::string head = "POST / HTTP/1.1\r\nHost: localhost:8080\r\n";
+  for (const auto& [origin, foreign] :
+       {std::pair{"", false}, std::pair{"Origin: http://localhost:8080\r\n", false},
+        std::pair{"Origin: https://evil.example\r\n", true},
+        std::pair{"Origin: http://localhost\r\n", true}, std::pair{"Origin: null\r\n", true}}) {
+    exchange.feed(head + origin + "\r\n");
+    EXPECT_EQ((*exchange.next())->foreign_page, foreign) << origin;
+  }
+}
+
 TEST(Exchange, TellsWhatIsUnchangedWithoutABody) {
   Exchange exchange;
   Answer answer{304, "application/wasm", "", "", "\"x\""};

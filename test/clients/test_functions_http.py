@@ -52,6 +52,7 @@ def test_what_cannot_be_is_refused_with_the_reason(node, sql):
     refused(403, "42501", "steps", "eve", path="/steps", body=STEPS, user="eve")
     refused(403, "42501", "you are millrace", path="/steps", body=STEPS)
     refused(409, "2BP01", "used", path="/steps", user="test", body=STEPS.replace(b"millrace__filter__keep", b"millrace__filter__kept"))
+    refused(403, "42501", "origin", path="/pages", body=STEPS, Origin="https://example.com")
     refused(404, "42P01", "nothing", path="/nothing")
     refused(404, "42P01", "nothing", path="/nothing/module")
     refused(404, "58P01", "steps", path="/steps/module?hash=" + "0" * 64)

@@ -28,6 +28,13 @@ std::string user_of(std::string_view authorization) {
   return colon == std::string::npos ? std::string() : text.substr(0, colon);
 }
 
+/// Whether `origin`, which browsers alone send, is of another server than the one that is asked.
+bool is_foreign(std::string_view origin, std::string_view host) {
+  if (origin.empty()) return false;
+  const auto scheme = origin.find("://");
+  return scheme == origin.npos || origin.substr(scheme + 3) != host;
+}
+
 }  // namespace
 
 struct Exchange::Parser {
@@ -70,6 +77,8 @@ Result<std::optional<Request>> Exchange::next() {
                   message.keep_alive(), message.version()};
   request.last_event_id = std::string(message["Last-Event-ID"]);
   request.if_none_match = std::string(message[beast::http::field::if_none_match]);
+  request.foreign_page = is_foreign(std::string(message[beast::http::field::origin]),
+                                    std::string(message[beast::http::field::host]));
   request.user = user_of(std::string(message[beast::http::field::authorization]));
   if (beast::websocket::is_upgrade(message) &&
       message[beast::http::field::sec_websocket_version] == "13") {

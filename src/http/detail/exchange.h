@@ -16,7 +16,8 @@ struct Request {
   unsigned version = 11;  // 10 or 11
   std::string last_event_id = {};
   std::string if_none_match = {};
-  std::string user = {};  // of Authorization: Basic; its password is not looked at
+  bool foreign_page = false;  // a browser sends it for a page that is of another origin
+  std::string user = {};      // of Authorization: Basic; its password is not looked at
   std::optional<std::string> websocket_key = {};  // the connection is to become a WebSocket
   std::string body = {};
 };
