@@ -2,13 +2,14 @@
 """Measures Millrace, and next to it Apache Kafka in the same run. One table a case; `--json FILE` also writes the raw figures.
 
     make bench                        everything (about twenty minutes)
-    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, client, memory, restart, cost, instructions
+    bench/run.py start native         some cases: start, flights, produce, paced, native, replay, consume, latency, view, transform, client, hostile, memory, restart, cost, instructions
 """
 import argparse
 import json
 import mmap
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -16,12 +17,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "test"), str(ROOT / "examples" / "flights"), str(ROOT / "bench")]
 
 import psycopg  # noqa: E402
+from confluent_kafka import Producer  # noqa: E402
 
 import events  # noqa: E402
 import kafka_peer  # noqa: E402
@@ -431,38 +434,61 @@ def view(folder, runs):
     return rows
 
 
+def clients_cpu_seconds():
+    """Of the programs that this one has run and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def transform(folder, runs):
-    """A filter on JSON records of 100 bytes that keeps half of them: in the node at produce and at fetch (bench/filter.wat), without it, and
-    as an application beside the node (librdkafka) that reads one topic and writes another. CPU is the node's, a record that came in."""
+    """A filter on JSON records of 100 bytes that keeps half of them: in the node at produce and at fetch (bench/filter.wat), without it, as a
+    pipeline, and as an application beside the node (librdkafka), both of which read one topic and write another; the pipeline exactly once, the
+    application not. CPU is the node's and, beside it, the client's, for a record that came in."""
     records = 2_000_000
     node = Node(folder / "millrace")
     figures = {}
 
-    def run(what, *arguments):
+    def run(what, work):
+        """`work` gives the seconds that it took."""
         touch_memory()
-        before = kafka_peer.cpu_seconds(node.pid)
-        figure = wire(*arguments)
-        figures.setdefault(what, []).append({"records_s": records / figure["seconds"], "cpu_us": (kafka_peer.cpu_seconds(node.pid) - before) / records * 1e6})
+        node_before, clients_before = kafka_peer.cpu_seconds(node.pid), clients_cpu_seconds()
+        seconds = work()
+        figures.setdefault(what, []).append({"records_s": records / seconds, "cpu_us": (kafka_peer.cpu_seconds(node.pid) - node_before) / records * 1e6,
+                                             "client_us": (clients_cpu_seconds() - clients_before) / records * 1e6})
+
+    def run_wire(what, *arguments):
+        run(what, lambda: wire(*arguments)["seconds"])
+
+    def pipeline(connection, name, source, target):
+        began = time.monotonic()
+        connection.execute(f"CREATE TRANSFORM {name} FROM {source} INTO {target} USING keep.errors FROM BEGINNING")
+        while connection.execute(f"SELECT records_in FROM millrace.transforms WHERE name = '{name}'").fetchone() != (records,):
+            if time.monotonic() - began > 300:
+                sys.exit("the pipeline did not catch up in 300 s")
+            time.sleep(0.02)
+        return time.monotonic() - began
     try:
         with connect(node) as connection:
             connection.execute(f"CREATE FUNCTION keep LANGUAGE wasm FROM '{ROOT / 'bench' / 'filter.wat'}'")
             for i in range(runs):
-                plain, filtered, fetched, errors = (f"{name}_{i}" for name in ("plain", "filtered", "fetched", "errors"))
-                for topic in (plain, filtered, fetched, errors):
+                plain, filtered, fetched, errors, kept = topics = [f"{name}_{i}" for name in ("plain", "filtered", "fetched", "errors", "kept")]
+                for topic in topics:
                     connection.execute(f"CREATE TOPIC {topic}")
                 connection.execute(f"ALTER TOPIC {filtered} ADD TRANSFORM keep.errors ON PRODUCE")
                 connection.execute(f"ALTER TOPIC {fetched} ADD TRANSFORM keep.errors ON FETCH")
                 wire("produce_json", node.kafka, fetched, records)
-                run("produce", "produce_json", node.kafka, plain, records)
-                run("produce through the filter", "produce_json", node.kafka, filtered, records)
-                run("consume", "consume", node.kafka, plain, records)
-                run("consume through the filter", "consume", node.kafka, fetched, records // 2)
-                run("application", "filter", node.kafka, plain, errors, records)
+                run_wire("produce", "produce_json", node.kafka, plain, records)
+                run_wire("produce through the filter", "produce_json", node.kafka, filtered, records)
+                run_wire("consume", "consume", node.kafka, plain, records)
+                run_wire("consume through the filter", "consume", node.kafka, fetched, records // 2)
+                run_wire("application", "filter", node.kafka, plain, errors, records)
+                run("pipeline", lambda: pipeline(connection, f"pipeline_{i}", plain, kept))
         middle = {what: medians(all_of) for what, all_of in figures.items()}
         for what, figure in middle.items():
-            print(f"{what:<28} {figure['records_s']:>10,.0f} records/s  CPU {figure['cpu_us']:6.3f} us", flush=True)
+            print(f"{what:<28} {figure['records_s']:>10,.0f} records/s  CPU {figure['cpu_us']:6.3f} us, the client's {figure['client_us']:6.3f} us", flush=True)
         print(f"filter at produce: {middle['produce through the filter']['records_s'] / middle['produce']['records_s']:.2f} of the throughput without; "
-              f"filter at fetch: {middle['consume through the filter']['cpu_us'] - middle['consume']['cpu_us']:.3f} us more than without", flush=True)
+              f"filter at fetch: {middle['consume through the filter']['cpu_us'] - middle['consume']['cpu_us']:.3f} us more than without; "
+              f"pipeline: {middle['pipeline']['records_s'] / middle['application']['records_s']:.2f} of the application's throughput", flush=True)
     finally:
         node.stop()
     return figures
@@ -495,8 +521,54 @@ def client(folder, runs):
     return figures
 
 
+def spin(node, stop):
+    """Produces what a guest never ends with, and after each what it does end with: a module that only fails would be paused."""
+    producer = Producer({"bootstrap.servers": node.kafka, "linger.ms": 0})
+    while not stop.is_set():
+        for value in b"s", b"a":
+            producer.produce("endless", value=value)
+            producer.flush(60)
+
+
+def hostile(folder, runs):
+    """From when a record of 100 bytes is due to its arrival at a consumer, 2,000 a second, while four producers send records to another topic
+    whose guest loops until its time slice ends; next to the same without them. On a topic that has no guest, and on one that has its own."""
+    node = Node(folder / "node")
+    figures = {}
+    try:
+        with connect(node) as connection:
+            for function, source in ("steps", ROOT / "test" / "clients" / "steps.wat"), ("keep", ROOT / "bench" / "filter.wat"):
+                connection.execute(f"CREATE FUNCTION {function} LANGUAGE wasm FROM '{source}'")
+            connection.execute("CREATE TOPIC endless WITH (partitions = 4)")
+            connection.execute("ALTER TOPIC endless ADD TRANSFORM steps.spin ON PRODUCE ON ERROR skip")
+            for i in range(runs):
+                for quiet in True, False:
+                    stop = threading.Event()
+                    producers = [threading.Thread(target=spin, args=(node, stop)) for _ in range(0 if quiet else 4)]
+                    for each in producers:
+                        each.start()
+                    for kind in "plain", "guest":
+                        topic = f"{kind}_{i}_{'quiet' if quiet else 'beside'}"
+                        connection.execute(f"CREATE TOPIC {topic}")
+                        if kind == "guest":
+                            connection.execute(f"ALTER TOPIC {topic} ADD TRANSFORM keep.same ON PRODUCE")
+                        figures.setdefault((kind, quiet), []).append(wire("latency", node.kafka, topic, 10, 2000, 100, "linger.ms=0"))
+                    stop.set()
+                    for each in producers:
+                        each.join()
+            batches = connection.execute("SELECT failed_batches FROM millrace.transforms WHERE topic = 'endless'").fetchone()[0]
+        for kind in "plain", "guest":
+            alone, beside = medians(figures[kind, True]), medians(figures[kind, False])
+            print(f"{kind:<9} alone p50 {alone['p50_ms']:.2f} p99 {alone['p99_ms']:.2f} ms, beside endless loops p50 {beside['p50_ms']:.2f} "
+                  f"p99 {beside['p99_ms']:.2f} ms  ratio of p99 {beside['p99_ms'] / alone['p99_ms']:.2f}", flush=True)
+        print(f"{batches} batches looped until their time slice ended", flush=True)
+    finally:
+        node.stop()
+    return {f"{kind} {'alone' if quiet else 'beside'}": all_of for (kind, quiet), all_of in figures.items()}
+
+
 CASES = {"start": start, "flights": flights, "produce": produce, "paced": paced, "native": native, "replay": replay, "consume": consume, "latency": latency,
-         "view": view, "transform": transform, "client": client, "memory": memory, "restart": restart, "cost": cost, "instructions": instructions}
+         "view": view, "transform": transform, "client": client, "hostile": hostile, "memory": memory, "restart": restart, "cost": cost, "instructions": instructions}
 
 
 def main():

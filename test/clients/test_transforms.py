@@ -6,7 +6,7 @@ import time
 
 import psycopg
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 from draining import drain
 from functions_http import put
 from node import ROOT, wait_until
@@ -100,6 +100,37 @@ def test_java_clients_of_all_kinds_get_what_is_theirs(node, sql, steps, kafka_li
     for group, transformed in ("classic", True), ("consumer", True), ("other", False), ("queue", True), ("whole", False):
         assert [line for line in lines if line[1] == group] == wanted(group, transformed, empty if group == "queue" else 0), group
     assert [line for line in lines if line[1] == "refused"] == [["refused", "refused", "TopicAuthorizationException"]]
+
+
+@pytest.mark.parametrize("place", ["PRODUCE", "FETCH"])
+def test_a_consumer_goes_on_where_nothing_is_left(node, sql, steps, place):
+    """librdkafka takes ten fetches in which it sees nothing for messages that are too large."""
+    topic = f"nothing_on_{place.lower()}"
+    sql(f"CREATE TOPIC {topic}")
+    sql(f"ALTER TOPIC {topic} ADD TRANSFORM steps.keep ON {place}")
+    consumer = Consumer({"bootstrap.servers": node.kafka, "group.id": "none", "enable.partition.eof": True, "fetch.wait.max.ms": 20})
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    producer, seen, ends = Producer({"bootstrap.servers": node.kafka, "linger.ms": 0}), [], -1
+
+    def read_until(holds):
+        nonlocal ends
+        deadline = time.monotonic() + 30
+        while not holds():
+            assert time.monotonic() < deadline
+            message = consumer.poll(0.1)
+            if message is not None and message.error() and message.error().code() == KafkaError._PARTITION_EOF:
+                ends = message.offset()
+            elif message is not None:
+                seen.append(message.error() or message.value())
+    for i in range(15):
+        producer.produce(topic, value=b"d", partition=0)
+        assert producer.flush(30) == 0
+        read_until(lambda: ends == i + 1)  # a fetch of its own for each
+    producer.produce(topic, value=b"a", partition=0)
+    assert producer.flush(30) == 0
+    read_until(lambda: seen)
+    consumer.close()
+    assert seen == [b"a"]
 
 
 def test_transactions_go_through_a_filter(node, sql, steps):
