@@ -5,7 +5,7 @@
 #include <fstream>
 #include <thread>
 
-#include "broker/broker_test_util.h"
+#include "broker/coordinator_test_util.h"
 #include "broker/dead_letter.h"
 #include "catalog/function.h"
 #include "catalog/pipeline.h"
@@ -35,33 +35,26 @@ struct Wanted {
 
 /// A node's pipelines over files in memory. Functions: "guest", the guest of the wasm room, and
 /// "steps", of test/clients/steps.wat.
-class PipelinesTest : public BrokerTest {
+class PipelinesTest : public CoordinatorTest {
  protected:
   PipelinesTest() {
-    start_all();
+    options_.marker_wait = std::chrono::milliseconds(20);
+    start();
     declare("guest", contents(MR_TEST_GUEST), false);
     declare("steps", contents(MR_STEPS_WAT), false);
   }
   ~PipelinesTest() override {
     env_.files().heal();
-    stop_all();
+    stop();
   }
 
-  void start_all() {
+  void start() override {
     auto transforms =
         Transforms::open(runtime_, env_, *catalog_, *broker_, {.path = "/data/modules"});
     ASSERT_TRUE(transforms) << transforms.error().text;
     transforms_ = std::move(*transforms);
     broker_->set_transforms(transforms_.get());
-    auto groups = shard().block_on(Groups::open(runtime_, env_, *broker_));
-    ASSERT_TRUE(groups) << groups.error().text;
-    groups_ = std::move(*groups);
-    TransactionOptions ends;
-    ends.marker_wait = std::chrono::milliseconds(20);
-    auto transactions =
-        shard().block_on(Transactions::open(runtime_, env_, *broker_, *groups_, ends));
-    ASSERT_TRUE(transactions) << transactions.error().text;
-    transactions_ = std::move(*transactions);
+    CoordinatorTest::start();
     Pipelines::Options options;
     options.retry_min = options.look_interval = std::chrono::milliseconds(5);
     options.retry_max = std::chrono::milliseconds(20);
@@ -70,33 +63,12 @@ class PipelinesTest : public BrokerTest {
     ASSERT_TRUE(pipelines) << pipelines.error().text;
     pipelines_ = std::move(*pipelines);
   }
-  void stop_all() {
+  void stop() override {
     if (pipelines_) pipelines_->close();
     pipelines_.reset();
-    if (transactions_) shard().block_on(transactions_->close());
-    transactions_.reset();
-    if (groups_) shard().block_on(groups_->close());
-    groups_.reset();
+    CoordinatorTest::stop();
     if (broker_) broker_->set_transforms(nullptr);
     transforms_.reset();
-  }
-  /// As kill -9 and a machine that lost what it had not synced.
-  void crash(std::optional<uint64_t> seed = std::nullopt) {
-    env_.files().fail_after(0, ErrorCode::kIo, std::numeric_limits<size_t>::max() / 2);
-    stop_all();
-    if (broker_) static_cast<void>(shard().block_on(broker_->close()));
-    broker_.reset();
-    if (catalog_) static_cast<void>(shard().block_on(catalog_->close()));
-    catalog_.reset();
-    env_.files().heal();
-    env_.files().forget_unsynced(seed);
-    open();
-    start_all();
-  }
-  void restart() {
-    stop_all();
-    reopen();
-    start_all();
   }
 
   void declare(const std::string& name, const std::string& module, bool replace) {
@@ -197,8 +169,6 @@ class PipelinesTest : public BrokerTest {
   }
 
   std::unique_ptr<Transforms> transforms_;
-  std::unique_ptr<Groups> groups_;
-  std::unique_ptr<Transactions> transactions_;
   std::unique_ptr<Pipelines> pipelines_;
 };
 

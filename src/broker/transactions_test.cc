@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "broker/broker_test_util.h"
+#include "broker/coordinator_test_util.h"
 #include "broker/detail/transaction_entry.h"
 #include "broker/journal.h"
 #include "log/log_test_util.h"
@@ -19,9 +19,12 @@ using State = TransactionState;
 constexpr int32_t kTimeout = 60'000;
 constexpr int16_t kEpochMax = std::numeric_limits<int16_t>::max();
 
-class TransactionsTest : public BrokerTest {
+class TransactionsTest : public CoordinatorTest {
  protected:
   TransactionsTest() {
+    options_.check_interval = std::chrono::hours(1);  // tests say when
+    options_.busy_wait = std::chrono::milliseconds(100);
+    options_.marker_wait = std::chrono::seconds(30);
     start();
     auto made = create(topic("t", 2));
     EXPECT_TRUE(made);
@@ -29,44 +32,6 @@ class TransactionsTest : public BrokerTest {
   ~TransactionsTest() override {
     env_.files().heal();
     stop();
-  }
-
-  void start() {
-    auto groups = shard().block_on(Groups::open(runtime_, env_, *broker_));
-    ASSERT_TRUE(groups) << groups.error().text;
-    groups_ = std::move(*groups);
-    TransactionOptions options;
-    options.check_interval = std::chrono::hours(1);  // tests say when
-    options.busy_wait = std::chrono::milliseconds(100);
-    options.marker_wait = marker_wait_;
-    auto opened = shard().block_on(Transactions::open(runtime_, env_, *broker_, *groups_, options));
-    ASSERT_TRUE(opened) << opened.error().text;
-    transactions_ = std::move(*opened);
-  }
-  void stop() {
-    if (transactions_) shard().block_on(transactions_->close());
-    transactions_.reset();
-    if (groups_) shard().block_on(groups_->close());
-    groups_.reset();
-  }
-  void restart() {
-    stop();
-    reopen();
-    start();
-  }
-  /// As kill -9 and a machine that lost what it had not synced.
-  void crash(uint64_t seed) {
-    auto& files = env_.files();
-    files.fail_after(0, ErrorCode::kIo, std::numeric_limits<size_t>::max() / 2);
-    stop();
-    auto closed = shard().block_on(broker_->close());
-    broker_.reset();
-    closed = shard().block_on(catalog_->close());
-    catalog_.reset();
-    files.heal();
-    files.forget_unsynced(seed);
-    open();
-    start();
   }
 
   Partition& partition(int32_t index) {
@@ -140,10 +105,7 @@ class TransactionsTest : public BrokerTest {
     return partition(index).last_stable_offset() == partition(index).high_watermark();
   }
 
-  std::chrono::milliseconds marker_wait_ = std::chrono::seconds(30);
   int admitted_at_once_ = 0;
-  std::unique_ptr<Groups> groups_;
-  std::unique_ptr<Transactions> transactions_;
 };
 
 TEST_F(TransactionsTest, CommitsOverPartitionsAtOnce) {
@@ -422,7 +384,7 @@ TEST_F(TransactionsTest, ListsWhatIsAskedFor) {
 /// Whatever operation of the disk is the last before a crash: a transaction is whole or absent,
 /// what was answered holds, and nothing is left open for ever.
 TEST_F(TransactionsTest, IsWholeOrAbsentAfterACrashAtEveryStep) {
-  marker_wait_ = std::chrono::milliseconds(20);
+  options_.marker_wait = std::chrono::milliseconds(20);
   std::vector<std::string> before;
   bool done = false;
   for (size_t step = 0; !done; ++step) {

@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "broker/broker_test_util.h"
+#include "broker/coordinator_test_util.h"
 #include "broker/journal.h"
 #include "catalog/connector.h"
 #include "connect/connectors.h"
@@ -74,7 +74,7 @@ class Shelf : public Sink {
   const size_t enough_;
 };
 
-class ConnectTest : public broker::BrokerTest {
+class ConnectTest : public broker::CoordinatorTest {
  protected:
   ConnectTest() {
     start();
@@ -87,33 +87,6 @@ class ConnectTest : public broker::BrokerTest {
   ~ConnectTest() override {
     env_.files().heal();
     stop();
-  }
-  void start() {
-    auto groups = shard().block_on(broker::Groups::open(runtime_, env_, *broker_));
-    ASSERT_TRUE(groups) << groups.error().text;
-    groups_ = std::move(*groups);
-    auto opened = shard().block_on(broker::Transactions::open(runtime_, env_, *broker_, *groups_));
-    ASSERT_TRUE(opened) << opened.error().text;
-    transactions_ = std::move(*opened);
-  }
-  void stop() {
-    if (transactions_) shard().block_on(transactions_->close());
-    transactions_.reset();
-    if (groups_) shard().block_on(groups_->close());
-    groups_.reset();
-  }
-  /// As kill -9 and a machine that lost what it had not synced.
-  void crash() {
-    env_.files().fail_after(0, ErrorCode::kIo, std::numeric_limits<size_t>::max() / 2);
-    stop();
-    static_cast<void>(shard().block_on(broker_->close()));
-    broker_.reset();
-    static_cast<void>(shard().block_on(catalog_->close()));
-    catalog_.reset();
-    env_.files().heal();
-    env_.files().forget_unsynced();
-    open();
-    start();
   }
   Connectors::Rooms rooms() { return {runtime_, env_, *broker_, *groups_, *transactions_}; }
   Result<> run_source(int64_t total, int64_t fails_at) {
@@ -145,8 +118,6 @@ class ConnectTest : public broker::BrokerTest {
     return out;
   }
 
-  std::unique_ptr<broker::Groups> groups_;
-  std::unique_ptr<broker::Transactions> transactions_;
   catalog::Object object_;
 };
 
