@@ -5,7 +5,7 @@
 #include <fstream>
 #include <thread>
 
-#include "broker/coordinator_test_util.h"
+#include "broker/broker_test_util.h"
 #include "broker/dead_letter.h"
 #include "catalog/function.h"
 #include "catalog/pipeline.h"

@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "broker/coordinator_test_util.h"
+#include "broker/broker_test_util.h"
 #include "broker/detail/transaction_entry.h"
 #include "broker/journal.h"
 #include "log/log_test_util.h"

@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "broker/coordinator_test_util.h"
+#include "broker/broker_test_util.h"
 #include "broker/journal.h"
 #include "catalog/connector.h"
 #include "connect/connectors.h"
