@@ -73,13 +73,7 @@ broker::TransformCounts counts_of(const std::vector<broker::TransformCounts>& al
   for (const auto& each : all) {
     if (each.topic != topic || std::ranges::find(each.steps, step) == each.steps.end()) continue;
     sum.paused |= each.paused;
-    sum.batches += each.batches;
-    sum.failures += each.failures;
-    sum.records_in += each.records_in;
-    sum.records_out += each.records_out;
-    sum.record_errors += each.record_errors;
-    sum.cpu_ns += each.cpu_ns;
-    sum.memory_bytes = std::max(sum.memory_bytes, each.memory_bytes);
+    broker::add(sum, each);
   }
   return sum;
 }

@@ -254,13 +254,7 @@ std::vector<PipelineStatus> PipelinesImpl::status() const {
       const auto& each = counts.sums;
       if (retrying.empty()) retrying = counts.retrying;
       started &= counts.started;
-      sum.batches += each.batches;
-      sum.failures += each.failures;
-      sum.records_in += each.records_in;
-      sum.records_out += each.records_out;
-      sum.record_errors += each.record_errors;
-      sum.cpu_ns += each.cpu_ns;
-      sum.memory_bytes = std::max(sum.memory_bytes, each.memory_bytes);
+      add(sum, each);
       sum.state_keys += each.state_keys;
       sum.state_bytes += each.state_bytes;
       sum.lag += each.lag;

@@ -11,18 +11,13 @@
 
 namespace millrace::broker {
 
-/// What a pipeline has done since the node started, or since its definition last changed.
-struct PipelineStatus {
+/// What a pipeline has done since the node started, or since its definition last changed. Its
+/// batches are the transactions that were committed, with their records; failures: batches that a
+/// module failed as a whole; record_errors: records that were left out or set aside.
+struct PipelineStatus : wasm::Counters {
   std::string name;
-  std::string state;        // "starting", "running", "paused", "retrying", "failed"
-  std::string reason;       // of the last two: why
-  uint64_t batches = 0;     // transactions that were committed
-  uint64_t failures = 0;    // batches that a module failed as a whole, and attempts that failed
-  uint64_t records_in = 0;  // committed
-  uint64_t records_out = 0;
-  uint64_t record_errors = 0;  // records that were left out or set aside
-  uint64_t cpu_ns = 0;         // of the guests
-  uint64_t memory_bytes = 0;   // the largest that an instance's memory was
+  std::string state;   // "starting", "running", "paused", "retrying", "failed"
+  std::string reason;  // of the last two: why
   uint64_t state_keys = 0, state_bytes = 0;
   int64_t lag = 0;  // records of the inputs that are committed and not yet taken
 };

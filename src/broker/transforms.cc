@@ -411,20 +411,14 @@ std::vector<TransformCounts> TransformsImpl::counts() const {
     for (const auto& [key, chain] : ready.chains) {
       if (!chain->guests) continue;
       const auto counters = chain->guests->counters();
-      auto& each = out.emplace_back();
+      auto& each = out.emplace_back(TransformCounts{counters});
       each.topic = name;
       each.place = key.place;
       each.group = key.group;
       each.steps = chain->steps;
       each.paused = std::ranges::any_of(chain->guests->options().steps,
                                         [](const auto& step) { return step.module->paused(); });
-      each.batches = counters.batches;
-      each.failures = counters.failures;
-      each.records_in = counters.records_in;
-      each.records_out = counters.records_out;
       each.record_errors = chain->lost.load(std::memory_order_relaxed);
-      each.cpu_ns = counters.cpu_ns;
-      each.memory_bytes = counters.memory_bytes;
     }
   }
   return out;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -61,16 +62,25 @@ struct KeptModule {
   std::string exports;  // see catalog::kModuleExports
 };
 
-/// What one chain of transforms has done since its topic's definition last changed.
-struct TransformCounts {
-  std::string topic;
+/// What guests did, and others beside them.
+inline void add(wasm::Counters& sum, const wasm::Counters& each) {
+  sum.batches += each.batches;
+  sum.failures += each.failures;
+  sum.records_in += each.records_in;
+  sum.records_out += each.records_out;
+  sum.record_errors += each.record_errors;
+  sum.cpu_ns += each.cpu_ns;
+  sum.memory_bytes = std::max(sum.memory_bytes, each.memory_bytes);
+}
+
+/// What one chain of transforms has done since its topic's definition last changed; its
+/// record_errors: records that a module refused, or lost with their batch.
+struct TransformCounts : wasm::Counters {
+  std::string topic = {};
   catalog::Transform::Place place = catalog::Transform::Place::kProduce;
-  std::string group;
-  std::vector<catalog::Transform> steps;
+  std::string group = {};
+  std::vector<catalog::Transform> steps = {};
   bool paused = false;  // one of its modules failed too often in a row
-  uint64_t batches = 0, failures = 0, records_in = 0, records_out = 0;
-  uint64_t record_errors = 0;  // records that a module refused, or lost with their batch
-  uint64_t cpu_ns = 0, memory_bytes = 0;
 };
 
 /// Where a function of SQL is called. A query's failures are the query's alone; a view's count

@@ -132,19 +132,13 @@ std::optional<broker::TransformCounts> Connector::counts() const {
   const auto chain = progress_->chain();
   if (!chain) return std::nullopt;
   const auto counters = chain->counters();
-  broker::TransformCounts out;
+  broker::TransformCounts out{counters};
   out.topic = object_.name;
   out.place = object_.transforms.front().place;
   out.steps = object_.transforms;
   out.paused = std::ranges::any_of(chain->options().steps,
                                    [](const auto& step) { return step.module->paused(); });
-  out.batches = counters.batches;
-  out.failures = counters.failures;
-  out.records_in = counters.records_in;
-  out.records_out = counters.records_out;
   out.record_errors = progress_->lost();
-  out.cpu_ns = counters.cpu_ns;
-  out.memory_bytes = counters.memory_bytes;
   return out;
 }
 
