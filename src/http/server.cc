@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kFeedPath = "/v1/subscribe";
-constexpr std::string_view kSourcePath = "/sources/";
+constexpr std::string_view kSourcePath = "/v1/sources/";
 // How often a subscription is asked whether its view is still there.
 constexpr auto kAskAgain = std::chrono::seconds(1);
 // Proxies and browsers take a connection for dead that says nothing for a minute or so.
@@ -74,14 +74,26 @@ class ServerImpl : public Server {
   std::unique_ptr<io::Listener> listener_;
 };
 
+detail::Answer refusal(const Error& error) {
+  return {info(error.code).http, "application/json", detail::to_json(error) + "\n"};
+}
+
+detail::Answer stopping() {
+  return refusal(Error{ErrorCode::kShuttingDown, "the node is stopping"});
+}
+
 detail::Answer ServerImpl::answer(const detail::Request& request) {
   const auto path = detail::path_of(request.target);
+  // A browser posts for any page that is open in it, to localhost too.
+  if (request.foreign_page && request.method == "POST") {
+    return refusal(Error{ErrorCode::kNotAllowed, "a page of another origin changes nothing here"});
+  }
   if (options_.functions && detail::is_of_functions(path)) return functions(request);
   if (options_.ingest && path.starts_with(kSourcePath)) return ingest(request);
   if (path != "/metrics" && path != "/healthz" && path != kFeedPath) {
     return {404, "text/plain; charset=utf-8",
             "not found: there are /metrics, /healthz, /v1/subscribe, /v1/functions and "
-            "/sources/NAME\n"};
+            "/v1/sources/NAME\n"};
   }
   if (request.method != "GET" && request.method != "HEAD") {
     return {405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
@@ -97,11 +109,6 @@ detail::Answer ServerImpl::answer(const detail::Request& request) {
   return {503, "text/plain; charset=utf-8", health.error().text + "\n"};
 }
 
-detail::Answer stopping() {
-  return {503, "application/json",
-          detail::to_json(Error{ErrorCode::kShuttingDown, "the node is stopping"}) + "\n"};
-}
-
 detail::Answer ServerImpl::functions(const detail::Request& request) {
   return closing_ ? stopping() : detail::answer_functions(*options_.functions, request);
 }
@@ -112,7 +119,7 @@ detail::Answer ServerImpl::ingest(const detail::Request& request) {
   if (closing_) return stopping();
   const auto put = options_.ingest(std::string(name), request.body);
   if (put) return {200, "application/json", fmt::format("{{\"records\":{}}}\n", *put)};
-  return {info(put.error().code).http, "application/json", detail::to_json(put.error()) + "\n"};
+  return refusal(put.error());
 }
 
 io::Task<void> ServerImpl::serve(io::Socket socket) {
@@ -131,10 +138,9 @@ io::Task<void> ServerImpl::serve(io::Socket socket) {
       requests_.add();
       auto fed = co_await feed(socket, exchange, **request);
       if (fed) co_return;
-      detail::Answer refusal{info(fed.error().code).http, "application/json",
-                             detail::to_json(fed.error()) + "\n"};
+      const auto refused = refusal(fed.error());
       bool keep = (*request)->keep_alive && !closing_;
-      std::string response = exchange.respond(**request, refusal, keep);
+      std::string response = exchange.respond(**request, refused, keep);
       auto written = co_await socket.write(response);
       if (!written || !keep) co_return;
       continue;

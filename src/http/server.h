@@ -12,13 +12,13 @@
 namespace millrace::http {
 
 /// HTTP/1.1: /metrics (Prometheus text), /healthz, /v1/subscribe (Server-Sent Events, WebSocket),
-/// /v1/functions, and POST /sources/NAME.
+/// /v1/functions, and POST /v1/sources/NAME.
 class Server {
  public:
   struct Options {
     std::function<Result<>()> health;  // an error is answered as 503 with its text
     /// Puts a body's records into the topic of a source, durably; gives how many; may block. None:
-    /// /sources/NAME is not there.
+    /// /v1/sources/NAME is not there.
     std::function<Result<uint64_t>(const std::string& source, std::string_view body)> ingest;
     /// Follows a materialized view; may block. None: /v1/subscribe is not there.
     std::function<Result<std::unique_ptr<sql::Subscription>>(const std::string& view,

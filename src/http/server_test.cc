@@ -163,17 +163,31 @@ TEST_F(HttpServer, RefusesOtherPathsAndMethods) {
   EXPECT_THAT(ask("POST /metrics"), AllOf(StartsWith("HTTP/1.1 405"), HasSubstr("Allow: GET")));
 }
 
+TEST_F(HttpServer, TakesNothingThatAPageOfAnotherOriginPosts) {
+  for (const auto path : {"/v1/sources/s", "/v1/functions/f"}) {
+    Client client(server->address());
+    client.send(
+        fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n"
+                    "Connection: close\r\nContent-Length: 5\r\n\r\n[1,2]",
+                    path));
+    EXPECT_THAT(client.rest(), AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("another origin")));
+  }
+  EXPECT_EQ(taken_in, "");
+}
+
 TEST_F(HttpServer, GivesWhatIsPostedToItsSource) {
   const auto post = [this](std::string_view name) {
     Client client(server->address());
     client.send(fmt::format(
-        "POST /sources/{} HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\n[1,2]", name));
+        "POST /v1/sources/{} HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\n[1,2]",
+        name));
     return client.rest();
   };
   EXPECT_THAT(post("s"), AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("{\"records\":1}")));
   EXPECT_EQ(taken_in, "[1,2]");
   EXPECT_THAT(post("t"), AllOf(StartsWith("HTTP/1.1 404"), HasSubstr("42P01")));
-  EXPECT_THAT(ask("GET /sources/s"), AllOf(StartsWith("HTTP/1.1 405"), HasSubstr("Allow: POST")));
+  EXPECT_THAT(ask("GET /v1/sources/s"),
+              AllOf(StartsWith("HTTP/1.1 405"), HasSubstr("Allow: POST")));
 }
 
 TEST_F(HttpServer, KeepsTheConnectionForMoreRequests) {

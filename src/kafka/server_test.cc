@@ -110,7 +110,8 @@ TEST_F(ServerTest, TellsItsVersions) {
   EXPECT_EQ(response.api_keys[0].api_key, 0);
   EXPECT_EQ(response.api_keys[0].min_version, 0);  // KAFKA-18659
   EXPECT_EQ(response.api_keys[0].max_version, 13);
-  for (const auto& api : response.api_keys) EXPECT_NE(api.api_key, 88);  // groups of Streams are not offered
+  for (const auto& api : response.api_keys)
+    EXPECT_NE(api.api_key, 88);  // groups of Streams are not offered
 }
 
 TEST_F(ServerTest, AnswersAnUnknownVersionOfApiVersionsInVersionZero) {

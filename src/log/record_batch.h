@@ -36,7 +36,8 @@ struct BatchHeader {
   bool log_append_time() const { return attributes & 8; }
   bool transactional() const { return attributes & 16; }
   bool control() const { return attributes & 32; }
-  /// The base timestamp is the time from which compaction may drop tombstones and markers (KIP-534).
+  /// The base timestamp is the time from which compaction may drop tombstones and markers
+  /// (KIP-534).
   bool has_delete_horizon() const { return attributes & 64; }
 };
 

@@ -95,7 +95,7 @@ def test_a_project_holds_connectors_and_pipelines(node, tmp_path):
         return {row["name"]: row["action"] for row in json.loads(node.cli("apply", tmp_path, "-o", "json", *more).stdout)}
 
     def travels(sent, arrives):
-        request = urllib.request.Request(f"http://{node.http}/sources/way_in", data=sent, method="POST")
+        request = urllib.request.Request(f"http://{node.http}/v1/sources/way_in", data=sent, method="POST")
         urllib.request.urlopen(request, timeout=30).close()
         wait_until(lambda: arrives in node.cli("consume", "way_c", "--from", "beginning", "-e").stdout.splitlines())
     for dry in ["--dry-run"], []:

@@ -343,7 +343,7 @@ def test_http_is_taken_in_when_it_is_durable(own_node):
     node = own_node
 
     def post(name, body):
-        request = urllib.request.Request(f"http://{node.http}/sources/{name}", data=body, method="POST")
+        request = urllib.request.Request(f"http://{node.http}/v1/sources/{name}", data=body, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, json.loads(answer.read())

@@ -13,7 +13,8 @@ namespace millrace::flow {
 /// Copies rows that a view set aside from the commits of its changelog to a topic of their own,
 /// each once; those that expressions failed over to `<view>.dead_letter`, late ones to
 /// `<view>.late`: a letter says which commit of which changelog it is of (a view and its
-/// replacement write to the same topic), and after a crash the last one says where to go on. One thread at a time, none of a shard's.
+/// replacement write to the same topic), and after a crash the last one says where to go on. One
+/// thread at a time, none of a shard's.
 class ViewLetters {
  public:
   enum class Kind { kFailed, kLate };

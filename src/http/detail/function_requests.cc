@@ -76,10 +76,6 @@ Result<Answer> module(Functions& functions, const std::string& name, const Reque
 }
 
 Result<Answer> put(Functions& functions, const std::string& name, const Request& request) {
-  // A browser posts for any page that is open in it, to localhost too.
-  if (request.foreign_page) {
-    return Error{ErrorCode::kNotAllowed, "a page of another origin makes no functions"};
-  }
   if (request.body.empty()) {
     return Error{ErrorCode::kInvalidArgument, "the request has no body", std::nullopt,
                  "The body is the module: its bytes, or its text form."};

@@ -1,7 +1,7 @@
 #include "broker/group_configs.h"
 #include "kafka/detail/error_codes.h"
-#include "kafka/handlers/handlers.h"
 #include "kafka/handlers/configs.h"
+#include "kafka/handlers/handlers.h"
 
 // What administrators ask of a cluster whose answer is short when it is one node: there is nothing
 // to elect, to move or to upgrade.

@@ -1,7 +1,7 @@
 #include <map>
 
-#include "kafka/handlers/handlers.h"
 #include "kafka/handlers/configs.h"
+#include "kafka/handlers/handlers.h"
 #include "kafka/handlers/topic_description.h"
 
 namespace millrace::kafka {

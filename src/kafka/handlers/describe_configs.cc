@@ -1,8 +1,8 @@
 #include <charconv>
 
 #include "kafka/detail/error_codes.h"
-#include "kafka/handlers/handlers.h"
 #include "kafka/handlers/configs.h"
+#include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
 

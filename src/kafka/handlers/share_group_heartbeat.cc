@@ -1,6 +1,6 @@
 #include "kafka/handlers/group_codes.h"
-#include "kafka/handlers/group_wait.h"
 #include "kafka/handlers/group_reader.h"
+#include "kafka/handlers/group_wait.h"
 #include "kafka/handlers/handlers.h"
 
 namespace millrace::kafka {
