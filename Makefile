@@ -25,7 +25,7 @@ test: build ## every test
 test-long: build ## every test, with 100 kill -9 under transactions, 20,000 simulated lives of a log, 3,000 random queries and 1.5 GB of state
 	@tools/setup.sh test
 	@cmake --build --preset release
-	@MR_ROUNDS=100 MR_SIMULATIONS=20000 MR_RANDOM_QUERIES=3000 MR_STATE_ROWS=2000000 build/deps/test-venv/bin/python test/run.py
+	@MR_ROUNDS=100 MR_SIMULATIONS=20000 MR_RANDOM_QUERIES=3000 MR_STATE_ROWS=2000000 MR_TEST_TIMEOUT=3600 build/deps/test-venv/bin/python test/run.py
 
 bench: build ## measure, next to Apache Kafka
 	@tools/setup.sh test

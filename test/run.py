@@ -13,6 +13,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "release"
+TIMEOUT = int(os.environ.get("MR_TEST_TIMEOUT", "300"))  # of one program of unit tests, in seconds
 FAILED = []  # named once more at the end, below what each of them printed
 
 
@@ -21,10 +22,10 @@ def run(name, command, count, **environment):
     began = time.monotonic()
     try:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                              env=os.environ | environment, timeout=20 * 60)
+                              env=os.environ | environment, timeout=max(20 * 60, 2 * TIMEOUT))
     except subprocess.TimeoutExpired as late:
         print((late.stdout or b"").decode(errors="replace"), flush=True)
-        FAILED.append(f"{name}: not done after 20 minutes")
+        FAILED.append(f"{name}: not done after {late.timeout // 60} minutes")
         return 0, 1
     passed, failed = count(done.stdout)
     if done.returncode != 0 and failed == 0:
@@ -75,7 +76,7 @@ def run_pytest():
 
 def main():
     parts = [
-        run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2", "--timeout", "300"], count_ctest),
+        run("unit tests", ["ctest", "--test-dir", str(BUILD), "--output-on-failure", "-j2", "--timeout", str(TIMEOUT)], count_ctest),
         *run_pytest(),
     ]
     passed, failed = map(sum, zip(*parts))
