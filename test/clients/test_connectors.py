@@ -95,7 +95,7 @@ def test_a_source_keeps_what_a_record_is(node, sql, steps, far):
     # The same through a transform, from a time on.
     sql("CREATE TOPIC kept WITH (partitions = 3)")
     sql(f"CREATE SOURCE s2 FROM kafka WITH (bootstrap_servers = '{far.kafka}', topic = 'origin', start = '1700000000150') "
-        "TRANSFORM steps.keep, steps.mark ON ERROR skip INTO kept")
+        "TRANSFORM steps.keep WITH (memory = '32 MiB', time_slice = '100 ms'), steps.mark ON ERROR skip INTO kept")
     expected = sorted(b"#" + m[2][1:] for m in read(far, "origin", 3) if m[2] and m[2][:1] != b"d" and m[4] >= 1_700_000_000_150)
     wait_until(lambda: len([m for m in read(node, "kept", 3) if m[2]]) == len(expected))
     assert sorted(m[2] for m in read(node, "kept", 3) if m[2]) == expected
@@ -103,9 +103,11 @@ def test_a_source_keeps_what_a_record_is(node, sql, steps, far):
     assert [row[:3] for row in sql("SHOW SOURCES")] == [("s", "kafka", "copied"), ("s2", "kafka", "kept")]
     [(text,)] = sql("SHOW CREATE SOURCE s")
     assert "hidden" not in text and "'***'" in text and text.endswith("INTO copied")
+    [(text,)] = sql("SHOW CREATE SOURCE s2")
+    assert "TRANSFORM steps.keep WITH (memory = 33554432, time_slice = '100 ms'), steps.mark ON ERROR skip INTO kept" in text
     assert "hidden" not in node.log()
     way = [line for line, in sql("EXPLAIN TOPIC kept")]
-    assert way.index("  1. read from kafka") < way.index("  2. transform steps.keep ON ERROR skip (of test)")
+    assert way.index("  1. read from kafka") < way.index("  2. transform steps.keep WITH (memory = 33554432, time_slice = '100 ms') ON ERROR skip (of test)")
     [(place, failed)] = sql("SELECT place, failed_records FROM millrace.transforms WHERE topic = 's2' AND export = 'keep'")
     assert (place, failed) == ("source", 0)
     # Dropped and made again it begins anew; paused it reads nothing.
@@ -145,6 +147,7 @@ def test_what_cannot_be_is_told_at_create(node, sql, far):
     refused(f"CREATE SOURCE x FROM smoke WITH ({server}) INTO told", "0A000", "smoke")
     refused(f"CREATE SINK x INTO kafka WITH ({server}, topic = 'a', delivery = 'twice') FROM told", "22023", "at_least_once")
     refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a') TRANSFORM nothing.f INTO told", "42883", "nothing")
+    refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a') TRANSFORM steps.keep WITH (look_back = 5) INTO told", "42601", "expansion")
     assert sql("SHOW SOURCES") == []
 
 
