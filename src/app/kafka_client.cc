@@ -106,7 +106,7 @@ Result<> kafka_choose_offsets(rd_kafka_t* client, const char* option, const std:
 Result<KafkaEvent> kafka_admin(
     rd_kafka_t* client, rd_kafka_admin_op_t operation,
     const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& send) {
-  using Options = std::unique_ptr<rd_kafka_AdminOptions_t, Deleter<rd_kafka_AdminOptions_destroy>>;
+  using Options = std::unique_ptr<rd_kafka_AdminOptions_t, Frees<rd_kafka_AdminOptions_destroy>>;
   KafkaQueue queue(rd_kafka_queue_new(client));
   Options options(rd_kafka_AdminOptions_new(client, operation));
   rd_kafka_AdminOptions_set_request_timeout(options.get(), kKafkaTimeoutMs, nullptr, 0);

@@ -7,27 +7,20 @@
 #include <memory>
 #include <string>
 
+#include "base/frees.h"
 #include "base/result.h"
 
 namespace millrace::app {
 
-template <auto f>
-struct Deleter {
-  template <typename T>
-  void operator()(T* p) const {
-    f(p);
-  }
-};
-
-using KafkaHandle = std::unique_ptr<rd_kafka_t, Deleter<rd_kafka_destroy>>;
-using KafkaTopic = std::unique_ptr<rd_kafka_topic_t, Deleter<rd_kafka_topic_destroy>>;
-using KafkaQueue = std::unique_ptr<rd_kafka_queue_t, Deleter<rd_kafka_queue_destroy>>;
+using KafkaHandle = std::unique_ptr<rd_kafka_t, Frees<rd_kafka_destroy>>;
+using KafkaTopic = std::unique_ptr<rd_kafka_topic_t, Frees<rd_kafka_topic_destroy>>;
+using KafkaQueue = std::unique_ptr<rd_kafka_queue_t, Frees<rd_kafka_queue_destroy>>;
 using KafkaMetadata =
-    std::unique_ptr<const struct rd_kafka_metadata, Deleter<rd_kafka_metadata_destroy>>;
-using KafkaMessage = std::unique_ptr<rd_kafka_message_t, Deleter<rd_kafka_message_destroy>>;
+    std::unique_ptr<const struct rd_kafka_metadata, Frees<rd_kafka_metadata_destroy>>;
+using KafkaMessage = std::unique_ptr<rd_kafka_message_t, Frees<rd_kafka_message_destroy>>;
 
-using KafkaPartitions = std::unique_ptr<rd_kafka_topic_partition_list_t,
-                                        Deleter<rd_kafka_topic_partition_list_destroy>>;
+using KafkaPartitions =
+    std::unique_ptr<rd_kafka_topic_partition_list_t, Frees<rd_kafka_topic_partition_list_destroy>>;
 
 inline constexpr int kKafkaTimeoutMs = 10'000;
 
@@ -51,7 +44,7 @@ Result<> kafka_choose_offsets(rd_kafka_t* client, const char* option, const std:
                               rd_kafka_topic_partition_list_t* list);
 
 /// Sends one admin request and waits for its answer.
-using KafkaEvent = std::unique_ptr<rd_kafka_event_t, Deleter<rd_kafka_event_destroy>>;
+using KafkaEvent = std::unique_ptr<rd_kafka_event_t, Frees<rd_kafka_event_destroy>>;
 Result<KafkaEvent> kafka_admin(
     rd_kafka_t* client, rd_kafka_admin_op_t operation,
     const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& send);

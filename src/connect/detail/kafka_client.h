@@ -10,18 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "base/frees.h"
 #include "base/result.h"
 #include "connect/detail/options.h"
 
 namespace millrace::connect {
 
-template <auto f>
-struct Frees {
-  template <typename T>
-  void operator()(T* p) const {
-    f(p);
-  }
-};
 using KafkaConf = std::unique_ptr<rd_kafka_conf_t, Frees<rd_kafka_conf_destroy>>;
 using KafkaPartitions =
     std::unique_ptr<rd_kafka_topic_partition_list_t, Frees<rd_kafka_topic_partition_list_destroy>>;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/frees.h"
 #include "millrace/client.h"
 #include "wasm/records.h"
 
@@ -16,13 +17,6 @@ namespace millrace::client::detail {
 
 using Properties = std::map<std::string, std::string>;
 
-template <auto f>
-struct Frees {
-  template <typename T>
-  void operator()(T* p) const {
-    f(p);
-  }
-};
 using Handle = std::unique_ptr<rd_kafka_t, Frees<rd_kafka_destroy>>;
 
 /// A librdkafka producer that remembers what was not delivered. One thread at a time.
