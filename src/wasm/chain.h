@@ -101,8 +101,8 @@ class Chain {
   Result<Output> apply(const Batch& batch, StateReader* states = nullptr);
 
   /// From a shard: `co_await chain.on_lane(f)` runs f() on a lane (decode, apply(), encode), then
-  /// continues on the caller's shard. A chain has at most all lanes but one at a time, in the order
-  /// of asking. Not a coroutine lambda: `f` is a plain function object and may capture.
+  /// continues on the caller's shard. A chain has at most all lanes but two at a time (at least
+  /// one), in the order of asking. Not a coroutine lambda: `f` is a plain function object and may capture.
   template <typename F>
   io::Task<std::invoke_result_t<F>> on_lane(F f);
   /// on_lane() with apply(); what `batch` views must live until it is done.

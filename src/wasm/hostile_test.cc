@@ -2,9 +2,12 @@
 // and the engine goes on serving others.
 #include <gmock/gmock.h>
 
+#include <future>
+#include <mutex>
 #include <random>
 #include <thread>
 
+#include "wasm/detail/lanes.h"
 #include "wasm/wasm_test_util.h"
 
 namespace millrace::wasm {
@@ -388,6 +391,35 @@ TEST_F(HostileTest, ASlowGuestLeavesALaneToOthers) {
   EXPECT_LT(slow->counters().batches - before, 15u);
   over = true;
   for (auto& thread : threads) thread.join();
+}
+
+TEST(LanesTest, OneSourceLeavesTwoLanesToOthers) {
+  std::mutex mutex;
+  int running = 0;
+  int most = 0;
+  std::atomic<int> started = 0;
+  const auto count = [&](int more) {
+    std::lock_guard lock(mutex);
+    running += more;
+    most = std::max(most, running);
+  };
+  {
+    Lanes lanes(4);
+    const auto source = std::make_shared<Lanes::Source>();
+    for (int i = 0; i < 8; ++i) {
+      lanes.add(source, [&] {
+        count(1);
+        // Waits for its neighbour, so that two do run at a time.
+        for (++started; started < 2;) std::this_thread::yield();
+        count(-1);
+      });
+    }
+    std::promise<void> other;
+    lanes.add(std::make_shared<Lanes::Source>(), [&] { other.set_value(); });
+    other.get_future().wait();
+  }
+  EXPECT_EQ(started, 8);
+  EXPECT_EQ(most, 2);
 }
 
 }  // namespace

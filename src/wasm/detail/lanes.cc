@@ -9,7 +9,7 @@
 
 namespace millrace::wasm {
 
-Lanes::Lanes(size_t count) : each_max_(std::max<size_t>(count, 2) - 1) {
+Lanes::Lanes(size_t count) : each_max_(std::max<size_t>(count, 3) - 2) {
   for (size_t i = 0; i < std::max<size_t>(count, 1); ++i) {
     threads_.emplace_back([this] { work(); });
     pthread_setname_np(threads_.back().native_handle(), "mr-guest");

@@ -11,7 +11,8 @@
 namespace millrace::wasm {
 
 /// The threads that guests run on. Work stands in one queue; each of its sources (a chain) has at
-/// most all lanes but one at a time, so that a guest that is slow leaves one to the others.
+/// most all lanes but two at a time (at least one): where lanes are one more than the cores, a
+/// guest that is slow leaves a core to the shards and a lane to other guests.
 /// Any thread.
 class Lanes {
  public:
