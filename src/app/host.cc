@@ -20,6 +20,7 @@ std::shared_ptr<sql::Relation> NodeHost::relation(const catalog::Object& object)
     case Kind::kPipeline:
     case Kind::kSource:
     case Kind::kSink:
+    case Kind::kUser:
       return nullptr;
   }
   return nullptr;

@@ -2,6 +2,8 @@
 
 #include <duckdb/common/types/timestamp.hpp>
 
+#include "guard/users.h"
+
 namespace millrace::app {
 
 namespace {
@@ -219,17 +221,34 @@ sql::SystemTable transactions(SystemSources from) {
 }
 
 sql::SystemTable connections(SystemSources from) {
-  return {"connections",
-          {column("peer", kText), column("client_id", kText), column("software", kText),
-           column("shard", kSmall), column("connected_at", kTime), column("requests", kNumber),
-           column("received_bytes", kNumber), column("sent_bytes", kNumber)},
+  return {
+      "connections",
+      {column("peer", kText), column("client_id", kText), column("user_name", kText),
+       column("software", kText), column("shard", kSmall), column("connected_at", kTime),
+       column("requests", kNumber), column("received_bytes", kNumber),
+       column("sent_bytes", kNumber)},
+      [from]() -> Result<Rows> {
+        Rows rows;
+        for (const auto& each : from.connections()) {
+          rows.push_back({Value(each.peer), Value(each.client_id), Value(each.user),
+                          Value(each.software), Value::INTEGER(static_cast<int32_t>(each.shard)),
+                          time_or_null(each.connected_ms), number(each.requests),
+                          number(each.received_bytes), number(each.sent_bytes)});
+        }
+        return rows;
+      }};
+}
+
+sql::SystemTable users(SystemSources from) {
+  return {"users",
+          {column("name", kText), column("mechanisms", kText), column("created_at", kTime),
+           column("owner", kText)},
           [from]() -> Result<Rows> {
             Rows rows;
-            for (const auto& each : from.connections()) {
-              rows.push_back({Value(each.peer), Value(each.client_id), Value(each.software),
-                              Value::INTEGER(static_cast<int32_t>(each.shard)),
-                              time_or_null(each.connected_ms), number(each.requests),
-                              number(each.received_bytes), number(each.sent_bytes)});
+            const auto snapshot = from.catalog.snapshot();
+            for (const auto* user : snapshot->users()) {
+              rows.push_back({Value(user->name), Value(guard::mechanisms_of(*user)),
+                              time_or_null(guard::created_ms(*user)), Value(user->owner)});
             }
             return rows;
           }};
@@ -325,8 +344,8 @@ sql::SystemTable late(SystemSources from) {
 std::vector<sql::SystemTable> system_tables(SystemSources sources) {
   std::vector<sql::SystemTable> tables = {
       topics(sources),  partitions(sources),   groups(sources),      members(sources),
-      offsets(sources), transactions(sources), connections(sources), quotas(sources),
-      views(sources),   operators(sources),    late(sources)};
+      offsets(sources), transactions(sources), connections(sources), users(sources),
+      quotas(sources),  views(sources),        operators(sources),   late(sources)};
   for (auto& table : transform_tables(sources)) tables.push_back(std::move(table));
   for (auto& table : connector_tables(sources)) tables.push_back(std::move(table));
   return tables;

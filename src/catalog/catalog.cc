@@ -33,6 +33,8 @@ std::string_view name_of(Kind kind) {
       return "source";
     case Kind::kSink:
       return "sink";
+    case Kind::kUser:
+      return "user";
   }
   return "object";
 }
@@ -61,6 +63,34 @@ log::LogConfig log_config() {
 Error undefined(std::string_view name) {
   return Error{ErrorCode::kUndefinedObject,
                fmt::format("there is no topic, table, view or function \"{}\"", name)};
+}
+
+/// Before the names of users in the keys of the log, so that a user and a topic may have one name.
+constexpr std::string_view kUserKey = "user:";
+
+std::string key_of(const Object& object) {
+  return object.kind == Kind::kUser ? std::string(kUserKey) + object.name : object.name;
+}
+
+/// What keeps a user from being dropped, each as it is told.
+std::vector<std::string> uses_of_user(const SnapshotImpl& now, const std::string& user) {
+  std::vector<std::string> out;
+  for (const Object* object : now.list()) {
+    const bool owned = object->owner == user;
+    if (owned)
+      out.push_back(fmt::format("{} \"{}\" is its own", name_of(object->kind), object->name));
+    for (const auto& each : object->transforms) {
+      if (each.user != user && (owned || each.owner != user)) continue;
+      out.push_back(fmt::format("the transform {}.{} of {} \"{}\" is {}", each.function,
+                                each.export_name, name_of(object->kind), object->name,
+                                each.user == user ? "for it" : "its own"));
+    }
+  }
+  for (const Object* other : now.users()) {
+    if (other->owner == user && other->name != user)
+      out.push_back(fmt::format("user \"{}\" is its own", other->name));
+  }
+  return out;
 }
 
 /// True when `from` reads `target`, itself or through others. Dependencies have no cycles, so it
@@ -100,6 +130,9 @@ class CatalogImpl final : public Catalog {
   io::Task<Result<>> drop(std::string name) override {
     return shard_.call(drop_here(std::move(name)));
   }
+  io::Task<Result<>> drop_user(std::string name) override {
+    return shard_.call(drop_user_here(std::move(name)));
+  }
   io::Task<Result<>> close() override { return shard_.call(close_here()); }
 
  private:
@@ -118,7 +151,11 @@ class CatalogImpl final : public Catalog {
                    fmt::format("the catalog's record at offset {} has no key", record.offset)};
     }
     if (!record.value) {
-      snapshot.erase(*record.key);
+      if (record.key->starts_with(kUserKey)) {
+        snapshot.erase_user(record.key->substr(kUserKey.size()));
+      } else {
+        snapshot.erase(*record.key);
+      }
       return {};
     }
     auto object = detail::from_json(*record.value);
@@ -140,18 +177,42 @@ class CatalogImpl final : public Catalog {
   io::Task<Result<Object>> put_in_turn(Object object, bool replace) {
     auto turn = co_await turns_.take();
     const auto now = current();
-    MR_CO_TRY(prepare(*now, object, replace));
-    MR_CO_TRY(co_await write(object.name, detail::to_json(object)));
+    const bool user = object.kind == Kind::kUser;
+    MR_CO_TRY(user ? prepare_user(*now, object, replace) : prepare(*now, object, replace));
+    MR_CO_TRY(co_await write(key_of(object), detail::to_json(object)));
     auto next = std::make_shared<SnapshotImpl>(*now);
     next->put(std::make_shared<const Object>(object));
     publish(std::move(next));
     co_return object;
   }
 
+  /// As prepare(), for a user.
+  static Result<> prepare_user(const SnapshotImpl& now, Object& user, bool replace) {
+    if (user.name.empty()) return Error{ErrorCode::kInvalidName, "a user needs a name"};
+    const Object* old = now.find_user(user.name);
+    if (old && !replace) {
+      return Error{ErrorCode::kDuplicateObject, fmt::format("user \"{}\" exists", user.name)};
+    }
+    user.id = old ? old->id : Uuid::random();
+    user.version = old ? old->version + 1 : 1;
+    return {};
+  }
+
   /// Checks `object` against what exists, and gives it its id and version.
   static Result<> prepare(const SnapshotImpl& now, Object& object, bool replace) {
     if (object.name.empty()) {
       return Error{ErrorCode::kInvalidName, "an object needs a name"};
+    }
+    if (object.name.starts_with(kUserKey)) {
+      return Error{
+          ErrorCode::kInvalidName,
+          fmt::format("\"{}\" begins with {}, which is kept for users", object.name, kUserKey)};
+    }
+    for (const auto& each : object.transforms) {
+      if (each.user.empty() || now.find_user(each.user)) continue;
+      return Error{ErrorCode::kUndefinedObject,
+                   fmt::format("user \"{}\" does not exist", each.user), std::nullopt,
+                   "CREATE USER name PASSWORD '...' first. SHOW USERS lists those that there are."};
     }
     const Object* old = now.find_exact(object.name);
     // Topics that Kafka clients make differ by case, as in Kafka; everything else is SQL.
@@ -211,6 +272,33 @@ class CatalogImpl final : public Catalog {
     MR_CO_TRY(co_await write(object->name, std::nullopt));
     auto next = std::make_shared<SnapshotImpl>(*now);
     next->erase(object->name);
+    publish(std::move(next));
+    co_return Result<>{};
+  }
+
+  io::Task<Result<>> drop_user_here(std::string name) {
+    if (!gate_.try_enter()) co_return closed();
+    auto result = co_await drop_user_in_turn(std::move(name));
+    gate_.leave();
+    co_return result;
+  }
+
+  io::Task<Result<>> drop_user_in_turn(std::string name) {
+    auto turn = co_await turns_.take();
+    const auto now = current();
+    const Object* user = now->find_user(name);
+    if (!user) {
+      co_return Error{ErrorCode::kUndefinedObject, fmt::format("user \"{}\" does not exist", name)};
+    }
+    if (const auto uses = uses_of_user(*now, name); !uses.empty()) {
+      co_return Error{
+          .code = ErrorCode::kDependentObjects,
+          .text = fmt::format("user \"{}\" cannot be dropped: {}", name, fmt::join(uses, ", ")),
+          .hint = "Drop these first: ALTER TOPIC ... DROP TRANSFORM, DROP ..."};
+    }
+    MR_CO_TRY(co_await write(key_of(*user), std::nullopt));
+    auto next = std::make_shared<SnapshotImpl>(*now);
+    next->erase_user(name);
     publish(std::move(next));
     co_return Result<>{};
   }

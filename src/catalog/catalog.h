@@ -22,8 +22,9 @@ enum class Kind {
   kPipeline,
   kSource,
   kSink,
+  kUser,  // in a name space of their own: Snapshot::find_user()
 };
-/// "topic", "table", "view", "materialized view", "function", "transform", "source", "sink"
+/// "topic", "table", "view", "materialized view", "function", "transform", "source", "sink", "user"
 std::string_view name_of(Kind kind);
 
 struct Column {
@@ -52,6 +53,7 @@ struct Transform {
   std::string export_name;  // of its module
   Place place = Place::kProduce;
   std::string group = {};  // on fetch, for the consumers of this group alone; empty: for all
+  std::string user = {};   // on fetch, for connections that are logged in as this user alone
   OnError on_error = OnError::kReject;
   std::map<std::string, std::string> params = {};
   std::map<std::string, std::string> options = {};  // its limits and look-back: function.h
@@ -75,10 +77,11 @@ struct Object {
   int32_t partitions = 1;                // topics
   std::map<std::string, std::string>
       options;      // topics: Kafka configuration names and ours (format, on_error, durability);
-                    // functions: see function.h; pipelines: pipeline.h; connectors: connector.h
+                    // functions: see function.h; pipelines: pipeline.h; connectors: connector.h;
+                    // users: guard/users.h
   std::string sql;  // the statement that makes it, in one canonical spelling
   bool internal = false;  // not shown by default: changelogs, dead letters' bookkeeping
-  std::string owner;      // functions, pipelines, connectors: who made it
+  std::string owner;      // functions, pipelines, connectors, users: who made it
   std::vector<Transform>
       transforms;  // topics, pipelines, connectors: in the order in which they are applied
 
@@ -94,10 +97,14 @@ class Snapshot {
   /// no such object.
   virtual const Object* find(std::string_view name) const = 0;
   virtual const Object* find(const Uuid& id) const = 0;
-  /// By name.
+  /// By name; without users.
   virtual std::vector<const Object*> list() const = 0;
   /// Who reads `name`.
   virtual std::vector<const Object*> dependents(std::string_view name) const = 0;
+  /// The user of exactly this name; null: none.
+  virtual const Object* find_user(std::string_view) const { return nullptr; }
+  /// By name.
+  virtual std::vector<const Object*> users() const { return {}; }
   /// Grows with every change.
   virtual uint64_t version() const = 0;
 };
@@ -119,6 +126,8 @@ class Catalog {
   virtual io::Task<Result<Object>> put(Object object, bool replace) = 0;
   /// Errors: kUndefinedObject, kDependentObjects (names them).
   virtual io::Task<Result<>> drop(std::string name) = 0;
+  /// Errors: kUndefinedObject, kDependentObjects (transforms that are for the user, what it owns).
+  virtual io::Task<Result<>> drop_user(std::string name) = 0;
 
   virtual io::Task<Result<>> close() = 0;
 };

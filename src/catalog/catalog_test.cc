@@ -257,6 +257,69 @@ TEST_F(CatalogTest, LetsOneOfManyHaveAName) {
   EXPECT_EQ(won, 1);
 }
 
+TEST_F(CatalogTest, KeepsUsersInANameSpaceOfTheirOwn) {
+  Object ann;
+  ann.kind = Kind::kUser;
+  ann.name = "t";
+  ann.options = {{"scram-sha-256", "first"}};
+  ASSERT_TRUE(put(topic("t")));
+  ASSERT_TRUE(put(ann));
+  EXPECT_EQ(put(ann).error().code, ErrorCode::kDuplicateObject);
+  ann.options = {{"scram-sha-256", "second"}};
+  ASSERT_TRUE(put(ann, true));
+  ann.name = "gone";
+  ASSERT_TRUE(put(ann));
+  ASSERT_TRUE(shard().block_on(catalog_->drop_user("gone")));
+  EXPECT_EQ(put(topic("user:t")).error().code, ErrorCode::kInvalidName);
+  reopen();
+  EXPECT_THAT(names(), ElementsAre("t"));
+  EXPECT_EQ(catalog_->snapshot()->find("t")->kind, Kind::kTopic);
+  ASSERT_EQ(catalog_->snapshot()->users().size(), 1u);
+  const auto snapshot = catalog_->snapshot();
+  const auto* user = snapshot->find_user("t");
+  ASSERT_NE(user, nullptr);
+  EXPECT_EQ(user->version, 2u);
+  EXPECT_EQ(user->options.at("scram-sha-256"), "second");
+  EXPECT_EQ(snapshot->find_user("T"), nullptr);
+  ASSERT_TRUE(drop("t"));
+  EXPECT_NE(catalog_->snapshot()->find_user("t"), nullptr);
+}
+
+TEST_F(CatalogTest, KeepsUsersThatSomethingIsForOrThatOwnSomething) {
+  Object user;
+  user.kind = Kind::kUser;
+  const auto add = [&](std::string name, std::string owner) {
+    user.name = std::move(name);
+    user.owner = std::move(owner);
+    ASSERT_TRUE(put(user));
+  };
+  auto t = topic("t");
+  t.transforms = {{.function = "f",
+                   .export_name = "e",
+                   .place = Transform::Place::kFetch,
+                   .user = "ann",
+                   .owner = "bob"}};
+  EXPECT_EQ(put(t).error().code, ErrorCode::kUndefinedObject);
+  add("ann", "ann");
+  add("bob", "ann");
+  add("eve", "ann");
+  ASSERT_TRUE(put(t));
+  reopen();
+  EXPECT_EQ(catalog_->snapshot()->find("t")->transforms, t.transforms);
+  const auto drop_user = [&](std::string name) {
+    return shard().block_on(catalog_->drop_user(std::move(name)));
+  };
+  EXPECT_THAT(drop_user("ann").error().text, HasSubstr("f.e of topic \"t\" is for it"));
+  EXPECT_EQ(drop_user("bob").error().code, ErrorCode::kDependentObjects);
+  EXPECT_TRUE(drop_user("eve"));
+  EXPECT_EQ(drop_user("eve").error().code, ErrorCode::kUndefinedObject);
+  t.transforms.clear();
+  ASSERT_TRUE(put(t, true));
+  EXPECT_THAT(drop_user("ann").error().text, HasSubstr("user \"bob\" is its own"));
+  EXPECT_TRUE(drop_user("bob"));
+  EXPECT_TRUE(drop_user("ann"));  // which made itself
+}
+
 TEST_F(CatalogTest, RefusesWhenClosed) {
   ASSERT_TRUE(shard().block_on(catalog_->close()));
   EXPECT_EQ(put(topic("t")).error().code, ErrorCode::kShuttingDown);

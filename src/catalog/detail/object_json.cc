@@ -14,7 +14,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr Kind kKinds[] = {Kind::kTopic,    Kind::kTable,    Kind::kView,   Kind::kMaterializedView,
-                           Kind::kFunction, Kind::kPipeline, Kind::kSource, Kind::kSink};
+                           Kind::kFunction, Kind::kPipeline, Kind::kSource, Kind::kSink,
+                           Kind::kUser};
 
 json::array to_array(const std::vector<std::string>& texts) {
   json::array out;
@@ -42,6 +43,7 @@ json::object to_object(const Transform& transform) {
                    {"on_error", name_of(transform.on_error)},
                    {"owner", transform.owner}};
   if (!transform.group.empty()) out["group"] = transform.group;
+  if (!transform.user.empty()) out["user"] = transform.user;
   if (!transform.params.empty()) out["params"] = to_object(transform.params);
   if (!transform.options.empty()) out["options"] = to_object(transform.options);
   return out;
@@ -154,6 +156,7 @@ void read_transforms(Reader& in, Object& object) {
     Transform transform{.function = each.text("function", true),
                         .export_name = each.text("export", true),
                         .group = each.text("group"),
+                        .user = each.text("user"),
                         .params = each.text_map("params"),
                         .options = each.text_map("options"),
                         .owner = each.text("owner")};

@@ -17,6 +17,7 @@ std::string fold(std::string_view name) {
 }
 
 const Uuid& id_of(const SnapshotImpl::Ref& object) { return object->id; }
+std::string_view user_name_of(const SnapshotImpl::Ref& user) { return user->name; }
 
 }  // namespace
 
@@ -59,7 +60,25 @@ std::vector<const Object*> SnapshotImpl::dependents(std::string_view name) const
   return out;
 }
 
+const Object* SnapshotImpl::find_user(std::string_view name) const {
+  const auto at = std::ranges::lower_bound(users_, name, {}, user_name_of);
+  return at != users_.end() && (*at)->name == name ? at->get() : nullptr;
+}
+
+std::vector<const Object*> SnapshotImpl::users() const {
+  std::vector<const Object*> out;
+  for (const auto& user : users_) out.push_back(user.get());
+  return out;
+}
+
 void SnapshotImpl::put(Ref object) {
+  if (object->kind == Kind::kUser) {
+    erase_user(object->name);
+    const std::string_view name = object->name;
+    users_.insert(std::ranges::lower_bound(users_, name, {}, user_name_of), std::move(object));
+    ++version_;
+    return;
+  }
   erase(object->name);
   std::string folded = fold(object->name);
   const auto id_at = std::ranges::lower_bound(by_id_, object->id, {}, id_of);
@@ -82,6 +101,10 @@ void SnapshotImpl::erase(std::string_view exact_name) {
     ++version_;
     return;
   }
+}
+
+void SnapshotImpl::erase_user(std::string_view name) {
+  if (std::erase_if(users_, [&](const Ref& user) { return user->name == name; }) > 0) ++version_;
 }
 
 }  // namespace millrace::catalog::detail

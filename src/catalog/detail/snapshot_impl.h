@@ -18,6 +18,8 @@ class SnapshotImpl final : public Snapshot {
   const Object* find(const Uuid& id) const override;
   std::vector<const Object*> list() const override;
   std::vector<const Object*> dependents(std::string_view name) const override;
+  const Object* find_user(std::string_view name) const override;
+  std::vector<const Object*> users() const override;
   uint64_t version() const override { return version_; }
 
   /// The object spelled exactly so.
@@ -26,6 +28,7 @@ class SnapshotImpl final : public Snapshot {
   /// Each changes this one in place: for the copy that will be the next snapshot.
   void put(Ref object);
   void erase(std::string_view exact_name);
+  void erase_user(std::string_view name);
 
  private:
   struct Named {
@@ -35,6 +38,7 @@ class SnapshotImpl final : public Snapshot {
 
   std::vector<Named> by_name_;  // by folded name, then by name
   std::vector<Ref> by_id_;
+  std::vector<Ref> users_;  // by name
   uint64_t version_ = 0;
 };
 

@@ -46,6 +46,14 @@ class Definitions {
   Result<> drop_connector(const DropObject& drop, const std::string& user);
   Result<> pause(const PauseConnector& pause, const std::string& user);
 
+  // users.cc. `user` is who asks.
+
+  /// Makes a user, or gives one another password. Errors: kDuplicateObject, kUndefinedObject,
+  /// kInvalidName, kInvalidArgument, kNotAllowed.
+  Result<> put(const PutUser& put, const std::string& user);
+  /// Errors: kUndefinedObject, kNotAllowed, kDependentObjects.
+  Result<> drop_user(const DropObject& drop, const std::string& user);
+
   // pipelines.cc. `user` is who asks.
 
   /// Checks topics and transforms, and starts the pipeline; one that is replaced goes on where it
@@ -88,8 +96,8 @@ class Definitions {
   std::mutex mutex_;
 };
 
-/// The rows of SHOW TOPICS, TABLES, VIEWS, SOURCES, SINKS, FUNCTIONS, TRANSFORMS, ALL, SHOW CREATE
-/// and DESCRIBE.
+/// The rows of SHOW TOPICS, TABLES, VIEWS, SOURCES, SINKS, FUNCTIONS, TRANSFORMS, USERS, ALL, SHOW
+/// CREATE and DESCRIBE.
 struct Listing {
   std::vector<std::string> names;
   std::vector<duckdb::LogicalType> types;
@@ -97,6 +105,7 @@ struct Listing {
 };
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what);
 Listing show_transforms(const catalog::Snapshot& snapshot);
+Listing show_users(const catalog::Snapshot& snapshot);
 /// The functions that an object's transforms use, sorted.
 std::vector<std::string> functions_of(const std::vector<catalog::Transform>& transforms);
 /// What is told to who is not the owner.

@@ -519,6 +519,8 @@ std::string canonical_sql(const catalog::Object& object) {
     case Kind::kSource:
     case Kind::kSink:
       return connector_sql(object);
+    case Kind::kUser:  // no statement makes it again: the password is not kept
+      return {};
   }
   return {};
 }

@@ -84,6 +84,9 @@ class FakeCatalog : public catalog::Catalog {
     co_return put_now(std::move(object), replace);
   }
   io::Task<Result<>> drop(std::string name) override { co_return drop_now(name); }
+  io::Task<Result<>> drop_user(std::string name) override {
+    co_return Error{ErrorCode::kUndefinedObject, name};
+  }
   io::Task<Result<>> close() override { co_return Result<>{}; }
 
  private:

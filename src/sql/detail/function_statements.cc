@@ -59,7 +59,7 @@ std::string call_sql(const Transform& step) {
   return fmt::format("{}.{}{}", quoted(step.function), quoted(step.export_name), params_sql(step));
 }
 
-/// `ON PRODUCE | ON FETCH [FOR GROUP g]`, which may be left out of DROP.
+/// `ON PRODUCE | ON FETCH [FOR GROUP g | FOR USER u]`, which may be left out of DROP.
 Result<> parse_place(TokenReader& reader, AlterTransforms& alter) {
   const auto begin = reader.peek().begin;
   if (reader.take_words({"on", "produce"})) {
@@ -73,17 +73,19 @@ Result<> parse_place(TokenReader& reader, AlterTransforms& alter) {
     return {};
   }
   if (!reader.take_word("for")) return {};
-  if (reader.take_word("user")) {
-    return Error{ErrorCode::kNotSupported, "a transform for one user is not supported", begin,
-                 "The node does not know its Kafka clients' users yet. Use FOR GROUP."};
-  }
-  if (!reader.take_word("group")) return reader.unexpected("expected GROUP and its name");
+  const bool user = reader.take_word("user");
+  if (!user && !reader.take_word("group"))
+    return reader.unexpected("expected GROUP or USER, and its name");
   if (alter.transform.place == Transform::Place::kProduce) {
-    return Error{ErrorCode::kSyntax, "a producer is of no group", begin,
-                 "FOR GROUP stands behind ON FETCH."};
+    return Error{ErrorCode::kSyntax,
+                 user ? "what is produced goes through a transform whoever produces it"
+                      : "a producer is of no group",
+                 begin, fmt::format("FOR {} stands behind ON FETCH.", user ? "USER" : "GROUP")};
   }
-  if (!is_text(reader.peek())) return reader.unexpected("expected the group's name");
-  alter.transform.group = reader.take().text;
+  if (!is_text(reader.peek())) {
+    return reader.unexpected(fmt::format("expected the {}'s name", user ? "user" : "group"));
+  }
+  (user ? alter.transform.user : alter.transform.group) = reader.take().text;
   return {};
 }
 
@@ -264,11 +266,12 @@ std::string transform_sql(const Transform& transform) {
   if (transform.place != Place::kProduce && transform.place != Place::kFetch) {
     return fmt::format("{} ON ERROR {}", step_sql(transform), catalog::name_of(transform.on_error));
   }
-  const auto group =
-      transform.group.empty() ? std::string() : " FOR GROUP " + quoted(transform.group);
+  const auto whom = !transform.group.empty()  ? " FOR GROUP " + quoted(transform.group)
+                    : !transform.user.empty() ? " FOR USER " + quoted(transform.user)
+                                              : std::string();
   return fmt::format("{} ON {}{} ON ERROR {}{}", call_sql(transform),
                      duckdb::StringUtil::Upper(std::string(catalog::name_of(transform.place))),
-                     group, catalog::name_of(transform.on_error), guest_options_sql(transform));
+                     whom, catalog::name_of(transform.on_error), guest_options_sql(transform));
 }
 
 }  // namespace millrace::sql

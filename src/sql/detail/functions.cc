@@ -255,14 +255,16 @@ Result<> complete_scalar(const CreateFunction& create, broker::Transforms& trans
 
 bool same_place(const Transform& each, const AlterTransforms& alter) {
   return alter.any_place ||
-         (each.place == alter.transform.place && each.group == alter.transform.group);
+         (each.place == alter.transform.place && each.group == alter.transform.group &&
+          each.user == alter.transform.user);
 }
 
 /// The one of the topic's transforms that is the same export there.
 std::vector<Transform>::iterator find_at_place(Object& topic, const Transform& transform) {
   return std::ranges::find_if(topic.transforms, [&](const Transform& each) {
     return each.function == transform.function && each.export_name == transform.export_name &&
-           each.place == transform.place && each.group == transform.group;
+           each.place == transform.place && each.group == transform.group &&
+           each.user == transform.user;
   });
 }
 

@@ -41,6 +41,7 @@ Listing of_text(std::vector<std::string> names) {
 Listing show_objects(const catalog::Snapshot& snapshot, ShowObjects::What what) {
   using What = ShowObjects::What;
   if (what == What::kTransforms) return show_transforms(snapshot);
+  if (what == What::kUsers) return show_users(snapshot);
   auto listing =
       what == What::kTopics      ? of_text({"name", "partitions", "format", "columns"})
       : what == What::kTables    ? of_text({"name", "primary_key", "columns"})

@@ -114,6 +114,7 @@ class SessionImpl : public Session {
   Result<std::unique_ptr<Cursor>> run(const PauseConnector& pause, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const CreatePipeline& create, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const AlterPipeline& alter, const PreparedOne& one);
+  Result<std::unique_ptr<Cursor>> run(const PutUser& put, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const BeginTransaction& begin, const PreparedOne& one);
   Result<std::unique_ptr<Cursor>> run(const EndTransaction& end, const PreparedOne& one);
 
@@ -355,6 +356,8 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const DropObject& drop, const P
     MR_TRY(setup_.definitions.drop_connector(drop, facts_.user));
   } else if (drop.kind == catalog::Kind::kPipeline) {
     MR_TRY(setup_.definitions.drop_pipeline(drop, facts_.user));
+  } else if (drop.kind == catalog::Kind::kUser) {
+    MR_TRY(setup_.definitions.drop_user(drop, facts_.user));
   } else {
     MR_TRY(setup_.definitions.drop(drop));
   }
@@ -463,6 +466,11 @@ Result<std::unique_ptr<Cursor>> SessionImpl::run(const AlterPipeline& alter, con
   MR_TRY(setup_.definitions.alter(alter, facts_.user));
   refresh();
   return make_cursor({}, "ALTER TRANSFORM");
+}
+
+Result<std::unique_ptr<Cursor>> SessionImpl::run(const PutUser& put, const PreparedOne&) {
+  MR_TRY(setup_.definitions.put(put, facts_.user));
+  return make_cursor({}, put.create ? "CREATE USER" : "ALTER USER");
 }
 
 Result<std::unique_ptr<Cursor>> SessionImpl::run(const ApplyObject& apply, const PreparedOne& one) {

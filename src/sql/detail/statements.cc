@@ -9,6 +9,7 @@
 #include "sql/detail/pipeline_statements.h"
 #include "sql/detail/subscribe.h"
 #include "sql/detail/token_reader.h"
+#include "sql/detail/user_statements.h"
 
 namespace millrace::sql {
 namespace {
@@ -68,6 +69,7 @@ Parsed parse_drop(TokenReader& reader, const catalog::Snapshot& snapshot) {
                     : reader.take_word("function")  ? std::optional(Kind::kFunction)
                     : reader.take_word("source")    ? std::optional(Kind::kSource)
                     : reader.take_word("transform") ? std::optional(Kind::kPipeline)
+                    : reader.take_word("user")      ? std::optional(Kind::kUser)
                                                     : take_kind(reader);
   if (!kind) return not_ours();
   drop.kind = *kind;
@@ -100,6 +102,10 @@ Parsed parse_alter(TokenReader& reader, const catalog::Snapshot& snapshot) {
     MR_TRY(auto alter, parse_alter_pipeline(reader));
     return ours(std::move(alter));
   }
+  if (reader.take_word("user")) {
+    MR_TRY(auto user, parse_user(reader, false));
+    return ours(std::move(user));
+  }
   PauseView pause;
   pause.sink = reader.take_word("sink");
   if (!pause.sink && !reader.take_words({"materialized", "view"})) return not_ours();
@@ -116,11 +122,15 @@ Parsed parse_alter(TokenReader& reader, const catalog::Snapshot& snapshot) {
 
 Parsed parse_show(TokenReader& reader) {
   using What = ShowObjects::What;
-  constexpr std::pair<std::string_view, What> kLists[] = {
-      {"topics", What::kTopics},       {"tables", What::kTables},
-      {"views", What::kViews},         {"sinks", What::kSinks},
-      {"functions", What::kFunctions}, {"transforms", What::kTransforms},
-      {"sources", What::kSources},     {"all", What::kAll}};
+  constexpr std::pair<std::string_view, What> kLists[] = {{"topics", What::kTopics},
+                                                          {"tables", What::kTables},
+                                                          {"views", What::kViews},
+                                                          {"sinks", What::kSinks},
+                                                          {"functions", What::kFunctions},
+                                                          {"transforms", What::kTransforms},
+                                                          {"sources", What::kSources},
+                                                          {"users", What::kUsers},
+                                                          {"all", What::kAll}};
   for (const auto& [word, what] : kLists) {
     if (!reader.take_word(word)) continue;
     MR_TRY(reader.expect_end());
@@ -184,6 +194,10 @@ Parsed parse_apply(std::string_view sql, TokenReader& reader) {
   if (!reader.take_word("create")) {
     return reader.unexpected("APPLY takes CREATE ..., or ALTER TOPIC ... ADD TRANSFORM ...");
   }
+  if (reader.peek().is("user")) {
+    return Error{ErrorCode::kNotSupported, "users are no part of a project", reader.peek().begin,
+                 "A file of the project would hold the password. Send CREATE USER by itself."};
+  }
   MR_TRY(apply.function, parse_create_function(reader));
   MR_TRY(apply.connector, parse_create_connector(reader));
   MR_TRY(apply.pipeline, parse_create_pipeline(reader));
@@ -216,6 +230,10 @@ Parsed parse_ours(std::string_view sql, const std::vector<Token>& tokens,
                   const catalog::Snapshot& snapshot) {
   TokenReader reader(tokens);
   if (reader.take_word("create")) {
+    if (reader.take_word("user")) {
+      MR_TRY(auto user, parse_user(reader, true));
+      return ours(std::move(user));
+    }
     MR_TRY(auto function, parse_create_function(reader));
     if (function) return ours(std::move(*function));
     MR_TRY(auto connector, parse_create_connector(reader));

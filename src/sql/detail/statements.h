@@ -82,13 +82,21 @@ struct AlterPipeline {
   size_t name_begin = 0;
   bool paused = true;
 };
+/// CREATE | ALTER USER name [WITH] PASSWORD '...'
+struct PutUser {
+  bool create = true;
+  std::string name;
+  size_t name_begin = 0;
+  std::string password;
+  size_t password_begin = 0;
+};
 /// EXPLAIN TOPIC name
 struct ExplainTopic {
   std::string name;
   size_t name_begin = 0;
 };
-/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SOURCE | SINK | FUNCTION | TRANSFORM [IF EXISTS] name
-/// [CASCADE]
+/// DROP TOPIC | TABLE | [MATERIALIZED] VIEW | SOURCE | SINK | FUNCTION | TRANSFORM | USER
+/// [IF EXISTS] name [CASCADE]
 struct DropObject {
   catalog::Kind kind = catalog::Kind::kTopic;
   bool sink = false;  // a query's, not a connector's
@@ -104,9 +112,19 @@ struct PauseView {
   bool sink = false;
   bool paused = true;
 };
-/// SHOW TOPICS | TABLES | VIEWS | SOURCES | SINKS | FUNCTIONS | TRANSFORMS | ALL
+/// SHOW TOPICS | TABLES | VIEWS | SOURCES | SINKS | FUNCTIONS | TRANSFORMS | USERS | ALL
 struct ShowObjects {
-  enum class What { kTopics, kTables, kViews, kSources, kSinks, kFunctions, kTransforms, kAll };
+  enum class What {
+    kTopics,
+    kTables,
+    kViews,
+    kSources,
+    kSinks,
+    kFunctions,
+    kTransforms,
+    kUsers,
+    kAll
+  };
   What what = What::kAll;
 };
 /// SHOW CREATE [kind] name
@@ -151,7 +169,7 @@ using OurStatement =
     std::variant<CreateObject, DropObject, ShowObjects, ShowCreate, DescribeObject, ExplainView,
                  ApplyObject, PauseView, SubscribeTo, BeginTransaction, EndTransaction,
                  CreateFunction, ResumeFunction, AlterTransforms, ExplainTopic, CreateConnector,
-                 PauseConnector, CreatePipeline, AlterPipeline>;
+                 PauseConnector, CreatePipeline, AlterPipeline, PutUser>;
 
 /// Parses `sql` when it is one of ours; nothing when it is DuckDB's. `tokens` are its tokens.
 /// Errors: kSyntax, kNotSupported, kTypeMismatch, each with position and hint.

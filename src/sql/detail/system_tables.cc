@@ -18,10 +18,10 @@ namespace {
 constexpr const char* kFunction = "millrace_system_table";
 
 // Reserved here so that every other name after `millrace.` stays an object's.
-constexpr std::string_view kNames[] = {"connections", "functions",    "groups",     "late",
-                                       "members",     "module_logs",  "offsets",    "operators",
-                                       "partitions",  "quotas",       "sinks",      "sources",
-                                       "topics",      "transactions", "transforms", "views"};
+constexpr std::string_view kNames[] = {
+    "connections", "functions",    "groups",     "late",   "members", "module_logs",
+    "offsets",     "operators",    "partitions", "quotas", "sinks",   "sources",
+    "topics",      "transactions", "transforms", "users",  "views"};
 
 class SystemTableRewriter : public TreeRewriter {
  protected:

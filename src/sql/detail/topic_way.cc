@@ -44,11 +44,40 @@ std::string described(const Transform& transform) {
   return fmt::format("transform {} (of {})", transform_sql(transform), quoted(transform.owner));
 }
 
-void add_fetch(Way& way, const Object& topic, std::string_view group) {
+void add_fetch(Way& way, const Object& topic, std::string_view group, std::string_view user) {
   way.step("read from the log");
   for (const auto& each : topic.transforms) {
     if (each.place != Transform::Place::kFetch) continue;
-    if (each.group.empty() || each.group == group) way.step(described(each));
+    const bool for_group = each.group.empty() || each.group == group;
+    const bool for_user = each.user.empty() || each.user == user;
+    if (for_group && for_user) way.step(described(each));
+  }
+}
+
+/// Sorted, but for the empty name, which is everybody else's.
+struct OthersLast {
+  bool operator()(const std::string& a, const std::string& b) const {
+    return a.empty() != b.empty() ? b.empty() : a < b;
+  }
+};
+
+/// Each kind of consumer that the topic tells apart: by group, by user, by both.
+void add_consumers(Way& way, const Object& topic) {
+  std::set<std::string, OthersLast> groups{""}, users{""};
+  for (const auto& each : topic.transforms) {
+    groups.insert(each.group);
+    users.insert(each.user);
+  }
+  const bool some = groups.size() + users.size() > 2;
+  for (const auto& user : users) {
+    for (const auto& group : groups) {
+      way.heading(group.empty() && user.empty()
+                      ? fmt::format("to every {}Kafka consumer", some ? "other " : "")
+                      : fmt::format("to a consumer{}{}",
+                                    group.empty() ? "" : " of group " + quoted(group),
+                                    user.empty() ? "" : " logged in as " + quoted(user)));
+      add_fetch(way, topic, group, user);
+    }
   }
 }
 
@@ -112,16 +141,7 @@ std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic
   }
   way.step(fmt::format("appended to the log: {} partition{}, durability {}", topic.partitions,
                        topic.partitions == 1 ? "" : "s", options["durability"]));
-  std::set<std::string> groups;
-  for (const auto& each : topic.transforms) {
-    if (!each.group.empty()) groups.insert(each.group);
-  }
-  for (const auto& group : groups) {
-    way.heading(fmt::format("to a consumer of group {}", quoted(group)));
-    add_fetch(way, topic, group);
-  }
-  way.heading(groups.empty() ? "to every Kafka consumer" : "to every other Kafka consumer");
-  add_fetch(way, topic, {});
+  add_consumers(way, topic);
   for (const auto* reader : snapshot.dependents(topic.name)) {
     if (catalog::is_connector(*reader)) {
       add_connector(way, *reader);
@@ -137,8 +157,8 @@ std::string explain_topic(const catalog::Snapshot& snapshot, const Object& topic
 
 Listing show_transforms(const catalog::Snapshot& snapshot) {
   Listing listing;
-  listing.names = {"topic",  "position", "transform", "place",   "group", "on_error",
-                   "params", "owner",    "name",      "outputs", "limits"};
+  listing.names = {"topic",    "position", "transform", "place", "group",   "user",
+                   "on_error", "params",   "owner",     "name",  "outputs", "limits"};
   listing.types.assign(listing.names.size(), LogicalType::VARCHAR);
   listing.types[1] = LogicalType::INTEGER;
   for (const auto* object : snapshot.list()) {
@@ -157,6 +177,7 @@ Listing show_transforms(const catalog::Snapshot& snapshot) {
                               Value(each.function + "." + each.export_name),
                               Value(std::string(catalog::name_of(each.place))),
                               each.group.empty() ? Value(LogicalType::VARCHAR) : Value(each.group),
+                              each.user.empty() ? Value(LogicalType::VARCHAR) : Value(each.user),
                               Value(std::string(catalog::name_of(each.on_error))),
                               Value(fmt::format("{}", fmt::join(params, ", "))), Value(each.owner),
                               named, outputs, Value(guest_limits(each))});
