@@ -66,7 +66,7 @@ sql::SystemTable functions(SystemSources from) {
           }};
 }
 
-/// What the chains with this step have done: one for each group that it is for.
+/// What the chains with this step have done: one for each group and user that it is for.
 broker::TransformCounts counts_of(const std::vector<broker::TransformCounts>& all,
                                   const std::string& topic, const Transform& step) {
   broker::TransformCounts sum;
@@ -89,6 +89,7 @@ std::vector<Value> row_of(Value name, Value topic, int32_t position, const Trans
           Value(step.export_name),
           Value(std::string(catalog::name_of(step.place))),
           step.group.empty() ? Value(kText) : Value(step.group),
+          step.user.empty() ? Value(kText) : Value(step.user),
           Value(std::string(catalog::name_of(step.on_error))),
           Value(owner),
           Value(std::move(state)),
@@ -132,6 +133,7 @@ sql::SystemTable transforms(SystemSources from) {
            column("export", kText),
            column("place", kText),
            column("group_id", kText),
+           column("user_name", kText),
            column("on_error", kText),
            column("owner", kText),
            column("state", kText),

@@ -95,6 +95,7 @@ struct ShareFetch {
   std::vector<SharePart> parts;             // added to the session, or acknowledged
   std::vector<SharePartitionId> forgotten;  // leave the session
   uint64_t connection = 0;                  // names the client's connection, for disconnected()
+  std::string user = {};                    // that the connection is logged in as
 };
 
 struct ShareFetched {

@@ -259,7 +259,7 @@ io::Task<Result<std::shared_ptr<LoadedChain>>> TransformsImpl::chain_for(
   if (auto chain = loaded(*transforms, key)) co_return chain;
   auto chain = std::make_shared<LoadedChain>();
   chain->version = version_.load();  // before the catalog is looked at
-  chain->steps = transforms->steps(key.place, key.group);
+  chain->steps = transforms->steps(key.place, key.group, key.user);
   chain->terms.topic = transforms->topic();
   chain->terms.filters_only = true;
   chain->terms.has_offsets = key.place == Transform::Place::kFetch;
@@ -267,8 +267,9 @@ io::Task<Result<std::shared_ptr<LoadedChain>>> TransformsImpl::chain_for(
       key.place == Transform::Place::kProduce && transforms->ready().keys_required;
   chain->terms.inflated_bytes_max = transforms->ready().inflated_bytes_max;
   wasm::ChainOptions options{
-      .place = fmt::format("topic {} on {}{}{}", transforms->topic(), catalog::name_of(key.place),
-                           key.group.empty() ? "" : " for group ", key.group),
+      .place = fmt::format("topic {} on {}{}{}{}{}", transforms->topic(),
+                           catalog::name_of(key.place), key.group.empty() ? "" : " for group ",
+                           key.group, key.user.empty() ? "" : " for user ", key.user),
       .steps = {}};
   for (const auto& step : chain->steps) {
     auto loading = module_of(step.function);
@@ -339,7 +340,7 @@ io::Task<Result<>> TransformsImpl::put_letters(std::string topic,
 
 io::Task<Result<std::string>> TransformsImpl::produced(
     std::shared_ptr<const TopicTransforms> transforms, int32_t partition, std::string batches) {
-  auto loading = chain_for(transforms, ChainKey{Transform::Place::kProduce, {}});
+  auto loading = chain_for(transforms, ChainKey{Transform::Place::kProduce});
   MR_CO_TRY(auto chain, co_await std::move(loading));
   if (!chain->guests) co_return batches;
   auto running = run(chain, partition, batches);
@@ -356,19 +357,20 @@ void TransformsImpl::seen(std::string_view group, std::string_view host, std::st
 }
 
 Result<std::string> TransformsImpl::group_of(const TopicTransforms& transforms,
-                                             const std::string& host,
-                                             const std::string& client_id) const {
+                                             const Fetcher& fetcher) const {
   const auto has_groups = [](const Transform& each) { return !each.group.empty(); };
   if (std::ranges::none_of(transforms.all(), has_groups)) return std::string();
+  const auto steps_for = [&](const std::string& group) {
+    return transforms.steps(Transform::Place::kFetch, group, fetcher.user);
+  };
   std::optional<std::string> one;
-  for (const auto& group : readers_.groups_of(host, client_id)) {
-    constexpr auto kFetch = Transform::Place::kFetch;
-    if (one && transforms.steps(kFetch, *one) != transforms.steps(kFetch, group)) {
+  for (const auto& group : readers_.groups_of(fetcher.host, fetcher.client_id)) {
+    if (one && steps_for(*one) != steps_for(group)) {
       return Error{
           ErrorCode::kNotAllowed,
           fmt::format("a client at {} with client.id \"{}\" speaks for the groups \"{}\" and "
                       "\"{}\", for which topic \"{}\" has different transforms",
-                      host, client_id, *one, group, transforms.topic()),
+                      fetcher.host, fetcher.client_id, *one, group, transforms.topic()),
           std::nullopt, "Give the consumers of each group a client.id of their own."};
     }
     one = group;
@@ -378,11 +380,21 @@ Result<std::string> TransformsImpl::group_of(const TopicTransforms& transforms,
   return std::ranges::any_of(transforms.all(), is_theirs) ? *one : std::string();
 }
 
+Result<ChainKey> TransformsImpl::key_of(const TopicTransforms& transforms,
+                                        const Fetcher& fetcher) const {
+  ChainKey key{Transform::Place::kFetch};
+  MR_TRY(key.group, group_of(transforms, fetcher));
+  // Users that the topic has nothing of their own for share one chain.
+  const auto is_theirs = [&](const Transform& each) { return each.user == fetcher.user; };
+  if (std::ranges::any_of(transforms.all(), is_theirs)) key.user = fetcher.user;
+  return key;
+}
+
 io::Task<Result<std::string>> TransformsImpl::fetched(
-    std::shared_ptr<const TopicTransforms> transforms, int32_t partition, std::string host,
-    std::string client_id, std::string batches) {
-  MR_CO_TRY(auto group, group_of(*transforms, host, client_id));
-  auto loading = chain_for(transforms, ChainKey{Transform::Place::kFetch, std::move(group)});
+    std::shared_ptr<const TopicTransforms> transforms, int32_t partition, Fetcher fetcher,
+    std::string batches) {
+  MR_CO_TRY(auto key, key_of(*transforms, fetcher));
+  auto loading = chain_for(transforms, std::move(key));
   MR_CO_TRY(auto chain, co_await std::move(loading));
   if (!chain->guests) co_return batches;
   auto running = run(chain, partition, batches);
@@ -415,6 +427,7 @@ std::vector<TransformCounts> TransformsImpl::counts() const {
       each.topic = name;
       each.place = key.place;
       each.group = key.group;
+      each.user = key.user;
       each.steps = chain->steps;
       each.paused = std::ranges::any_of(chain->guests->options().steps,
                                         [](const auto& step) { return step.module->paused(); });

@@ -32,9 +32,10 @@ class TopicTransforms {
   const std::string& topic() const { return topic_; }
   const std::vector<catalog::Transform>& all() const { return all_; }
   bool any(catalog::Transform::Place place) const;
-  /// Those that records go through, in order; on fetch: for a consumer of `group` (empty: of none).
-  std::vector<catalog::Transform> steps(catalog::Transform::Place place,
-                                        std::string_view group) const;
+  /// Those that records go through, in order; on fetch: for a consumer of `group` (empty: of none)
+  /// that is logged in as `user`.
+  std::vector<catalog::Transform> steps(catalog::Transform::Place place, std::string_view group,
+                                        std::string_view user) const;
 
   struct Ready;  // of Transforms: the chains that are loaded
   Ready& ready() const { return *ready_; }
@@ -73,12 +74,20 @@ inline void add(wasm::Counters& sum, const wasm::Counters& each) {
   sum.memory_bytes = std::max(sum.memory_bytes, each.memory_bytes);
 }
 
+/// Who fetches, as far as a topic may have transforms for some and not for others.
+struct Fetcher {
+  std::string host;
+  std::string client_id;
+  std::string user;  // that the connection is logged in as
+};
+
 /// What one chain of transforms has done since its topic's definition last changed; its
 /// record_errors: records that a module refused, or lost with their batch.
 struct TransformCounts : wasm::Counters {
   std::string topic = {};
   catalog::Transform::Place place = catalog::Transform::Place::kProduce;
   std::string group = {};
+  std::string user = {};
   std::vector<catalog::Transform> steps = {};
   bool paused = false;  // one of its modules failed too often in a row
 };
@@ -164,8 +173,8 @@ class Transforms {
   /// What of `batches` a consumer gets. On a shard. Errors: kGuestFailed, kNotAllowed when it
   /// cannot be told which group's consumer this is.
   virtual io::Task<Result<std::string>> fetched(std::shared_ptr<const TopicTransforms> transforms,
-                                                int32_t partition, std::string host,
-                                                std::string client_id, std::string batches) = 0;
+                                                int32_t partition, Fetcher fetcher,
+                                                std::string batches) = 0;
   /// A client spoke for a group: fetches from that host with that client.id are of its consumers,
   /// until ten minutes after it was last heard. `member`: it takes part in the group; else it used
   /// its offsets, which counts where it is a member of none.

@@ -82,11 +82,11 @@ class TransformsTest : public BrokerTest {
     return (*made)->partitions.at(0);
   }
   std::shared_ptr<Partition> partition() { return broker_->find("t")->partitions.at(0); }
-  Result<std::string> fetch(const std::string& client = "c") {
+  Result<std::string> fetch(const std::string& client = "c", const std::string& user = "") {
     auto read = runtime_.shard(1).block_on(partition()->read(0, 1 << 20));
     EXPECT_TRUE(read);
-    return runtime_.shard(1).block_on(transforms_->fetched(partition()->fetch_transforms(), 0, "/h",
-                                                           client, std::move(read->batches)));
+    return runtime_.shard(1).block_on(transforms_->fetched(
+        partition()->fetch_transforms(), 0, {"/h", client, user}, std::move(read->batches)));
   }
   static std::vector<std::string> values_in(std::string_view batches) {
     std::vector<std::string> out;
@@ -193,6 +193,24 @@ TEST_F(TransformsTest, GivesEachGroupItsOwn) {
   ASSERT_FALSE(unclear);
   EXPECT_EQ(unclear.error().code, ErrorCode::kNotAllowed);
   EXPECT_THAT(unclear.error().hint, HasSubstr("client.id"));
+}
+
+TEST_F(TransformsTest, GivesEachUserItsOwn) {
+  catalog::Object user;
+  user.kind = catalog::Kind::kUser;
+  user.name = "u";
+  ASSERT_TRUE(shard().block_on(catalog_->put(user, false)));
+  auto mark = step("mark", kFetch);
+  mark.user = "u";
+  auto t = partition_with({mark, step("keep", kFetch, OnError::kReject, "g")});
+  ASSERT_TRUE(append(*t, batch({"a", "d", "c"})));
+  transforms_->seen("g", "/h", "in g", true);
+  EXPECT_THAT(values_in(*fetch("any", "u")), ElementsAre("#", "#", "#"));
+  EXPECT_THAT(values_in(*fetch("any", "other")), ElementsAre("a", "d", "c"));
+  EXPECT_THAT(values_in(*fetch("in g", "other")), ElementsAre("a", "c"));
+  EXPECT_THAT(values_in(*fetch("in g", "u")), ElementsAre("#", "#", "#"));  // none has a d any more
+  const auto counts = transforms_->counts();
+  EXPECT_EQ(std::ranges::count(counts, "u", &TransformCounts::user), 2);
 }
 
 TEST_F(TransformsTest, GivesWhatStandsBeforeTheBatchThatFails) {

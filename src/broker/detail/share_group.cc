@@ -272,7 +272,7 @@ io::Task<void> ShareGroup::acquire_parts(const ShareFetch& request, Parts& out) 
       continue;
     }
     auto& part = out[id];
-    auto acquired = co_await (*queue)->acquire(how, request.bytes_max - bytes, part);
+    auto acquired = co_await (*queue)->acquire(how, request.user, request.bytes_max - bytes, part);
     if (!acquired) part.error = std::move(acquired).error();
     for (const auto& range : part.acquired) how.records_max -= range.last - range.first + 1;
     bytes += part.batches.size();

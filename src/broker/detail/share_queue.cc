@@ -141,21 +141,21 @@ io::Task<Result<Offset>> ShareQueue::first_offset() {
 // ---- records
 
 /// A record that a transform leaves out could be acknowledged by nobody.
-Result<> ShareQueue::check_transforms() const {
+Result<> ShareQueue::check_transforms(std::string_view user) const {
   const auto transforms = partition_ ? partition_->fetch_transforms() : nullptr;
-  if (!transforms || transforms->steps(catalog::Transform::Place::kFetch, group_).empty())
+  if (!transforms || transforms->steps(catalog::Transform::Place::kFetch, group_, user).empty())
     return {};
   return Error{ErrorCode::kNotAllowed,
                fmt::format("topic \"{}\" has transforms on fetch, which share groups do not go "
-                           "through: group \"{}\" cannot read it",
-                           transforms->topic(), group_)};
+                           "through: group \"{}\", as user {}, cannot read it",
+                           transforms->topic(), group_, user)};
 }
 
-io::Task<Result<>> ShareQueue::acquire(SharePartition::Acquire how, size_t bytes_max,
-                                       ShareFetched::Part& part) {
+io::Task<Result<>> ShareQueue::acquire(SharePartition::Acquire how, std::string user,
+                                       size_t bytes_max, ShareFetched::Part& part) {
   const auto turn = co_await turn_.take();
   MR_CO_TRY(attach());
-  MR_CO_TRY(check_transforms());
+  MR_CO_TRY(check_transforms(user));
   const bool committed = this->committed();
   const auto limits = this->limits();
   for (int reads = 0; reads < kReadsMax && how.records_max > 0; ++reads) {

@@ -67,8 +67,9 @@ class ShareQueue : public std::enable_shared_from_this<ShareQueue> {
   /// Where the group begins, by its options. Errors: those of Partition::offset_for_time().
   io::Task<Result<Offset>> first_offset();
 
-  /// Acquires what there is into `part`, up to `bytes_max` (one batch may be more).
-  io::Task<Result<>> acquire(SharePartition::Acquire how, size_t bytes_max,
+  /// Acquires for a member that is logged in as `user` what there is into `part`, up to
+  /// `bytes_max` (one batch may be more).
+  io::Task<Result<>> acquire(SharePartition::Acquire how, std::string user, size_t bytes_max,
                              ShareFetched::Part& part);
   /// Time passes. True: those who wait should look.
   bool tick();
@@ -108,7 +109,7 @@ class ShareQueue : public std::enable_shared_from_this<ShareQueue> {
   int64_t lag() const;
 
  private:
-  Result<> check_transforms() const;
+  Result<> check_transforms(std::string_view user) const;
   bool committed() const;
   Offset end_of_log() const;
   io::Task<Result<>> bury_range(ShareRange range, std::shared_ptr<Partition> letters);

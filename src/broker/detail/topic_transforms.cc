@@ -25,11 +25,12 @@ bool TopicTransforms::any(Transform::Place place) const {
   return std::ranges::find(all_, place, &Transform::place) != all_.end();
 }
 
-std::vector<Transform> TopicTransforms::steps(Transform::Place place,
-                                              std::string_view group) const {
+std::vector<Transform> TopicTransforms::steps(Transform::Place place, std::string_view group,
+                                              std::string_view user) const {
   std::vector<Transform> out;
   std::ranges::copy_if(all_, std::back_inserter(out), [&](const Transform& each) {
-    return each.place == place && (each.group.empty() || each.group == group);
+    return each.place == place && (each.group.empty() || each.group == group) &&
+           (each.user.empty() || each.user == user);
   });
   return out;
 }

@@ -19,10 +19,11 @@ namespace millrace::broker {
 
 namespace detail {
 
-/// Which of a topic's transforms: those of one place, for consumers of one group.
+/// Which of a topic's transforms: those of one place, for consumers of one group and one user.
 struct ChainKey {
   catalog::Transform::Place place = catalog::Transform::Place::kProduce;
-  std::string group;
+  std::string group = {};
+  std::string user = {};
   auto operator<=>(const ChainKey&) const = default;
 };
 
@@ -31,7 +32,7 @@ struct LoadedChain {
   uint64_t version = 0;
   std::vector<catalog::Transform> steps;
   ChainTerms terms;
-  std::shared_ptr<wasm::Chain> guests;  // null: no step is for this group
+  std::shared_ptr<wasm::Chain> guests;  // null: no step is for this group and user
   std::atomic<uint64_t> lost = 0;
 };
 
@@ -93,7 +94,7 @@ class TransformsImpl final : public Transforms {
   io::Task<Result<std::string>> produced(std::shared_ptr<const TopicTransforms> transforms,
                                          int32_t partition, std::string batches) override;
   io::Task<Result<std::string>> fetched(std::shared_ptr<const TopicTransforms> transforms,
-                                        int32_t partition, std::string host, std::string client_id,
+                                        int32_t partition, Fetcher fetcher,
                                         std::string batches) override;
   void seen(std::string_view group, std::string_view host, std::string_view client_id,
             bool member) override;
@@ -125,10 +126,10 @@ class TransformsImpl final : public Transforms {
   io::Task<Result<TransformedBatches>> run(std::shared_ptr<LoadedChain> chain, int32_t partition,
                                            std::string_view batches);
   io::Task<Result<>> put_letters(std::string topic, std::vector<std::string> letters);
-  /// The group that a client's fetches are for, as far as the topic tells groups apart; empty:
-  /// none.
-  Result<std::string> group_of(const TopicTransforms& transforms, const std::string& host,
-                               const std::string& client_id) const;
+  /// Which transforms a client's fetches go through: its group and user, as far as the topic tells
+  /// groups and users apart.
+  Result<ChainKey> key_of(const TopicTransforms& transforms, const Fetcher& fetcher) const;
+  Result<std::string> group_of(const TopicTransforms& transforms, const Fetcher& fetcher) const;
 
   io::Runtime& runtime_;
   io::Env& env_;
