@@ -211,20 +211,20 @@ Result<> Node::Parts::serve_objects() {
 }
 
 Result<std::unique_ptr<pgwire::Server>> Node::Parts::listen_pg() {
-  auto server = pgwire::Server::listen(*runtime, *env, *engine, options.pg);
+  auto server = pgwire::Server::listen(*runtime, *env, *engine, options.pg, catalog.get());
   if (server || !options.pg_fallback) return server;
   logging::info("PostgreSQL address is taken, using the next port", {{"address", options.pg}});
-  return pgwire::Server::listen(*runtime, *env, *engine, kFallbackPg);
+  return pgwire::Server::listen(*runtime, *env, *engine, kFallbackPg, catalog.get());
 }
 
 Result<> Node::Parts::listen() {
-  MR_TRY(kafka,
-         kafka::Server::listen(*runtime, *env, *broker,
-                               {*groups, *transactions, *share_groups, *quotas, *group_configs},
-                               options.kafka, options.kafka_advertised,
-                               {.memory_bytes = options.memory_bytes / kWireShare,
-                                .connections_max = options.kafka_connections_max,
-                                .idle = options.kafka_idle}));
+  MR_TRY(kafka, kafka::Server::listen(
+                    *runtime, *env, *broker,
+                    {*groups, *transactions, *share_groups, *quotas, *group_configs, *catalog},
+                    options.kafka, options.kafka_advertised,
+                    {.memory_bytes = options.memory_bytes / kWireShare,
+                     .connections_max = options.kafka_connections_max,
+                     .idle = options.kafka_idle}));
   MR_TRY(pg, listen_pg());
   http::Server::Options http_options;
   http_options.health = [] { return Result<>(); };

@@ -107,6 +107,7 @@ class ServerImpl final : public Server {
         std::make_unique<FetchSessions>(env, broker, FetchSessions::Limits{});
     for (size_t i = 0; i < runtime.shard_count(); ++i) {
       auto& shard = runtime.shard(i);
+      services_.plain_logins.push_back(std::make_unique<io::Turn>(shard));
       services_.watchers.push_back(std::make_unique<Watcher>(shard));
       services_.memory_gates.push_back(std::make_unique<MemoryGate>(shard, *services_.memory));
       sweeping_.push_back(std::make_unique<io::Gate>());

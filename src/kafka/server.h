@@ -11,6 +11,8 @@
 #include "broker/quotas.h"
 #include "broker/share_groups.h"
 #include "broker/transactions.h"
+#include "catalog/catalog.h"
+#include "guard/users.h"
 
 namespace millrace::kafka {
 
@@ -21,6 +23,7 @@ struct Coordinators {
   broker::ShareGroups& share_groups;
   broker::Quotas& quotas;
   broker::GroupConfigs& group_configs;
+  const catalog::Catalog& catalog;  // knows the users
 };
 
 /// What all connections together may take.
@@ -33,9 +36,10 @@ struct ServerLimits {
 
 /// One client's connection at one moment.
 struct ConnectionInfo {
-  std::string peer;       // address and port
-  std::string client_id;  // of its last request
-  std::string software;   // name and version, as the client said them (KIP-511)
+  std::string peer;                     // address and port
+  std::string client_id;                // of its last request
+  std::string user{guard::kAnonymous};  // that it is logged in as
+  std::string software;                 // name and version, as the client said them (KIP-511)
   size_t shard = 0;
   int64_t connected_ms = 0;
   uint64_t requests = 0;

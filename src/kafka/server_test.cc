@@ -41,9 +41,11 @@ class ServerTest : public testing::Test {
     share_groups_ =
         *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_, *group_configs_));
     quotas_ = *shard.block_on(broker::Quotas::open(runtime_, env_, broker_));
+    catalog_ = *shard.block_on(catalog::Catalog::open(env_, shard, "/data/log"));
     auto server = Server::listen(
         runtime_, env_, broker_,
-        {*groups_, *transactions_, *share_groups_, *quotas_, *group_configs_}, "127.0.0.1:0");
+        {*groups_, *transactions_, *share_groups_, *quotas_, *group_configs_, *catalog_},
+        "127.0.0.1:0");
     ASSERT_TRUE(server) << server.error().text;
     server_ = std::move(*server);
   }
@@ -56,6 +58,7 @@ class ServerTest : public testing::Test {
     shard.block_on(transactions_->close());
     shard.block_on(groups_->close());
     shard.block_on(quotas_->close());
+    ASSERT_TRUE(shard.block_on(catalog_->close()));
     groups_.reset();
   }
   std::shared_ptr<const broker::Topic> make_topic(const std::string& name, int32_t partitions = 1,
@@ -95,6 +98,7 @@ class ServerTest : public testing::Test {
   std::unique_ptr<broker::Transactions> transactions_;
   std::unique_ptr<broker::ShareGroups> share_groups_;
   std::unique_ptr<broker::Quotas> quotas_;
+  std::unique_ptr<catalog::Catalog> catalog_;
   std::unique_ptr<broker::GroupConfigs> group_configs_;
   std::unique_ptr<Server> server_;
 };

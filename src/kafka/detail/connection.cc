@@ -61,6 +61,16 @@ void Connection::stop() {
   if (requests_.empty()) socket_.shutdown();
 }
 
+void Connection::close_soon() {
+  while (requests_.size() > begun_) {
+    in_flight_bytes_ -= requests_.back()->bytes;
+    requests_.pop_back();
+  }
+  ending_ = true;
+  hurry_.notify_all();
+  room_.notify();
+}
+
 void Connection::fail(const Error& why) {
   if (!broken_) {
     logging::warn("closing a Kafka connection",
@@ -172,19 +182,22 @@ io::Task<void> Connection::execute() {
     Request& request = *requests_[begun_];
     Reader peek(request.frame);
     const int16_t key = peek.int16();
-    const bool alone = key != kProduceKey;
+    const bool token = login_.state == Login::State::kRawTokens;
+    const bool alone = token || key != kProduceKey;
     const bool full = unsent_bytes_ > services_.limits.unsent_bytes_max;
     if (alone && (running_ > 0 || full)) {
       co_await work_.wait();
       continue;
     }
-    if (key == kFetchKey && unsent_bytes_ > 0 && !services_.memory->has_room()) {
+    if (key == kFetchKey && !token && unsent_bytes_ > 0 && !services_.memory->has_room()) {
       co_await work_.wait();  // until its client has taken what there is for it
       continue;
     }
     ++begun_;
     ++running_;
-    if (alone) {
+    if (token) {
+      co_await execute_token(request);
+    } else if (alone) {
       co_await execute_one(request);
     } else {
       socket_.shard().spawn(gate_, execute_one(request));
@@ -204,6 +217,12 @@ io::Task<void> Connection::execute_one(Request& request) {
   }
   ++info_.requests;
   if (header.client_id && *header.client_id != info_.client_id) info_.client_id = *header.client_id;
+  begin(request, std::move(header));
+  auto answer = co_await dispatch(*request.context, in);
+  finish(request, std::move(answer));
+}
+
+void Connection::begin(Request& request, RequestHeader header) {
   request.context.emplace(Context{.services = services_,
                                   .shard = socket_.shard(),
                                   .gate = gate_,
@@ -213,9 +232,28 @@ io::Task<void> Connection::execute_one(Request& request) {
                                   .frame = request.frame,
                                   .request_bytes = request.bytes,
                                   .peer = socket_.peer(),
-                                  .client = info_});
-  auto answer = co_await dispatch(*request.context, in);
-  finish(request, std::move(answer));
+                                  .client = info_,
+                                  .login = login_});
+}
+
+/// A token of a login by SaslHandshake 0: the frame is the token, and so is the answer. There is no
+/// way to tell what was wrong but to close.
+io::Task<void> Connection::execute_token(Request& request) {
+  begin(request, RequestHeader());
+  auto token = co_await take_token(*request.context, std::move(request.frame));
+  if (!token) {
+    request.context->closes = true;
+    finish(request, std::optional<Encoded>());
+    co_return;
+  }
+  Writer out;
+  out.bytes(*token, false);
+  auto answer = out.finish(false);
+  if (answer) {
+    finish(request, std::optional(std::move(*answer)));
+  } else {
+    finish(request, std::move(answer).error());
+  }
 }
 
 void Connection::finish(Request& request, Result<std::optional<Encoded>> answer) {
@@ -235,6 +273,7 @@ void Connection::finish(Request& request, Result<std::optional<Encoded>> answer)
       request.held.set(request.response->memory_bytes());
     }
   }
+  if (request.context && request.context->closes) close_soon();
   answers_.notify();
   work_.notify();
 }

@@ -48,18 +48,23 @@ class Connection {
   io::Task<void> read();
   io::Task<void> execute();
   io::Task<void> execute_one(Request& request);
+  io::Task<void> execute_token(Request& request);
+  void begin(Request& request, RequestHeader header);
   io::Task<void> respond();
   bool has_room() const;
   io::Task<void> take_frames(FrameDecoder& decoder);
   io::Task<void> wait_for_memory();
   io::Task<void> wait_while_muted();
   void finish(Request& request, Result<std::optional<Encoded>> answer);
+  /// Nothing is read or begun any more; what is answered is sent.
+  void close_soon();
   /// Nothing more is read or sent; `why` is logged.
   void fail(const Error& why);
 
   Services& services_;
   io::Socket socket_;
   ConnectionInfo info_;
+  Login login_;
   io::Gate gate_;
   io::Signal hurry_;
   std::deque<std::unique_ptr<Request>> requests_;  // answered ones leave in front

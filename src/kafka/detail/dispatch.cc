@@ -120,6 +120,7 @@ constexpr Route kRoutes[] = {
     {ApiKey::kSyncGroup, run<sync_group>},
     {ApiKey::kDescribeGroups, look<describe_groups>},
     {ApiKey::kListGroups, look<list_groups>},
+    {ApiKey::kSaslHandshake, look<sasl_handshake>},
     {ApiKey::kApiVersions, look<api_versions>},
     {ApiKey::kCreateTopics, run<create_topics>},
     {ApiKey::kDeleteTopics, run<delete_topics>},
@@ -135,6 +136,7 @@ constexpr Route kRoutes[] = {
     {ApiKey::kAlterConfigs, run<alter_configs>},
     {ApiKey::kAlterReplicaLogDirs, run<alter_replica_log_dirs>},
     {ApiKey::kDescribeLogDirs, look<describe_log_dirs>},
+    {ApiKey::kSaslAuthenticate, run<sasl_authenticate>},
     {ApiKey::kCreatePartitions, run<create_partitions>},
     {ApiKey::kDeleteGroups, run<delete_groups>},
     {ApiKey::kElectLeaders, run<elect_leaders>},
@@ -186,6 +188,12 @@ io::Task<Answer> refuse(Context& context) {
                   header.api_version, header.api->version_min, header.api->version_max)};
 }
 
+/// Kafka closes the connection too.
+io::Task<Answer> login_first(const Context& context) {
+  co_return Error{ErrorCode::kProtocol,
+                  fmt::format("{} came before the login had ended", context.header.api->name)};
+}
+
 }  // namespace
 
 bool is_answered(int16_t api_key) { return find_route(api_key) != nullptr; }
@@ -193,6 +201,9 @@ bool is_answered(int16_t api_key) { return find_route(api_key) != nullptr; }
 io::Task<Answer> dispatch(Context& context, Reader in) {
   const Route* route = find_route(context.header.api_key);
   if (!route || !context.header.version_supported) return refuse(context);
+  if (context.login.under_way() && route->key != ApiKey::kSaslAuthenticate) {
+    return login_first(context);
+  }
   context.services.requests[static_cast<size_t>(context.header.api - kApis)]->add();
   return route->run(context, in);
 }

@@ -6,9 +6,11 @@
 
 #include "base/io/gate.h"
 #include "base/io/signal.h"
+#include "base/io/turn.h"
 #include "broker/broker.h"
 #include "kafka/detail/fetch_sessions.h"
 #include "kafka/detail/header.h"
+#include "kafka/detail/login.h"
 #include "kafka/detail/memory_gate.h"
 #include "kafka/detail/watcher.h"
 #include "kafka/server.h"
@@ -41,6 +43,7 @@ struct Services {
   std::unique_ptr<FetchSessions> fetch_sessions = {};
   std::vector<std::unique_ptr<Watcher>> watchers = {};         // by shard
   std::vector<std::unique_ptr<MemoryGate>> memory_gates = {};  // by shard
+  std::vector<std::unique_ptr<io::Turn>> plain_logins = {};    // by shard
   std::vector<Metrics::Counter*> requests = {};                // by row of kApis
   Metrics::Gauge* connections = nullptr;
   Metrics::Counter* bytes_in = nullptr;
@@ -61,6 +64,8 @@ struct Context {
   std::chrono::steady_clock::duration busy{};  // worked on the request, as far as it is known
   std::string_view peer = {};                  // the client's address, with its port
   ConnectionInfo& client;                      // of the connection
+  Login& login;                                // of the connection
+  bool closes = false;                         // the connection, once this is answered
 
   broker::Broker& broker() const { return services.broker; }
   broker::Groups& groups() const { return services.coordinators.groups; }
@@ -70,14 +75,12 @@ struct Context {
   broker::GroupConfigs& group_configs() const { return services.coordinators.group_configs; }
   int16_t version() const { return header.api_version; }
 
-  /// Without authentication, everyone is. Source: Kafka's KafkaPrincipal.
-  static constexpr std::string_view kUser = "ANONYMOUS";
   std::string_view client_id() const {
     return header.client_id ? std::string_view(*header.client_id) : std::string_view();
   }
   /// Counts against the client's quota; gives how long it is to be kept waiting.
   std::chrono::milliseconds charge(broker::QuotaKind kind, double amount) const {
-    return quotas().charge(kind, kUser, client_id(), amount);
+    return quotas().charge(kind, client.user, client_id(), amount);
   }
 };
 

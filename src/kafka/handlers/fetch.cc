@@ -89,9 +89,11 @@ io::Task<Result<log::ReadResult>> read_transformed(
     co_return Error{ErrorCode::kNotSupported, "nothing here runs the topic's transforms"};
   }
   MR_CO_TRY(auto read, co_await partition.read(from, bytes_max, terms.isolation));
-  auto transforming =
-      runs->fetched(std::move(transforms), partition.index(), client_host(context),
-                    context.header.client_id.value_or(std::string()), std::move(read.batches));
+  broker::Fetcher fetcher{.host = client_host(context),
+                          .client_id = context.header.client_id.value_or(std::string()),
+                          .user = context.client.user};
+  auto transforming = runs->fetched(std::move(transforms), partition.index(), std::move(fetcher),
+                                    std::move(read.batches));
   MR_CO_TRY(read.batches, co_await std::move(transforming));
   // Less than was read, when a module failed at what follows.
   if (!read.batches.empty()) {
@@ -343,8 +345,8 @@ io::Task<FetchResponse> fetch(Context& context, FetchRequest request) {
   terms.context = &context;
   terms.version = context.version();
   if (request.isolation_level == 1) terms.isolation = log::Isolation::kCommitted;
-  const double burst = context.quotas().burst(broker::QuotaKind::kConsumerByteRate, Context::kUser,
-                                              context.client_id());
+  const double burst = context.quotas().burst(broker::QuotaKind::kConsumerByteRate,
+                                              context.client.user, context.client_id());
   terms.bytes_max = static_cast<size_t>(std::clamp(request.max_bytes, 0, limits.fetch_bytes_max));
   if (burst < static_cast<double>(terms.bytes_max)) terms.bytes_max = static_cast<size_t>(burst);
   terms.memory_max = std::max<size_t>(1, std::min(kMemoryBytesMax, services.memory->room()));

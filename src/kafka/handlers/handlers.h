@@ -11,6 +11,10 @@ io::Task<ApiVersionsResponse> api_versions(Context& context, ApiVersionsRequest 
 /// The answer to a version that we do not know, in version 0: error and our range.
 ApiVersionsResponse api_versions_unsupported();
 
+io::Task<SaslHandshakeResponse> sasl_handshake(Context& context, SaslHandshakeRequest request);
+io::Task<SaslAuthenticateResponse> sasl_authenticate(Context& context,
+                                                     SaslAuthenticateRequest request);
+
 io::Task<MetadataResponse> metadata(Context& context, MetadataRequest request);
 io::Task<CreateTopicsResponse> create_topics(Context& context, CreateTopicsRequest request);
 io::Task<CreatePartitionsResponse> create_partitions(Context& context,

@@ -59,6 +59,7 @@ broker::ShareFetch take_request(const Context& context, ShareFetchRequest& reque
       out.forgotten.push_back({topic.topic_id, partition});
   }
   out.connection = connection_of(context);
+  out.user = context.client.user;
   return out;
 }
 
