@@ -7,6 +7,7 @@
 #include <duckdb/parser/keyword_helper.hpp>
 
 #include "catalog/function.h"
+#include "guard/users.h"
 
 namespace millrace::app {
 
@@ -55,10 +56,13 @@ class FunctionsOverHttp final : public http::Functions {
   }
 
   Result<http::FunctionInfo> put(const std::string& name, std::string_view module,
-                                 const std::string& user) override {
+                                 const std::string& user, const std::string& password) override {
     if (!duckdb::Value::StringIsValid(name)) {
       return Error{ErrorCode::kInvalidName, "the function's name is no UTF-8 text"};
     }
+    const auto snapshot = catalog_.snapshot();
+    const auto* known = snapshot->find_user(user);
+    if (known && !guard::password_fits(known, password)) return guard::wrong_login();
     // First, so that the statement need not carry its bytes.
     MR_TRY(const auto kept, transforms_.add_module(module));
     MR_TRY(const auto session, engine_.connect(user, "millrace"));

@@ -32,10 +32,10 @@ class Functions {
   virtual Result<FunctionInfo> find(const std::string& name) = 0;
   /// The bytes of a module that the node keeps. Errors: kNotFound.
   virtual Result<std::string> module(const std::string& hash) = 0;
-  /// CREATE OR REPLACE FUNCTION by `user`, of a module's bytes, with its errors. Durable when it
-  /// succeeds.
+  /// CREATE OR REPLACE FUNCTION by `user`, of a module's bytes, with its errors; kNotAllowed when
+  /// `password` is not that of a user that has one. Durable when it succeeds.
   virtual Result<FunctionInfo> put(const std::string& name, std::string_view module,
-                                   const std::string& user) = 0;
+                                   const std::string& user, const std::string& password) = 0;
 };
 
 }  // namespace millrace::http

@@ -31,7 +31,8 @@ class FakeFunctions : public Functions {
     return Error{ErrorCode::kNotFound, "there is no module " + hash};
   }
   Result<FunctionInfo> put(const std::string& name, std::string_view module,
-                           const std::string& user) override {
+                           const std::string& user, const std::string& password) override {
+    if (user == "guarded" && password != "secret") return Error{ErrorCode::kNotAllowed, "wrong"};
     if (!module.starts_with("wasm")) return Error{ErrorCode::kInvalidArgument, "no module"};
     auto& function = functions[name];
     if (!function.owner.empty() && function.owner != user) {
@@ -100,6 +101,13 @@ TEST_F(FunctionRequests, GiveAModuleByNameAndByHash) {
   EXPECT_THAT(gone.body, AllOf(HasSubstr("no module other"), HasSubstr("hash of wasm2 now")));
   EXPECT_EQ(ask("GET", "/v1/functions/f/module?size=1").status, 400);
   EXPECT_EQ(ask("GET", "/v1/functions/f/module?hash=%x").status, 400);
+}
+
+TEST_F(FunctionRequests, TakeTheUsersPassword) {
+  Request request{.method = "POST", .target = "/v1/functions/f", .user = "guarded", .body = "wasm"};
+  EXPECT_EQ(answer_functions(functions, request).status, 403);
+  request.password = "secret";
+  EXPECT_EQ(answer_functions(functions, request).status, 200);
 }
 
 TEST_F(FunctionRequests, AreRefusedWithTheReason) {

@@ -64,6 +64,7 @@ TEST(Exchange, TellsWhoAsksAndWhatTheyHave) {
   exchange.feed(head + "Basic YWRhOnNlY3JldA==\r\nIf-None-Match: \"x\"\r\n\r\n");
   const auto request = *exchange.next();
   EXPECT_EQ(request->user, "ada");
+  EXPECT_EQ(request->password, "secret");
   EXPECT_EQ(request->if_none_match, "\"x\"");
   for (const auto* other : {"Basic YWRh", "Basic ????", "Basic ", "Bearer YWRhOnNlY3JldA=="}) {
     exchange.feed(head + other + "\r\n\r\n");

@@ -5,6 +5,7 @@
 #include "base/io/client_wait.h"
 #include "base/io/gate.h"
 #include "base/logging.h"
+#include "guard/users.h"
 #include "pgwire/detail/connection.h"
 
 namespace millrace::pgwire {
@@ -47,10 +48,11 @@ class Registry : public detail::Canceller {
 
 class ServerImpl : public Server {
  public:
-  ServerImpl(io::Runtime& runtime, io::Env& env, sql::Engine& engine)
+  ServerImpl(io::Runtime& runtime, io::Env& env, sql::Engine& engine, const catalog::Catalog* users)
       : runtime_(runtime),
         env_(env),
         engine_(engine),
+        users_(users),
         connections_now_(
             env.metrics().gauge("millrace_pgwire_connections", "PostgreSQL connections open now")),
         connections_(env.metrics().counter("millrace_pgwire_connections_total",
@@ -94,10 +96,19 @@ class ServerImpl : public Server {
   io::Task<void> end_idle(size_t lane);
   io::Task<void> interrupt_after(io::Shard& shard, std::chrono::milliseconds grace);
   void count(Connection& connection);
+  detail::VerifierOf verifiers() const {
+    if (!users_) return {};
+    return [users = users_](const std::string& name) {
+      const auto snapshot = users->snapshot();
+      const auto* user = snapshot->find_user(name);
+      return user ? guard::verifier_of(*user, guard::Digest::kSha256) : std::nullopt;
+    };
+  }
 
   io::Runtime& runtime_;
   io::Env& env_;
   sql::Engine& engine_;
+  const catalog::Catalog* users_;
   Metrics::Gauge& connections_now_;
   Metrics::Counter& connections_;
   Metrics::Counter& statements_;
@@ -112,8 +123,12 @@ class ServerImpl : public Server {
 
 io::Task<void> ServerImpl::serve(io::Socket socket) {
   io::ClientWait waiting(socket);
-  Connection::Setup setup{engine_, registry_, next_process_++, static_cast<int32_t>(env_.random()),
-                          [bell = waiting.bell()] { bell->ring(); }};
+  Connection::Setup setup{engine_,
+                          registry_,
+                          next_process_++,
+                          static_cast<int32_t>(env_.random()),
+                          [bell = waiting.bell()] { bell->ring(); },
+                          verifiers()};
   auto connection = std::make_unique<Connection>(std::move(setup));
   registry_.add(*connection);
   connections_.add();
@@ -221,8 +236,9 @@ void ServerImpl::count(Connection& connection) {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(io::Runtime& runtime, io::Env& env,
-                                               sql::Engine& engine, std::string_view address) {
-  auto server = std::make_unique<ServerImpl>(runtime, env, engine);
+                                               sql::Engine& engine, std::string_view address,
+                                               const catalog::Catalog* users) {
+  auto server = std::make_unique<ServerImpl>(runtime, env, engine, users);
   MR_TRY(server->listen(address));
   return std::unique_ptr<Server>(std::move(server));
 }

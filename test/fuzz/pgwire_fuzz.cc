@@ -100,7 +100,11 @@ void check(std::string_view output) {
 
 void converse(std::string_view bytes, size_t piece) {
   AnyEngine engine;
-  Connection connection({engine, engine, 1, 2});
+  const auto verifier_of = [](const std::string& user) {
+    static const auto verifier = guard::make_verifier(guard::Digest::kSha256, "p", "salt", 1);
+    return user == "g" ? std::optional(verifier) : std::nullopt;
+  };
+  Connection connection({engine, engine, 1, 2, [] {}, verifier_of});
   std::string output;
   bool closed = false;
   while (!bytes.empty() && !closed) {
@@ -145,7 +149,14 @@ std::vector<std::string> seeds() {
                            message('Q', "COPY (SELECT 1) TO STDOUT (FORMAT binary)\0"sv);
   const std::string settings = message('Q', "SET TimeZone TO 'UTC'; SHOW jit\0"sv) +
                                message('Q', "SELECT current_setting('jit')\0"sv);
-  return {'\0' + ssl + kStartup + query, '\3' + extended, '\1' + cursors, '\1' + copy,
+  const std::string login("\0\0\0\x10\0\3\0\0user\0g\0\0"sv);
+  const std::string passwords =
+      message('p', "SCRAM-SHA-256\0\0\0\0\x9n,,n=,r=a"sv) + message('p', "c=biws,r=a,p=AAAA");
+  return {'\0' + login + passwords,
+          '\0' + ssl + kStartup + query,
+          '\3' + extended,
+          '\1' + cursors,
+          '\1' + copy,
           '\1' + settings};
 }
 

@@ -16,8 +16,8 @@ namespace beast = boost::beast;
 
 namespace {
 
-/// The user's name of Basic credentials; empty when there is none.
-std::string user_of(std::string_view authorization) {
+/// The user's name and password of Basic credentials; empty when there are none.
+std::pair<std::string, std::string> user_of(std::string_view authorization) {
   constexpr std::string_view kBasic = "Basic ";
   if (!authorization.starts_with(kBasic)) return {};
   authorization.remove_prefix(kBasic.size());
@@ -25,7 +25,8 @@ std::string user_of(std::string_view authorization) {
   std::string text(base64::decoded_size(authorization.size()) + 3, '\0');
   text.resize(base64::decode(text.data(), authorization.data(), authorization.size()).first);
   const auto colon = text.find(':');
-  return colon == std::string::npos ? std::string() : text.substr(0, colon);
+  if (colon == std::string::npos) return {};
+  return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
 /// Whether `origin`, which browsers alone send, is of another server than the one that is asked.
@@ -79,7 +80,8 @@ Result<std::optional<Request>> Exchange::next() {
   request.if_none_match = std::string(message[beast::http::field::if_none_match]);
   request.foreign_page = is_foreign(std::string(message[beast::http::field::origin]),
                                     std::string(message[beast::http::field::host]));
-  request.user = user_of(std::string(message[beast::http::field::authorization]));
+  std::tie(request.user, request.password) =
+      user_of(std::string(message[beast::http::field::authorization]));
   if (beast::websocket::is_upgrade(message) &&
       message[beast::http::field::sec_websocket_version] == "13") {
     request.websocket_key = std::string(message[beast::http::field::sec_websocket_key]);

@@ -17,7 +17,8 @@ struct Request {
   std::string last_event_id = {};
   std::string if_none_match = {};
   bool foreign_page = false;  // a browser sends it for a page that is of another origin
-  std::string user = {};      // of Authorization: Basic; its password is not looked at
+  std::string user = {};      // of Authorization: Basic, as the password
+  std::string password = {};
   std::optional<std::string> websocket_key = {};  // the connection is to become a WebSocket
   std::string body = {};
 };

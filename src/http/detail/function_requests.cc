@@ -80,9 +80,9 @@ Result<Answer> put(Functions& functions, const std::string& name, const Request&
     return Error{ErrorCode::kInvalidArgument, "the request has no body", std::nullopt,
                  "The body is the module: its bytes, or its text form."};
   }
-  MR_TRY(
-      const auto function,
-      functions.put(name, request.body, request.user.empty() ? std::string(kUser) : request.user));
+  MR_TRY(const auto function,
+         functions.put(name, request.body, request.user.empty() ? std::string(kUser) : request.user,
+                       request.password));
   return ok(as_json(function));
 }
 

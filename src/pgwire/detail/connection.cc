@@ -4,7 +4,8 @@ namespace millrace::pgwire::detail {
 
 Connection::Connection(Setup setup)
     : setup_(std::move(setup)),
-      machine_({setup_.process, setup_.secret, "15.0 (Millrace " MR_VERSION ")"}) {}
+      machine_(
+          {setup_.process, setup_.secret, "15.0 (Millrace " MR_VERSION ")", setup_.verifier_of}) {}
 
 Connection::Todo Connection::greet(std::string_view bytes) {
   machine_.feed(bytes);

@@ -30,6 +30,7 @@ class Connection {
     int32_t secret;
     /// Ends the loop's wait for rows; any thread.
     std::function<void()> wake = [] {};
+    VerifierOf verifier_of = {};
   };
   explicit Connection(Setup setup);
 

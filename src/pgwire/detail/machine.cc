@@ -44,6 +44,9 @@ Step Machine::next() {
       case Phase::kStartup:
         startup();
         break;
+      case Phase::kLogin:
+        login();
+        break;
       case Phase::kMessages:
       case Phase::kCopyIn:
         if (simple_ && phase_ == Phase::kMessages) {
@@ -134,7 +137,10 @@ void Machine::startup_message(int32_t version, Reader& reader) {
       settings_.set_leniently(name, value);
     }
   }
-  asked_ = Connect{user, database};
+  who_ = Connect{user, database};
+  auto verifier = setup_.verifier_of ? setup_.verifier_of(user) : std::nullopt;
+  if (verifier) return ask_for_password(std::move(*verifier));
+  asked_ = who_;
   phase_ = Phase::kAsked;
 }
 

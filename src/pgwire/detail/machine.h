@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "guard/scram.h"
 #include "pgwire/detail/copy.h"
 #include "pgwire/detail/encoder.h"
 #include "pgwire/detail/local.h"
@@ -69,6 +70,9 @@ struct Close {
 using Step = std::variant<Read, Write, Connect, Split, Prepare, Execute, Fetch, Await, CopyIn,
                           Cancel, Close>;
 
+/// The verifier of a user who must show the password; nothing: a name that anybody may say.
+using VerifierOf = std::function<std::optional<guard::Verifier>(const std::string& user)>;
+
 /// The server's side of one PostgreSQL connection, protocol 3.0, as a step machine without I/O: ask
 /// next() what to do, do it, give the answer, ask again. One thread at a time.
 /// Source: PostgreSQL 15, "Frontend/Backend Protocol".
@@ -78,6 +82,7 @@ class Machine {
     int32_t process = 0;  // what CancelRequest must name
     int32_t secret = 0;
     std::string server_version;
+    VerifierOf verifier_of = {};  // empty: nobody is asked for a password
   };
   explicit Machine(Setup setup);
   ~Machine();
@@ -124,6 +129,7 @@ class Machine {
 
   enum class Phase {
     kStartup,
+    kLogin,      // reads the client's messages of SCRAM
     kMessages,   // reads the client's next message, or goes on with the simple query
     kAsked,      // waits for an answer
     kStreaming,  // sends rows of running_
@@ -137,6 +143,11 @@ class Machine {
   void startup_packet(Reader reader);
   void startup_message(int32_t version, Reader& reader);
   void report_setting(std::string_view name);
+
+  // login (machine_login.cc)
+  void ask_for_password(guard::Verifier verifier);
+  void login();
+  void password_message(Reader reader);
 
   // messages (machine.cc)
   void message();
@@ -212,6 +223,9 @@ class Machine {
   std::optional<Step> asked_;  // what next() gives out
   std::string close_reason_;
   bool ssl_asked_ = false, gss_asked_ = false;
+  Connect who_;                             // the client says it is
+  std::optional<guard::ScramLogin> login_;  // under way
+  bool mechanism_said_ = false;             // in its first message
 
   sql::TransactionState state_ = sql::TransactionState::kIdle;
   bool failed_ = false;  // an error within a transaction; until its end
