@@ -89,8 +89,8 @@ def test_each_kind_with_several_inputs_and_outputs(node, sql, functions):
     assert sorted(values(node, "out_c")) == [b"one", b"three"]
     assert not any(m.headers() for m in committed(node, "out_c"))
     assert sql("SELECT DISTINCT records_in, records_out, failed_records FROM millrace.transforms WHERE name = 'kinds'") == [(4, 4, 1)]
-    assert [row for row in sql("SHOW TRANSFORMS") if row[8] == "kinds"][0] == (
-        "in_1, in_2", 1, "steps.keep", "pipeline", None, "skip", "", "test", "kinds", "out_b, out_c", "")
+    assert [row for row in sql("SHOW TRANSFORMS") if row[9] == "kinds"][0] == (
+        "in_1, in_2", 1, "steps.keep", "pipeline", None, None, "skip", "", "test", "kinds", "out_b, out_c", "")
     way = [line for line, in sql("EXPLAIN TOPIC in_1")]
     assert "  2. transform steps.keep ON ERROR skip (of test)" in way[way.index("to transform kinds"):]
     assert sql("EXPLAIN TOPIC out_c")[0][0] == "a producer's record, or of transform kinds from in_1, in_2"
@@ -126,7 +126,7 @@ def test_limits_and_look_back_are_declared_shown_and_kept(node, sql, functions):
     assert [m.key() for m in committed(node, "once")] == [b"a", b"c"]
     [(made,)] = sql("SHOW CREATE rare")
     assert sql(f"APPLY {made}") == [("unchanged", "transform", "rare")]
-    assert [row[-1] for row in sql("SHOW TRANSFORMS") if row[8] == "rare"] == [
+    assert [row[-1] for row in sql("SHOW TRANSFORMS") if row[9] == "rare"] == [
         "memory = 16777216, time_slice = '200 ms', look_back = 1", "expansion = 8"]
     assert "  2. transform tour.unseen WITH (memory = 16777216, time_slice = '200 ms', look_back = 1) ON ERROR skip (of test)" in \
         [line for line, in sql("EXPLAIN TOPIC keys")]
@@ -212,7 +212,7 @@ def test_what_cannot_be_is_told(node, sql, functions):
     sql("DROP TRANSFORM a_to_b")
     sql("DROP TRANSFORM IF EXISTS a_to_b")
     sql("DROP TOPIC one")
-    assert not [row for row in sql("SHOW TRANSFORMS") if row[8] == "a_to_b"]
+    assert not [row for row in sql("SHOW TRANSFORMS") if row[9] == "a_to_b"]
 
 
 def sessions(records, gap):

@@ -48,6 +48,7 @@ def read(node, topic, group="none", **config):
     return drain(consumer)
 
 
+MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
@@ -66,8 +67,8 @@ def test_what_is_produced_is_filtered_and_mapped(node, sql, steps):
     kcat = subprocess.run(["kcat", "-b", node.kafka, "-C", "-t", "come", "-e", "-q"], capture_output=True, check=True, timeout=60)
     assert len(kcat.stdout.splitlines()) == 2000
     assert [row for row in sql("SHOW TRANSFORMS") if row[0] == "come"] == [
-        ("come", 1, "steps.keep", "produce", None, "reject", "", "test", None, None, ""),
-        ("come", 2, "steps.mark", "produce", None, "skip", "", "test", None, None, "")]
+        ("come", 1, "steps.keep", "produce", None, None, "reject", "", "test", None, None, ""),
+        ("come", 2, "steps.mark", "produce", None, None, "skip", "", "test", None, None, "")]
     [(records_in, records_out, state)] = sql("SELECT records_in, records_out, state FROM millrace.transforms "
                                              "WHERE topic = 'come' AND export = 'keep'")
     assert (records_in, records_out, state) == (3100, 2000, "on")
@@ -84,12 +85,17 @@ def test_java_clients_of_all_kinds_get_what_is_theirs(node, sql, steps, kafka_li
         sql(f"ALTER TOPIC j_in ADD TRANSFORM steps.{step} ON PRODUCE")
         for kind in "classic", "consumer", "refused":
             sql(f"ALTER TOPIC j_out ADD TRANSFORM steps.{step} ON FETCH FOR GROUP {kind}")
+    sql("CREATE USER java PASSWORD 'of-java'")
+    for step in "keep", "mark":
+        sql(f"ALTER TOPIC j_out ADD TRANSFORM steps.{step} ON FETCH FOR USER java")
     source = pathlib.Path(__file__).parent / "transforms" / "TransformClient.java"
     subprocess.run(["javac", "-d", tmp_path, "-cp", f"{kafka_libs}/*", source], check=True)
     every, some, empty = count * 5, count * 5 * 2 // 3, 10
     assert not any(produce(node, "j_in", [b"d"] * empty))  # offsets of which nothing is left
     jobs = [f"produce j_in {count}", f"produce j_out {count}", f"classic j_out classic {some}", f"consumer j_out consumer {some}",
-            f"classic j_out other {every}", f"share j_in queue {some}", f"share j_out whole {every}", f"share j_out refused {some}"]
+            f"classic j_out other {every}", f"share j_in queue {some}", f"share j_out whole {every}", f"share j_out refused {some}",
+            *(f"consumer j_out {mechanism} {some} {mechanism} java of-java" for mechanism in MECHANISMS),
+            f"share j_out by-user {some} SCRAM-SHA-512 java of-java"]
     told = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{tmp_path}:{kafka_libs}/*", "TransformClient", node.kafka, *jobs],
                           stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
     lines = [line.split() for line in told.splitlines()]
@@ -97,9 +103,11 @@ def test_java_clients_of_all_kinds_get_what_is_theirs(node, sql, steps, kafka_li
     def wanted(group, transformed, first):
         return [["record", group, str(first + i), str(1_700_000_000_000 + i), f"k{i}", CODECS[i // count],
                  f"#{i}" if transformed else f"{'a' if i % 3 else 'd'}{i}"] for i in range(every) if not transformed or i % 3]
-    for group, transformed in ("classic", True), ("consumer", True), ("other", False), ("queue", True), ("whole", False):
+    for group, transformed in [("classic", True), ("consumer", True), ("other", False), ("queue", True), ("whole", False),
+                               *((mechanism, True) for mechanism in MECHANISMS)]:
         assert [line for line in lines if line[1] == group] == wanted(group, transformed, empty if group == "queue" else 0), group
-    assert [line for line in lines if line[1] == "refused"] == [["refused", "refused", "TopicAuthorizationException"]]
+    for group in "refused", "by-user":
+        assert [line for line in lines if line[1] == group] == [["refused", group, "TopicAuthorizationException"]]
 
 
 @pytest.mark.parametrize("place", ["PRODUCE", "FETCH"])
@@ -208,7 +216,8 @@ def test_what_cannot_be_is_told(node, sql, steps):
     refused("ALTER TOPIC told ADD TRANSFORM steps ON PRODUCE", "42883", "several exports")
     refused("ALTER TOPIC told ADD TRANSFORM nothing ON PRODUCE", "42883", "does not exist")
     refused("ALTER TOPIC told ADD TRANSFORM steps.keep(a => 1) ON PRODUCE", "22023", "keep")
-    refused("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH FOR USER u", "0A000", "FOR GROUP")
+    refused("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH FOR USER u", "42P01", "u", "CREATE USER")
+    refused("ALTER TOPIC told ADD TRANSFORM steps.keep ON PRODUCE FOR USER u", "42601", "ON FETCH")
     refused("ALTER TOPIC told ADD TRANSFORM steps.keep ON FETCH", "42P07", "already")
     refused("ALTER TOPIC told DROP TRANSFORM steps.mark", "42P01", "steps.keep ON FETCH")
     refused("DROP FUNCTION steps", "2BP01", "told")

@@ -21,7 +21,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
 /**
  * The Java client on topics with transforms. Arguments: BOOTSTRAP, then jobs, all done in one JVM, the consumers at the same time:
  *   produce TOPIC COUNT             COUNT records with each codec, one codec after the other
- *   classic|consumer|share TOPIC GROUP COUNT   reads with a group of that kind until COUNT records came, or one was refused
+ *   classic|consumer|share TOPIC GROUP COUNT [MECHANISM USER PASSWORD]   reads with a group of that kind until COUNT records came, or
+ *                                   one was refused; logged in, if it is said as whom
  * Prints "record GROUP OFFSET TIMESTAMP KEY HEADER VALUE" of each record, and "refused GROUP ERROR".
  */
 public final class TransformClient {
@@ -58,8 +59,20 @@ public final class TransformClient {
         say("record", group, record.offset(), record.timestamp(), record.key(), new String(record.headers().lastHeader("h").value()), record.value());
     }
 
-    private static void read(String protocol, String topic, String group, int count) {
-        var properties = with("group.id", group, "group.protocol", protocol, "auto.offset.reset", "earliest");
+    /** With the login that stands behind a job's first four words. */
+    private static Properties as(String[] job, String... more) {
+        var properties = with(more);
+        if (job.length == 4) return properties;
+        properties.put("security.protocol", "SASL_PLAINTEXT");
+        properties.put("sasl.mechanism", job[4]);
+        String module = job[4].equals("PLAIN") ? "plain.Plain" : "scram.Scram";
+        properties.put("sasl.jaas.config", String.format(
+            "org.apache.kafka.common.security.%sLoginModule required username=\"%s\" password=\"%s\";", module, job[5], job[6]));
+        return properties;
+    }
+
+    private static void read(String protocol, String topic, String group, int count, String[] job) {
+        var properties = as(job, "group.id", group, "group.protocol", protocol, "auto.offset.reset", "earliest");
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
         try (var consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(topic));
@@ -72,13 +85,13 @@ public final class TransformClient {
         }
     }
 
-    private static void share(String topic, String group, int count) throws Exception {
+    private static void share(String topic, String group, int count, String[] job) throws Exception {
         try (Admin admin = Admin.create(with())) {
             var earliest = new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET);
             admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.GROUP, group), List.of(earliest))).all().get();
         }
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
-        try (var consumer = new KafkaShareConsumer<>(with("group.id", group), new StringDeserializer(), new StringDeserializer())) {
+        try (var consumer = new KafkaShareConsumer<>(as(job, "group.id", group), new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(topic));
             for (int got = 0; got < count && System.nanoTime() < end;) {
                 for (var record : consumer.poll(Duration.ofMillis(200))) {
@@ -91,8 +104,8 @@ public final class TransformClient {
 
     private static void run(String[] job) {
         try {
-            if (job[0].equals("share")) share(job[1], job[2], Integer.parseInt(job[3]));
-            else read(job[0], job[1], job[2], Integer.parseInt(job[3]));
+            if (job[0].equals("share")) share(job[1], job[2], Integer.parseInt(job[3]), job);
+            else read(job[0], job[1], job[2], Integer.parseInt(job[3]), job);
         } catch (Exception refused) {
             say("refused", job[2], refused.getClass().getSimpleName());
         }
