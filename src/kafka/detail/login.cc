@@ -35,7 +35,7 @@ Result<std::string> scram(Context& context, std::string_view token) {
       const auto* user = snapshot->find_user(name);
       return user ? guard::verifier_of(*user, digest) : std::nullopt;
     };
-    login.scram.emplace(digest, verifier);
+    login.scram = std::make_unique<guard::ScramLogin>(digest, verifier);
   }
   MR_TRY(auto answer, login.scram->step(token));
   if (!login.scram->done()) return answer;

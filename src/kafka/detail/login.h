@@ -1,6 +1,6 @@
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 
 #include "base/io/task.h"
@@ -20,7 +20,7 @@ struct Login {
   };
   State state = State::kNone;
   guard::Mechanism mechanism = guard::Mechanism::kPlain;
-  std::optional<guard::ScramLogin> scram;
+  std::unique_ptr<guard::ScramLogin> scram;  // while it is under way: connections are many
 
   bool under_way() const { return state == State::kTokens || state == State::kRawTokens; }
 };

@@ -223,9 +223,9 @@ class Machine {
   std::optional<Step> asked_;  // what next() gives out
   std::string close_reason_;
   bool ssl_asked_ = false, gss_asked_ = false;
-  Connect who_;                             // the client says it is
-  std::optional<guard::ScramLogin> login_;  // under way
-  bool mechanism_said_ = false;             // in its first message
+  Connect who_;                               // the client says it is
+  std::unique_ptr<guard::ScramLogin> login_;  // under way
+  bool mechanism_said_ = false;               // in its first message
 
   sql::TransactionState state_ = sql::TransactionState::kIdle;
   bool failed_ = false;  // an error within a transaction; until its end

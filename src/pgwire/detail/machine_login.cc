@@ -12,8 +12,8 @@ constexpr int32_t kSasl = 10, kSaslContinue = 11, kSaslFinal = 12;
 /// The user is the startup message's: what the messages of SCRAM say of it does not count, as in
 /// PostgreSQL, whose clients leave it empty.
 void Machine::ask_for_password(guard::Verifier verifier) {
-  login_.emplace(guard::Digest::kSha256,
-                 [verifier = std::move(verifier)](std::string_view) { return verifier; });
+  auto theirs = [verifier = std::move(verifier)](std::string_view) { return verifier; };
+  login_ = std::make_unique<guard::ScramLogin>(guard::Digest::kSha256, std::move(theirs));
   Message ask(output_, 'R');
   put<int32_t>(output_, kSasl);
   put_text(output_, kMechanism);
