@@ -78,27 +78,6 @@ TEST_F(WriteAheadTest, ASealedSegmentHasNone) {
   expect_values(100);
 }
 
-TEST_F(WriteAheadTest, MuchThatNobodyReadsGoesAroundTheFileCache) {
-  open();
-  const std::string much(300'000, 'x');
-  ASSERT_TRUE(append(batch_of("little")));
-  EXPECT_EQ(env.files().around_count(), 0);
-  ASSERT_TRUE(append(batch_of(much)));
-  EXPECT_EQ(env.files().around_count(), 1);
-  // From here on somebody follows, who would have to read from the disk what goes around.
-  EXPECT_EQ(values().size(), 2);
-  ASSERT_TRUE(append(batch_of(much)));
-  EXPECT_EQ(env.files().around_count(), 1);
-  EXPECT_EQ(values().size(), 3);
-}
-
-TEST_F(WriteAheadTest, WhatDoesNotWaitForTheDiskGoesThroughTheFileCache) {
-  config.durability = Durability::kOs;
-  open();
-  ASSERT_TRUE(append(batch_of(std::string(300'000, 'x'))));
-  EXPECT_EQ(env.files().around_count(), 0);
-}
-
 /// The batch is written when there is no room for zeros: it is kept, and the next one as well.
 TEST_F(WriteAheadTest, ADiskWithoutRoomForZerosTakesBatches) {
   open();

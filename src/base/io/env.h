@@ -49,13 +49,6 @@ class File {
   /// Writes all of `parts`, one after the other, as one gathered write. `parts` and the bytes must
   /// live until it completes.
   virtual Task<Result<>> write_parts(uint64_t position, std::span<const std::string_view> parts);
-  /// As write_parts(), for much that nobody is about to read: goes to the disk without a stay in
-  /// the system's file cache where the file system can do that (O_DIRECT). What is read later
-  /// comes from the disk. Costs less than half the CPU; completes only when the disk has the bytes,
-  /// which are durable after sync() all the same.
-  virtual Task<Result<>> write_around(uint64_t position, std::span<const std::string_view> parts) {
-    return write_parts(position, parts);
-  }
   /// Appends up to `length` bytes from `position` to `*out`; fewer only at the end of the file.
   /// Gives the count.
   virtual Task<Result<size_t>> read(uint64_t position, size_t length, std::string* out) = 0;

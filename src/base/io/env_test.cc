@@ -7,7 +7,6 @@
 
 #include <filesystem>
 #include <future>
-#include <random>
 
 #include "base/io/detail/file_ring.h"
 #include "base/io/shard.h"
@@ -56,53 +55,6 @@ TEST(RealEnv, WritesAndReadsFilesThroughTheRing) {
   const auto env = make_real_env();
   Runtime runtime(1, 0);
   runtime.shard(0).block_on(use_file(env->files(), scratch.path + "/file"));
-}
-
-/// Large and small writes in any order and at any place, around the cache and not, and reads
-/// between them: the file is what the same writes make of a string.
-Task<void> write_around(FileSystem& files, std::string path) {
-  auto file = std::move(*files.open(path, FileSystem::Mode::kCreate));
-  std::mt19937 random(7);
-  const auto up_to = [&](size_t n) { return std::uniform_int_distribution<size_t>(0, n)(random); };
-  std::string expected;
-  for (int round = 0; round < 200; ++round) {
-    std::vector<std::string> owned(1 + up_to(4));
-    size_t bytes = 0;
-    for (auto& part : owned) {
-      part.assign(up_to(up_to(1) == 0 ? 5000 : 700'000), static_cast<char>('a' + up_to(25)));
-      bytes += part.size();
-    }
-    // Mostly appended, sometimes over what is there, now and then at a block.
-    size_t position = up_to(3) > 0 ? expected.size() : up_to(expected.size());
-    if (up_to(5) == 0) position -= position % 4096;
-    expected.resize(std::max(expected.size(), position + bytes));
-    size_t at = position;
-    for (const auto& part : owned) at += part.copy(expected.data() + at, part.size());
-    const std::vector<std::string_view> parts(owned.begin(), owned.end());
-    if (up_to(3) > 0) {
-      EXPECT_TRUE(co_await file->write_around(position, parts));
-    } else {
-      EXPECT_TRUE(co_await file->write_parts(position, parts));
-    }
-    EXPECT_EQ(file->size(), expected.size());
-    const size_t from = up_to(expected.size());
-    std::string read;
-    EXPECT_TRUE(co_await file->read(from, up_to(1u << 20), &read));
-    EXPECT_EQ(read, expected.substr(from, read.size()));
-    if (expected.size() > (8u << 20)) {
-      expected.resize(up_to(expected.size()));
-      EXPECT_TRUE(co_await file->truncate(expected.size()));
-    }
-  }
-  EXPECT_TRUE(co_await file->sync());
-  EXPECT_TRUE(*files.read_file(path) == expected);
-}
-
-TEST(RealEnv, WritesAroundTheCacheWhatIsReadThroughIt) {
-  const Scratch scratch;
-  const auto env = make_real_env();
-  Runtime runtime(1, 0);
-  runtime.shard(0).block_on(write_around(env->files(), scratch.path + "/file"));
 }
 
 /// Starts an operation and resumes on whatever thread the ring posts to.

@@ -55,14 +55,6 @@ class MemoryFiles::Handle final : public File {
     co_return co_await write(position, bytes);
   }
 
-  Task<Result<>> write_around(uint64_t position, std::span<const std::string_view> parts) override {
-    {
-      std::lock_guard lock(files_.mutex_);
-      ++files_.writes_around_;
-    }
-    co_return co_await write_parts(position, parts);
-  }
-
   Task<Result<size_t>> read(uint64_t position, size_t length, std::string* out) override {
     co_await files_turn();
     std::lock_guard lock(files_.mutex_);
@@ -183,10 +175,6 @@ size_t MemoryFiles::write_count() const {
 size_t MemoryFiles::sync_count() const {
   std::lock_guard lock(mutex_);
   return syncs_;
-}
-size_t MemoryFiles::around_count() const {
-  std::lock_guard lock(mutex_);
-  return writes_around_;
 }
 void MemoryFiles::set_sync_delay(std::chrono::nanoseconds delay) { sync_delay_ = delay; }
 

@@ -35,7 +35,6 @@ class MemoryFiles final : public FileSystem {
   size_t operation_count() const;
   size_t write_count() const;
   size_t sync_count() const;
-  size_t around_count() const;  // writes that need not stay in the cache
   void set_sync_delay(std::chrono::nanoseconds delay);
   /// Changes bytes behind everyone's back, durably: a damaged disk.
   void overwrite(const std::string& path, uint64_t position, std::string_view bytes);
@@ -63,7 +62,6 @@ class MemoryFiles final : public FileSystem {
   size_t operations_ = 0;
   size_t writes_ = 0;
   size_t syncs_ = 0;
-  size_t writes_around_ = 0;
   size_t fail_from_ = SIZE_MAX;
   size_t fail_until_ = 0;
   std::atomic<size_t> life_ = 0;  // of the process that opens files; a crash begins the next

@@ -9,9 +9,7 @@
 #include <cerrno>
 #include <climits>
 #include <filesystem>
-#include <optional>
 
-#include "base/io/detail/block_buffer.h"
 #include "base/io/detail/shard_impl.h"
 #include "base/io/env.h"
 
@@ -19,9 +17,7 @@ namespace millrace::io {
 
 namespace {
 namespace fs = std::filesystem;
-using detail::BlockBuffer;
 using detail::FileOp;
-using detail::PartsReader;
 
 Error file_error(std::string_view doing, const std::string& path, int number) {
   const auto reason = std::generic_category().message(number);
@@ -104,36 +100,6 @@ class RealFile final : public File {
     co_return Result<>();
   }
 
-  Task<Result<>> write_around(uint64_t position, std::span<const std::string_view> parts) override {
-    if (!direct_) {
-      // By its descriptor: the file may have another name by now.
-      const auto self = fmt::format("/proc/self/fd/{}", fd_.descriptor());
-      direct_.emplace(::open(self.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
-    }
-    if (direct_->get() < 0) co_return co_await write_parts(position, parts);
-    BlockBuffer blocks;
-    PartsReader reader(parts);
-    while (reader.left() > 0) {
-      // Whole blocks go around the cache, what stands before and after them does not.
-      const size_t in_block = position % BlockBuffer::kBlock;
-      size_t count = std::min(reader.left(), BlockBuffer::kBytes);
-      if (in_block > 0) {
-        count = std::min(count, BlockBuffer::kBlock - in_block);
-      } else if (count >= BlockBuffer::kBlock) {
-        count -= count % BlockBuffer::kBlock;
-      }
-      reader.take(blocks.data(), count);
-      const std::string_view bytes(blocks.data(), count);
-      if (count % BlockBuffer::kBlock == 0) {
-        MR_CO_TRY(co_await write_blocks(position, bytes));
-      } else {
-        MR_CO_TRY(co_await write(position, bytes));
-      }
-      position += count;
-    }
-    co_return Result<>();
-  }
-
   Task<Result<size_t>> read(uint64_t position, size_t length, std::string* out) override {
     const size_t before = out->size();
     // Not more than there is: the room is made before the read.
@@ -180,20 +146,6 @@ class RealFile final : public File {
   std::shared_ptr<const SharedFile> share() const override { return file_; }
 
  private:
-  /// Whole blocks at the begin of one. What the disk does not take like this is written as usual.
-  Task<Result<>> write_blocks(uint64_t position, std::string_view bytes) {
-    FileOp op{FileOp::Kind::kWrite, direct_->get(), position, const_cast<char*>(bytes.data()),
-              bytes.size()};
-    auto done = detail::FileOpAwaiter{op};
-    const int64_t n = co_await done;
-    if (n > 0) {
-      position += static_cast<uint64_t>(n);
-      bytes.remove_prefix(static_cast<size_t>(n));
-      size_ = std::max(size_, position);
-    }
-    co_return co_await write(position, bytes);
-  }
-
   /// Reads what is in the system's memory, at once; gives how much.
   size_t read_cached(uint64_t position, char* into, size_t length) const {
     iovec vector{into, length};
@@ -210,7 +162,6 @@ class RealFile final : public File {
   const SharedFile& fd_;
   std::string path_;
   uint64_t size_ = 0;
-  std::optional<Descriptor> direct_;  // of the same file, once it was asked for; may have failed
 };
 
 Result<> write_whole(int fd, const std::string& path, std::string_view bytes) {

@@ -104,7 +104,6 @@ io::Task<Result<ReadResult>> PartitionLogImpl::fetch(Offset from, size_t bytes_m
     co_return co_await read(from, std::min(bytes_max, kReadBytesMax), isolation);
   }
   out.next_offset = span->next;
-  note_reader(segment, span->to);
   if (!segment.retired) {
     auto* cursor = cursor_at(segment, from);
     if (!cursor) cursor = &cursors_[next_cursor_++ % cursors_.size()];

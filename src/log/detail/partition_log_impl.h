@@ -135,8 +135,6 @@ class PartitionLogImpl final : public PartitionLog {
   io::Task<Result<>> undo_unsynced();
   std::vector<Pending*> take_queued();
   io::Task<void> write_group(std::vector<Pending*> taken);
-  bool goes_around(size_t bytes) const;
-  void note_reader(const Segment& segment, uint64_t position);
   io::Task<void> write_ahead(uint64_t written);
   io::Task<Result<>> cut_file();
   void settle(Group group);
@@ -207,8 +205,6 @@ class PartitionLogImpl final : public PartitionLog {
   std::map<std::string, Offset> holds_;
   std::array<Cursor, 4> cursors_;
   size_t next_cursor_ = 0;
-  /// Until then somebody is taken to read what is appended, soon after.
-  std::chrono::steady_clock::time_point followed_until_{};
 
   std::deque<Pending*> queue_;
   std::deque<Group> unsynced_;

@@ -150,7 +150,6 @@ io::Task<Result<bool>> PartitionLogImpl::read_segment(Segment& segment, Offset f
   bytes.erase(0, picked.skip);
   out.batches = std::move(bytes);
   out.next_offset = picked.next;
-  note_reader(segment, position + picked.skip + picked.bytes);
   if (segment.retired) co_return true;
   Cursor& keep = exact ? *cursor : cursors_[next_cursor_++ % cursors_.size()];
   keep = {picked.next, segment.base(), position + picked.skip + picked.bytes};

@@ -14,11 +14,6 @@ constexpr size_t kGroupBytesMax = 8u << 20;
 constexpr uint64_t kAheadBytesMax = 1u << 20;
 constexpr uint64_t kAheadWriteBytesMax = 256u << 10;
 constexpr uint64_t kPageBytes = 4096;
-/// Fewer are not worth the way around the system's file cache.
-constexpr size_t kAroundBytesMin = 256u << 10;
-/// Who reads so close behind the end is taken to follow the appends, for so long.
-constexpr uint64_t kFollowBytesMax = 32u << 20;
-constexpr std::chrono::seconds kFollowTime{10};
 constexpr int32_t kLeaderEpoch = 0;
 }  // namespace
 
@@ -179,11 +174,7 @@ io::Task<void> PartitionLogImpl::write_group(std::vector<Pending*> taken) {
     Result<> written;
     auto file = active().file();
     if (file) {
-      if (goes_around(bytes)) {
-        written = co_await (*file)->write_around(position, parts);
-      } else {
-        written = co_await (*file)->write_parts(position, parts);
-      }
+      written = co_await (*file)->write_parts(position, parts);
     } else {
       written = file.error();
     }
@@ -204,20 +195,6 @@ io::Task<void> PartitionLogImpl::write_group(std::vector<Pending*> taken) {
     co_return;
   }
   settle(std::move(group));
-}
-
-/// Whether a write is better made around the system's file cache: first touching fresh pages of it
-/// costs more than all else that is done with a record of 1 KiB. Not when somebody follows, who
-/// would have to read it from the disk, nor when the appends do not wait for the disk.
-bool PartitionLogImpl::goes_around(size_t bytes) const {
-  return bytes >= kAroundBytesMin && config_.durability == Durability::kFsync &&
-         std::chrono::steady_clock::now() >= followed_until_;
-}
-
-/// A reader that is at `position`, close behind the end, is likely to go on.
-void PartitionLogImpl::note_reader(const Segment& segment, uint64_t position) {
-  if (&segment != &active() || active().size() - position > kFollowBytesMax) return;
-  followed_until_ = std::chrono::steady_clock::now() + kFollowTime;
 }
 
 /// A sync of a file that has grown has the file system commit its journal, which takes longer than
