@@ -29,7 +29,7 @@ test-long: build ## every test, with 100 kill -9 under transactions, 20,000 simu
 
 bench: build ## measure, next to Apache Kafka
 	@tools/setup.sh test
-	@cmake --build --preset release --target millrace_wire millrace_replay millrace_client_bench
+	@cmake --build --preset release --target millrace_wire millrace_replay millrace_floor millrace_client_bench
 	@build/deps/test-venv/bin/python bench/run.py
 
 bench-nexmark: build ## NEXMark over JSON in a topic, beside Flink and Hazelcast; NEXMARK names the folder of its generator, answers and peers

@@ -204,9 +204,19 @@ REPLAY = {"100 B, librdkafka's batches": (8_000_000, 100, 1_000_000), "1 KiB, li
 
 def replay(folder, runs):
     """What the broker takes when its client costs next to nothing (bench/replay.cc): requests that are ready, of the batches that
-    librdkafka and the Java client make by default, five under way. The last column is Kafka with flush.messages=1."""
+    librdkafka and the Java client make by default, five under way. Then Kafka with flush.messages=1, and what a program takes that does
+    nothing but write and wait for the disk, through the file cache and around it (bench/floor.cc): no broker that syncs gets past it."""
     def client(*arguments):
         return run_client(WIRE.with_name("millrace_replay"), *arguments)
+
+    def floor(how, *arguments):
+        file = folder / "floor"
+        with subprocess.Popen([WIRE.with_name("millrace_floor"), how, file], stdout=subprocess.PIPE, text=True) as server:
+            try:
+                return client(f"127.0.0.1:{int(server.stdout.readline())}", "floor", *arguments)
+            finally:
+                server.kill()
+                file.unlink(missing_ok=True)
 
     node, kafka = Node(folder / "millrace"), kafka_peer.Kafka(folder / "kafka")
     rows = {}
@@ -220,10 +230,14 @@ def replay(folder, runs):
                     kafka_peer.create_topic(broker.kafka, topic, **configs)
                     touch_memory()
                     figures.setdefault(who, []).append(measured(broker, broker.kafka, topic, count, size, batch, client=client))
-            ours, theirs, synced = (medians(figures[who]) for who in ("millrace", "kafka", "kafka_fsync"))
+                for how in "sync", "direct":
+                    touch_memory()
+                    figures.setdefault(how, []).append(floor(how, records, size, batch))
+            ours, theirs, synced, cached, direct = (medians(figures[who]) for who in ("millrace", "kafka", "kafka_fsync", "sync", "direct"))
             print(f"{name:<28} Millrace {ours['records_s']:>10,.0f}/s  CPU {ours['cpu_us']:6.3f} us   Kafka {theirs['records_s']:>10,.0f}/s  "
                   f"CPU {theirs['cpu_us']:6.3f} us  ratio {ours['records_s'] / theirs['records_s']:5.2f}   Kafka with fsync "
-                  f"{synced['records_s']:>9,.0f}/s  ratio {ours['records_s'] / synced['records_s']:5.2f}", flush=True)
+                  f"{synced['records_s']:>9,.0f}/s  ratio {ours['records_s'] / synced['records_s']:5.2f}   nothing but writes and syncs "
+                  f"{cached['records_s']:,.0f}/s, around the cache {direct['records_s']:,.0f}/s", flush=True)
             rows[name] = figures
     finally:
         node.stop()
