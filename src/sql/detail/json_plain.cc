@@ -119,6 +119,7 @@ void PlainReader::begin(duckdb::DataChunk& out) {
     target.vector = &out.data[target.column];
     target.data = duckdb::FlatVector::GetData(*target.vector);
     target.validity = &duckdb::FlatVector::Validity(*target.vector);
+    target.alone = !target.vector->GetType().IsNested();
   }
 }
 
@@ -380,7 +381,14 @@ const char* PlainReader::read_null(const Node& node, const char* at, size_t row)
 
 bool PlainReader::put_nulls(const Node& node, size_t row) {
   if (node.not_null) return false;
-  for (const size_t target : node.below) put_null(*targets_[target].vector, row);
+  for (const size_t target : node.below) {
+    const Target& to = targets_[target];
+    if (to.alone) {
+      to.validity->SetInvalid(row);
+    } else {
+      put_null(*to.vector, row);
+    }
+  }
   return true;
 }
 

@@ -64,6 +64,7 @@ class PlainReader {
     duckdb::Vector* vector = nullptr;
     duckdb::data_ptr_t data = nullptr;
     duckdb::ValidityMask* validity = nullptr;
+    bool alone = false;  // nothing but the mask tells of a NULL
 
     template <typename T>
     void put(size_t row, T value) const {
