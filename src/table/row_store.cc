@@ -170,15 +170,41 @@ struct RowStore::Impl {
     return *block;
   }
 
+  void add_block() {
+    const size_t first = blocks.size() * kBlockRows;
+    MR_CHECK(first + kBlockRows <= std::numeric_limits<uint32_t>::max());
+    blocks.push_back(Block::make(RowAllocator<char>(where)));
+    memory += blocks.back()->memory();
+    for (size_t i = kBlockRows; i > 0; --i) free.push_back(static_cast<uint32_t>(first + i - 1));
+  }
+
+  /// Adds the encoded rows from `row` on as a block of their own, if they fill one and no slot is
+  /// free: then its bytes stand where they stay, and are copied once.
+  bool put_block(size_t row, std::vector<Slot>& slots) {
+    if (!free.empty() || encoded.ends.size() - 1 - row < kBlockRows) return false;
+    const size_t begin = encoded.ends[row], end = encoded.ends[row + kBlockRows];
+    if (end - begin >= kFree) return false;
+    add_block();
+    free.clear();
+    Block& block = *blocks.back();
+    const size_t first = (blocks.size() - 1) * kBlockRows;
+    memory -= block.memory();
+    block.bytes.assign(encoded.bytes.begin() + static_cast<ptrdiff_t>(begin),
+                       encoded.bytes.begin() + static_cast<ptrdiff_t>(end));
+    for (size_t i = 0; i < kBlockRows; ++i) {
+      block.begin[i] = static_cast<uint32_t>(encoded.ends[row + i] - begin);
+      block.length[i] = static_cast<uint32_t>(encoded[row + i].size());
+      slots.push_back(slot_of(block, first + i));
+    }
+    block.used = kBlockRows;
+    memory += block.memory();
+    size += kBlockRows;
+    return true;
+  }
+
   Slot put(std::string_view row) {
     MR_CHECK(row.size() <= std::numeric_limits<uint32_t>::max());
-    if (free.empty()) {
-      const size_t first = blocks.size() * kBlockRows;
-      MR_CHECK(first + kBlockRows <= std::numeric_limits<uint32_t>::max());
-      blocks.push_back(Block::make(RowAllocator<char>(where)));
-      memory += blocks.back()->memory();
-      for (size_t i = kBlockRows; i > 0; --i) free.push_back(static_cast<uint32_t>(first + i - 1));
-    }
+    if (free.empty()) add_block();
     const size_t place = free.back();
     free.pop_back();
     Block& block = writable(place / kBlockRows);
@@ -217,7 +243,13 @@ RowStore::Slot RowStore::insert(duckdb::DataChunk& chunk, size_t row) {
 void RowStore::insert(duckdb::DataChunk& chunk, std::vector<Slot>& slots) {
   impl_->codec->encode(chunk, impl_->all_columns, impl_->encoded);
   std::lock_guard lock(impl_->mutex);
-  for (size_t row = 0; row < chunk.size(); ++row) slots.push_back(impl_->put(impl_->encoded[row]));
+  for (size_t row = 0; row < chunk.size();) {
+    if (impl_->put_block(row, slots)) {
+      row += kBlockRows;
+    } else {
+      slots.push_back(impl_->put(impl_->encoded[row++]));
+    }
+  }
 }
 
 void RowStore::erase(Slot slot) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 #include <random>
+#include <set>
 #include <thread>
 
 namespace millrace::table {
@@ -98,6 +99,32 @@ TEST(RowStore, GivesSlotsAndColumnsAsAsked) {
   EXPECT_FALSE(snapshot->next({2, SIZE_MAX, 0, 0}, out));
 }
 
+TEST(RowStore, RowsThatFillBlocksAtOnceGoAndComeAsOthers) {
+  RowStore store({kTypes.begin(), kTypes.end()});
+  duckdb::DataChunk chunk, out;
+  std::vector<RowStore::Slot> slots;
+  fill(chunk, 0, 2048);  // four blocks
+  store.insert(chunk, slots);
+  EXPECT_EQ(std::set(slots.begin(), slots.end()).size(), 2048u);
+  const auto before = store.snapshot();
+  for (size_t i = 0; i < slots.size(); i += 2) store.erase(slots[i]);
+  duckdb::DataChunk more;
+  fill(more, 5000, 1500);  // the slots that are free, then blocks, then a part of one
+  std::vector<RowStore::Slot> later;
+  store.insert(more, later);
+  for (const auto slot : later) EXPECT_EQ(std::ranges::count(slots, slot), 0);
+  EXPECT_EQ(store.size(), 1024u + 1500u);
+  EXPECT_EQ(rows_of(*before).size(), 2048u);
+  const auto rows = rows_of(*store.snapshot());
+  EXPECT_EQ(rows.size(), 2524u);
+  for (int64_t n = 0; n < 2048; ++n) EXPECT_EQ(rows.contains(n), n % 2 == 1) << n;
+  EXPECT_EQ(rows.at(6499), "the row of number 6499");
+  EXPECT_EQ(rows.at(5033), "NULL");
+  out.Initialize(duckdb::Allocator::DefaultAllocator(), kTypes);
+  store.read(slots[2047], out);
+  EXPECT_EQ(out.GetValue(0, 0), Value::BIGINT(2047));
+}
+
 TEST(RowStore, EqualsAMapUnderRandomWrites) {
   RowStore store({kTypes.begin(), kTypes.end()});
   std::map<RowStore::Slot, int64_t> model;
@@ -106,7 +133,7 @@ TEST(RowStore, EqualsAMapUnderRandomWrites) {
   std::shared_ptr<RowStore::Snapshot> held;
   for (int round = 0; round < 200; ++round) {
     duckdb::DataChunk chunk;
-    fill(chunk, next, random() % 300);
+    fill(chunk, next, round % 8 == 0 ? random() % 2048 : random() % 300);
     std::vector<RowStore::Slot> slots;
     store.insert(chunk, slots);
     for (const auto slot : slots) ASSERT_TRUE(model.emplace(slot, next++).second);
