@@ -14,7 +14,6 @@
 namespace millrace::log {
 
 namespace {
-using detail::append_be;
 using detail::corrupt;
 using detail::load_be;
 using detail::Reader;
@@ -96,6 +95,23 @@ Result<std::string_view> records_of(const BatchHeader& header, std::string_view 
   }
   MR_TRY(storage, std::move(bytes));
   return std::string_view(storage);
+}
+
+void write_head(std::span<char> batch, const NewBatch& records) {
+  char* at = batch.data();
+  store_be<int64_t>(at, 0);
+  store_be<int32_t>(at + kLengthAt, static_cast<int32_t>(batch.size() - 12));
+  store_be<int32_t>(at + kLeaderEpochAt, 0);
+  store_be<int8_t>(at + kMagicAt, 2);
+  store_be<int16_t>(at + kAttributesAt, records.attributes);
+  store_be<int32_t>(at + kLastOffsetDeltaAt, records.count - 1);
+  store_be<int64_t>(at + kBaseTimestampAt, records.first_timestamp);
+  store_be<int64_t>(at + kMaxTimestampAt, records.max_timestamp);
+  store_be<int64_t>(at + kProducerIdAt, -1);
+  store_be<int16_t>(at + kProducerEpochAt, -1);
+  store_be<int32_t>(at + kBaseSequenceAt, -1);
+  store_be<int32_t>(at + kRecordCountAt, records.count);
+  store_be<uint32_t>(at + kCrcAt, crc_of({batch.data(), batch.size()}));
 }
 
 }  // namespace detail
@@ -189,21 +205,9 @@ std::string BatchBuilder::finish() {
   if (compression_ != Compression::kNone) records_ = compress(codec_of(compression_), records_);
   std::string batch;
   batch.reserve(BatchHeader::kBytes + records_.size());
-  append_be<int64_t>(batch, 0);
-  append_be<int32_t>(batch, static_cast<int32_t>(BatchHeader::kBytes - 12 + records_.size()));
-  append_be<int32_t>(batch, 0);
-  append_be<int8_t>(batch, 2);
-  append_be<uint32_t>(batch, 0);
-  append_be<int16_t>(batch, attributes);
-  append_be<int32_t>(batch, count_ - 1);
-  append_be<int64_t>(batch, first_timestamp_);
-  append_be<int64_t>(batch, max_timestamp_);
-  append_be<int64_t>(batch, -1);
-  append_be<int16_t>(batch, -1);
-  append_be<int32_t>(batch, -1);
-  append_be<int32_t>(batch, count_);
+  batch.append(BatchHeader::kBytes, '\0');
   batch += records_;
-  store_be<uint32_t>(batch.data() + kCrcAt, crc_of(batch));
+  detail::write_head(batch, {attributes, count_, first_timestamp_, max_timestamp_});
   records_.clear();
   count_ = 0;
   return batch;

@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "log/batch_writer.h"
+
 namespace millrace::log {
 namespace {
 
@@ -15,6 +17,29 @@ std::string sample(Compression compression, int records = 3) {
                 {{"h", "v"}, {"null", std::nullopt}});
   }
   return builder.finish();
+}
+
+TEST(BatchWriter, WritesToAStringsEndWhatTheBuilderBuilds) {
+  BatchBuilder builder;
+  BatchWriter writer;
+  std::string expected = "before", out = expected;
+  for (const int records : {3, 1, 300}) {
+    for (int i = 0; i < records; ++i) {
+      const std::string value(static_cast<size_t>(i), 'v');
+      const std::vector<Header> headers(static_cast<size_t>(i % 3), Header{"h", "x"});
+      builder.add(1000 - i, std::nullopt, value, headers);
+      writer.add(out, 1000 - i, value, headers);
+      EXPECT_EQ(writer.count(), builder.count());
+      EXPECT_EQ(writer.bytes(out), builder.bytes());
+    }
+    expected += builder.finish();
+    writer.finish(out);
+    EXPECT_EQ(writer.bytes(out), 0u);
+  }
+  EXPECT_EQ(out, expected);
+  const auto batches = validate_batches(std::string_view(out).substr(6), true);
+  ASSERT_TRUE(batches) << batches.error().text;
+  EXPECT_EQ(batches->size(), 3u);
 }
 
 class EveryCompression : public testing::TestWithParam<Compression> {};

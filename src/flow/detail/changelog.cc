@@ -163,22 +163,25 @@ std::string ChangelogWriter::write(const DeltaStream& rows, const Commit& commit
   const auto write_run = [&](size_t run) -> Result<> {
     auto& encoder = encoders_[run];
     encoder.bytes.clear();
+    // Growing step by step would cost as much as writing; the first takes in the others' bytes.
+    encoder.bytes.reserve((count / (run == 0 ? 1 : runs) + 1) * (row_bytes_ + row_bytes_ / 8));
     for (size_t i = chunks * run / runs; i < chunks * (run + 1) / runs; ++i)
       encoder.add(*rows.chunks[i], timestamp);
-    if (run + 1 < runs && encoder.batch.count() > 0) encoder.bytes += encoder.batch.finish();
+    if (run + 1 < runs && encoder.batch.count() > 0) encoder.batch.finish(encoder.bytes);
     return {};
   };
   MR_CHECK(for_each_piece(parallel, runs, write_run).has_value());
   *records = count + 1;
   auto& last = encoders_[runs - 1];
   const std::string number = std::to_string(epoch.number);
-  last.batch.add(timestamp, std::nullopt, commit.to_json(), {{kEpochHeader, number}});
-  last.bytes += last.batch.finish();
+  last.batch.add(last.bytes, timestamp, commit.to_json(), {{kEpochHeader, number}});
+  last.batch.finish(last.bytes);
   std::string bytes = std::move(encoders_[0].bytes);
   size_t total = bytes.size();
   for (size_t run = 1; run < runs; ++run) total += encoders_[run].bytes.size();
   bytes.reserve(total);
   for (size_t run = 1; run < runs; ++run) bytes += encoders_[run].bytes;
+  row_bytes_ = bytes.size() / *records;
   return bytes;
 }
 
@@ -191,12 +194,12 @@ void ChangelogWriter::Encoder::add(const Delta& delta, TimestampMs timestamp) {
     row.clear();
     json->write(i, row);
     if (const int64_t weight = delta.weights[i]; weight == 1) {
-      batch.add(timestamp, std::nullopt, row);
+      batch.add(bytes, timestamp, row);
     } else {
       const std::string text = std::to_string(weight);
-      batch.add(timestamp, std::nullopt, row, {{kWeightHeader, text}});
+      batch.add(bytes, timestamp, row, {{kWeightHeader, text}});
     }
-    if (batch.bytes() >= kBatchBytes) bytes += batch.finish();
+    if (batch.bytes(bytes) >= kBatchBytes) batch.finish(bytes);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "flow/detail/dataflow.h"
 #include "flow/detail/delta.h"
 #include "flow/detail/parallel.h"
+#include "log/batch_writer.h"
 #include "log/record_batch.h"
 #include "sql/format.h"
 
@@ -79,14 +80,15 @@ class ChangelogWriter {
   /// Writes a run of an epoch's rows.
   struct Encoder {
     std::unique_ptr<sql::JsonWriter> json;
-    log::BatchBuilder batch;
+    log::BatchWriter batch;
     std::string row;
-    std::string bytes;  // whole batches
+    std::string bytes;  // batches
     void add(const Delta& delta, TimestampMs timestamp);
   };
   explicit ChangelogWriter(std::vector<Encoder> encoders) : encoders_(std::move(encoders)) {}
 
   std::vector<Encoder> encoders_;
+  size_t row_bytes_ = 0;  // of a record of the last epoch, its share of the commit included
 };
 
 }  // namespace millrace::flow

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,5 +54,15 @@ inline void append_record(std::string& out, int64_t timestamp_delta, int64_t off
   }
   MR_CHECK(out.size() == begin + length);
 }
+
+/// What a batch's head says of its records.
+struct NewBatch {
+  int16_t attributes = 0;
+  int32_t count = 0;
+  TimestampMs first_timestamp = 0;
+  TimestampMs max_timestamp = 0;
+};
+/// Writes the head of `batch`, whose records stand in their place; of no producer, at offset 0.
+void write_head(std::span<char> batch, const NewBatch& records);
 
 }  // namespace millrace::log::detail
