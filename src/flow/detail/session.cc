@@ -209,11 +209,17 @@ class SessionWindows : public Operator {
       key.changes = changes_.size();
       changes_.emplace_back(&key, std::vector<Row*>());
     }
-    changes_[*key.changes].second.push_back(make_row(key, time_us, row, weight));
+    auto& changes = changes_[*key.changes].second;
+    // Equal rows mostly come one after the other: a key's busy moment.
+    if (Row* last = changes.empty() ? nullptr : changes.back();
+        last && last->time_us == time_us && last->view() == row)
+      last->weight += weight;
+    else
+      changes.push_back(make_row(key, time_us, row, weight));
   }
 
   Result<> settle(Key& key, std::vector<Row*>& changes, DeltaStream& out) {
-    std::ranges::sort(changes, {}, &Row::place);
+    sort(changes);
     auto moving = take_apart(key, changes);
     MR_TRY(add_up(moving, out));
     for (size_t from = 0; from < moving.size();) {
@@ -224,6 +230,24 @@ class SessionWindows : public Operator {
     }
     std::ranges::sort(key.sessions, {}, &Session::first_us);
     return {};
+  }
+  static bool stands_before(const Row& a, const Row& b) {
+    return a.time_us != b.time_us ? a.time_us < b.time_us : a.view() < b.view();
+  }
+  /// They come in order from each partition: mostly a few runs, which are merged.
+  static void sort(std::vector<Row*>& rows) {
+    constexpr size_t kRunsMax = 8;
+    const auto before = [](const Row* a, const Row* b) { return stands_before(*a, *b); };
+    auto sorted = std::is_sorted_until(rows.begin(), rows.end(), before);
+    for (size_t runs = 1; sorted != rows.end(); ++runs) {
+      if (runs == kRunsMax) return std::sort(rows.begin(), rows.end(), before);
+      const auto next = std::is_sorted_until(sorted, rows.end(), before);
+      std::vector<Row*> merged;
+      merged.reserve(rows.size());
+      std::merge(rows.begin(), sorted, sorted, next, std::back_inserter(merged), before);
+      std::ranges::copy(merged, rows.begin());
+      sorted = next;
+    }
   }
   bool joins(const Row& before, const Row& row) const {
     return row.time_us <= end_of(before.time_us);
@@ -244,9 +268,11 @@ class SessionWindows : public Operator {
       rows_ -= session.rows.size();
       return true;
     });
+    came.reserve(changes.size());
     for (auto* change : changes) came.push_back({change, change->weight});
-    const auto place = [](const Moving& m) { return m.row->place(); };
-    std::ranges::merge(stood, came, std::back_inserter(moving), {}, place, place);
+    moving.reserve(stood.size() + came.size());
+    std::ranges::merge(stood, came, std::back_inserter(moving),
+                       [](const auto& a, const auto& b) { return stands_before(*a.row, *b.row); });
     return moving;
   }
 
