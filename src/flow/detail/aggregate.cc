@@ -153,11 +153,14 @@ class Aggregate : public Operator {
     members_.clear();
     std::optional<TimeColumn> times;
     if (closing_.column()) times.emplace(keys.data[*closing_.column()], keys.size());
+    hashes_.resize(weights.size());
+    for (size_t i = 0; i < weights.size(); ++i) hashes_[i] = hash_bytes(encoded_[i]);
     for (size_t i = 0; i < weights.size(); ++i) {
+      table_.warm(hashes_, i);
       if (append_only_ && weights[i] < 0)
         return Error{ErrorCode::kInternal, "a row is retracted from an append-only input"};
       const size_t known = table_.size();
-      Group* group = find_group(encoded_[i], hash_bytes(encoded_[i]));
+      Group* group = find_group(encoded_[i], hashes_[i]);
       if (times && table_.size() > known) index_by_time(*group, (*times)[i]);
       members_.push_back(group);
     }
@@ -195,7 +198,9 @@ class Aggregate : public Operator {
   /// Emits what changed of these groups' rows, and lets go of those that are empty.
   Result<> emit(std::span<Group* const> groups, DeltaStream& out) {
     std::vector<Group*> living;
-    for (Group* group : groups) {
+    for (size_t i = 0; i < groups.size(); ++i) {
+      table_.warm(groups, i);
+      Group* group = groups[i];
       group->touched = false;
       if (group->rows < 0)
         return Error{ErrorCode::kInternal, "more rows are retracted from a group than it had"};
@@ -304,7 +309,8 @@ class Aggregate : public Operator {
   DeltaBuilder builder_;
 
   EncodedRows encoded_;
-  std::vector<Group*> members_;  // of the rows of one chunk
+  std::vector<uint64_t> hashes_;  // of the keys of one chunk
+  std::vector<Group*> members_;   // of the rows of one chunk
   std::vector<Group*> touched_;
 
   Closing closing_;

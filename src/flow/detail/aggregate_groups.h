@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include "flow/detail/flat_table.h"
@@ -48,6 +49,25 @@ class GroupTable {
     std::memcpy(key_of(*group), key.data(), key.size());
     groups_.insert({PieceEntry::place_of(hash), slab_.handle_of(group)});
     return {group, true};
+  }
+  /// Before the key `at` of those with these hashes is looked up: warms what later ones will touch.
+  void warm(std::span<const uint64_t> hashes, size_t at) const {
+    if (at + kWarmPlace < hashes.size())
+      groups_.warm(PieceEntry::place_of(hashes[at + kWarmPlace]));
+    if (at + kWarmPiece >= hashes.size()) return;
+    if (const auto* entry = groups_.first_at(PieceEntry::place_of(hashes[at + kWarmPiece]))) {
+      Group& group = group_at(*entry);
+      __builtin_prefetch(&group);
+      __builtin_prefetch(key_of(group));
+    }
+  }
+  /// The same of groups whose rows are put out one after the other.
+  void warm(std::span<Group* const> groups, size_t at) const {
+    if (at + kWarmPlace < groups.size()) __builtin_prefetch(groups[at + kWarmPlace]);
+    if (at + kWarmPiece >= groups.size() || groups[at + kWarmPiece]->emitted == 0) return;
+    const void* row = row_slab_.at(groups[at + kWarmPiece]->emitted);
+    __builtin_prefetch(row);
+    row_slab_.warm(row);
   }
   void remove(Group& group) {
     const auto handle = slab_.handle_of(&group);

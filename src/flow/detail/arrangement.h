@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <string_view>
 
 #include "flow/detail/flat_table.h"
@@ -66,6 +67,26 @@ class Arrangement {
   /// Null when no row has this key. `hash` is hash_bytes(key).
   Key* find(std::string_view key, uint64_t hash);
   Key& find_or_add(std::string_view key, uint64_t hash);
+  /// Before the row `at` of a chunk with these hashes of keys is looked up: warms what later ones
+  /// will touch.
+  void warm(std::span<const uint64_t> hashes, size_t at) const {
+    if (at + kWarmPlace < hashes.size()) keys_.warm(PieceEntry::place_of(hashes[at + kWarmPlace]));
+    if (at + kWarmPiece < hashes.size())
+      if (const auto* entry = keys_.first_at(PieceEntry::place_of(hashes[at + kWarmPiece])))
+        __builtin_prefetch(&key_at(*entry));
+    if (at + kWarmBehind < hashes.size())
+      if (const auto* entry = keys_.first_at(PieceEntry::place_of(hashes[at + kWarmBehind]))) {
+        const Key& key = key_at(*entry);
+        key_slab_.warm(&key);
+        if (const Row* last = row_at(key.last)) __builtin_prefetch(last);
+      }
+  }
+  /// The same before the row `at` of those is removed with its key.
+  void warm(std::span<Row* const> rows, size_t at) const {
+    if (at + kWarmPlace < rows.size()) __builtin_prefetch(rows[at + kWarmPlace]);
+    if (at + kWarmPiece < rows.size()) __builtin_prefetch(&key_of(*rows[at + kWarmPiece]));
+    if (at + kWarmBehind < rows.size()) keys_.warm(key_of(*rows[at + kWarmBehind]).hash);
+  }
   /// The rows of a key: null at the end.
   Row* first(const Key& key) const { return row_at(key.first); }
   Row* next(const Row& row) const { return row_at(row.next); }

@@ -36,6 +36,17 @@ class FlatTable {
       if (entries_[at].place() == place && is_it(entries_[at])) return &entries_[at];
     return nullptr;
   }
+  /// What find() will look at first, on its way into the cache. Many lookups in a row wait for
+  /// memory together that way, instead of one after the other.
+  void warm(uint32_t place) const {
+    if (size_ > 0) __builtin_prefetch(entries_ + home(place));
+  }
+  /// The entry that find() will look at first, if it has this hash.
+  const Entry* first_at(uint32_t place) const {
+    if (size_ == 0) return nullptr;
+    const Entry& entry = entries_[home(place)];
+    return entry.place() == place && !entry.is_empty() ? &entry : nullptr;
+  }
   /// One that is not there yet.
   Entry* insert(const Entry& entry) {
     if ((size_ + 1) * 5 > capacity_ * 4) grow();
@@ -104,5 +115,9 @@ struct PieceEntry {
   }
 };
 using PieceTable = FlatTable<PieceEntry>;
+
+// Before which row, of those that are looked up one after the other, what is warmed: the place in
+// the table, then what stands there.
+constexpr size_t kWarmPlace = 16, kWarmPiece = 8, kWarmBehind = 4;
 
 }  // namespace millrace::flow

@@ -195,8 +195,12 @@ class Join : public Operator {
     mine.row_codec.encode(delta.rows, rows_);
     Pairs pairs{&delta, is_left, {}, {}, {}, {}, {}};
     if (times_) look_at_times(delta, is_left);
+    hashes_.resize(delta.weights.size());
+    for (size_t i = 0; i < hashes_.size(); ++i) hashes_[i] = hash_bytes(keys_[i]);
     for (size_t i = 0; i < delta.weights.size(); ++i) {
       const int64_t weight = delta.weights[i];
+      mine.rows.warm(hashes_, i);
+      other.rows.warm(hashes_, i);
       if (times_ && row_times_[i].late) continue;
       const bool null = is_null(keys_[i]) || (times_ && row_times_[i].joins_none);
       if (!is_left) right_rows_ += weight;
@@ -207,7 +211,7 @@ class Join : public Operator {
         if (mine.tracked) emit_unmatched(is_left, rows_[i], weight, out);
         continue;
       }
-      const uint64_t hash = hash_bytes(keys_[i]);
+      const uint64_t hash = hashes_[i];
       const auto kept = times_ ? mine.by_time.with_time(rows_[i], row_times_[i].time_us) : rows_[i];
       const auto added = mine.rows.add(mine.rows.find_or_add(keys_[i], hash), kept, weight);
       if (times_ && added.fresh) mine.by_time.add(added.row);
@@ -260,8 +264,12 @@ class Join : public Operator {
     times_->advance(left.frontiers, right.frontiers);
     for (const bool is_left : {true, false}) {
       Side& side = is_left ? left_ : right_;
-      side.by_time.take_below(times_->closed_us(is_left),
-                              [&](Arrangement::Row& row) { side.remove(row); });
+      side.by_time.take_below(times_->closed_us(is_left), [&](auto rows) {
+        for (size_t i = 0; i < rows.size(); ++i) {
+          side.rows.warm(rows, i);
+          side.remove(*rows[i]);
+        }
+      });
     }
   }
 
@@ -552,6 +560,7 @@ class Join : public Operator {
   EncodedRows marks_;   // encoded, by their numbers
   DeltaBuilder alone_;  // rows that stand in the output by themselves
   EncodedRows keys_, rows_;
+  std::vector<uint64_t> hashes_;  // of keys_
   /// What the times of a chunk's row say of it.
   struct RowTime {
     int64_t time_us = RowsByTime::kNoTime;  // by which it is dropped

@@ -24,6 +24,7 @@ struct Side {
         append_only(is_append_only),
         types(types),
         tracked(counts_matches),
+        by_time(is_append_only),
         late(column_names({&keys})) {}
 
   void remove(Arrangement::Row& row) {

@@ -8,8 +8,10 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "flow/detail/arrangement.h"
 #include "flow/detail/closing.h"
@@ -122,6 +124,8 @@ class JoinTimes {
 class RowsByTime {
  public:
   static constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
+  /// `append_only`: remove() is never called.
+  explicit RowsByTime(bool append_only) : append_only_(append_only) {}
 
   /// `row` as it is kept. Good until the next call.
   std::string_view with_time(std::string_view row, int64_t time_us) {
@@ -133,33 +137,49 @@ class RowsByTime {
   void add(Arrangement::Row& row) {
     const int64_t time_us = time_of(row);
     if (time_us == kNoTime) return;
-    rows_[slot_of(time_us)].insert(&row);
+    const int64_t number = slot_of(time_us);
+    if (!last_ || number != last_number_) last_ = &slots_[last_number_ = number];
+    if (append_only_)
+      last_->list.push_back(&row);
+    else
+      last_->set.insert(&row);
     ++count_;
   }
   void remove(Arrangement::Row& row) {
     const int64_t time_us = time_of(row);
     if (time_us == kNoTime) return;
-    const auto at = rows_.find(slot_of(time_us));
-    count_ -= at->second.erase(&row);
-    if (at->second.empty()) rows_.erase(at);
+    const auto at = slots_.find(slot_of(time_us));
+    count_ -= at->second.set.erase(&row);
+    if (!at->second.set.empty()) return;
+    slots_.erase(at);
+    last_ = nullptr;
   }
-  /// Calls `drop` for every row before `time_us`, but for less than a second of them, and forgets
-  /// it.
+  /// Calls `drop` with all rows before `time_us`, but for less than a second of them, in spans, and
+  /// forgets them.
   template <typename F>
   void take_below(int64_t time_us, F&& drop) {
-    const auto end = rows_.lower_bound(slot_of(time_us));
-    for (auto at = rows_.begin(); at != end; ++at) {
-      count_ -= at->second.size();
-      for (auto* row : at->second) drop(*row);
+    const auto end = slots_.lower_bound(slot_of(time_us));
+    if (end == slots_.begin()) return;
+    for (auto at = slots_.begin(); at != end; ++at) {
+      auto& [list, set] = at->second;
+      list.insert(list.end(), set.begin(), set.end());
+      count_ -= list.size();
+      drop(std::span<Arrangement::Row* const>(list));
     }
-    rows_.erase(rows_.begin(), end);
+    slots_.erase(slots_.begin(), end);
+    last_ = nullptr;
   }
-  bool empty() const { return rows_.empty(); }
+  bool empty() const { return slots_.empty(); }
   size_t memory_bytes() const { return count_ * 2 * sizeof(void*); }
 
  private:
   // Rows of one second stand together: a tree of all of them would cost more than the rows.
   static constexpr int64_t kSlotUs = 1'000'000;
+  struct Slot {
+    // Of an append-only side: in the order in which they came, which is that of memory.
+    std::vector<Arrangement::Row*> list;
+    boost::unordered_flat_set<Arrangement::Row*> set;  // of others, since each may go by itself
+  };
 
   static int64_t slot_of(int64_t time_us) {
     return time_us / kSlotUs - (time_us % kSlotUs < 0 ? 1 : 0);
@@ -170,7 +190,10 @@ class RowsByTime {
     return time_us;
   }
 
-  std::map<int64_t, boost::unordered_flat_set<Arrangement::Row*>> rows_;
+  const bool append_only_;
+  std::map<int64_t, Slot> slots_;
+  Slot* last_ = nullptr;  // where the last row went: the next mostly does too
+  int64_t last_number_ = 0;
   size_t count_ = 0;
   std::string scratch_;
 };

@@ -142,10 +142,15 @@ Result<> ViewRows::apply(const Delta& delta) {
     return {};
   }
   codec_.encode(delta.rows, encoded_);
+  hashes_.clear();
   for (size_t row = 0; row < delta.weights.size(); ++row) {
     const auto bytes = encoded_[row];
     const auto hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed_);
-    const RowHash key{hash.low64, hash.high64};
+    hashes_.push_back({hash.low64, hash.high64});
+  }
+  for (size_t row = 0; row < delta.weights.size(); ++row) {
+    if (row + kWarmPlace < hashes_.size()) index_.warm(Entry{hashes_[row + kWarmPlace]}.place());
+    const RowHash key = hashes_[row];
     Entry* at = find(key);
     if (at && at->slot == kPending) insert_pending(chunk);
     const int64_t before = at ? at->weight : 0;

@@ -78,6 +78,7 @@ class ViewRows {
   const uint64_t seed_;
   RowCodec codec_;
   EncodedRows encoded_;
+  std::vector<RowHash> hashes_;  // of encoded_
   ChangelogEnd end_;
   table::RowStore store_;  // the types, then the weight as BIGINT
   FlatTable<Entry> index_;
