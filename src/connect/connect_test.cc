@@ -193,6 +193,31 @@ TEST_F(ConnectTest, AConnectorWaitsLongerAndLongerAndSaysWhy) {
   EXPECT_THAT(connectors->status(), IsEmpty());
 }
 
+TEST_F(ConnectTest, OneThatCannotBeStartedIsListedWithItsReason) {
+  const auto connectors = Connectors::make(rooms());
+  object_.options["with.colour"] = "red";  // as another version of the node would have taken it
+  EXPECT_FALSE(connectors->check(object_));
+  ASSERT_TRUE(connectors->start(object_));
+  auto status = connectors->status();
+  ASSERT_EQ(status.size(), 1u);
+  EXPECT_EQ(status[0].state, "failed");
+  EXPECT_EQ(status[0].topic, "t");
+  EXPECT_THAT(status[0].error.value_or(""), HasSubstr("no option colour"));
+  EXPECT_GE(status[0].error_at, 0);
+  EXPECT_THAT(connectors->feed("c", "{}").error().text, HasSubstr("no option colour"));
+  EXPECT_THAT(env_.metrics().render(), HasSubstr("state=\"failed\"} 1\n"));
+  object_.options.erase("with.colour");
+  ASSERT_TRUE(connectors->start(object_));
+  ASSERT_TRUE(connectors->feed("c", "{}"));
+  status = connectors->status();
+  EXPECT_EQ(status.at(0).state, "running");
+  EXPECT_EQ(status.at(0).error, std::nullopt);
+  object_.options["with.colour"] = "red";
+  ASSERT_TRUE(connectors->start(object_));
+  ASSERT_TRUE(connectors->remove(object_));
+  EXPECT_THAT(connectors->status(), IsEmpty());
+}
+
 TEST_F(ConnectTest, ASourceWithoutUrlIsFed) {
   const auto connectors = Connectors::make(rooms());
   object_.options["with.format"] = "array";

@@ -30,7 +30,7 @@ class ConnectorsImpl final : public Connectors {
   }
 
   Result<> start(const catalog::Object& object) override {
-    MR_TRY(auto recipe, recipe_of(object));
+    auto recipe = recipe_of(object);
     std::lock_guard changing(changes_);
     // The one before has ended when the next begins: there are never two.
     take(object.name);

@@ -21,7 +21,7 @@ struct ConnectorStatus {
   std::string connector;                        // "kafka", "http"
   std::string topic;                            // of ours
   std::string owner;
-  std::string state;                 // "starting", "running", "waiting" (for its retry), "paused"
+  std::string state;  // "starting", "running", "waiting" (for its retry), "paused", "failed"
   uint64_t records = 0, bytes = 0;   // kept, or acknowledged, since the node's start
   uint64_t errors = 0;               // runs that failed
   uint64_t restarts = 0;             // runs after the first
@@ -50,7 +50,8 @@ class Connectors {
   /// connector), kInvalidConfig naming the option.
   virtual Result<> check(const catalog::Object& object) = 0;
   /// Starts it, or has it go on by its new definition: where it is, unless that is kept elsewhere
-  /// now. What fails later is told by status(). Errors: those of check().
+  /// now. What fails is told by status(), also a definition that check() would refuse: its state is
+  /// "failed". Errors: kShuttingDown.
   virtual Result<> start(const catalog::Object& object) = 0;
   /// Ends it, and forgets its position.
   virtual Result<> remove(const catalog::Object& object) = 0;

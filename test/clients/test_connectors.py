@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from conftest import quick_kafka
 from draining import drain
+from kafka.record.util import calc_crc32c
 from node import Node, wait_until
 
 STEPS = pathlib.Path(__file__).with_name("steps.wat")  # keep drops values with 'd', mark makes '#' of the first byte, strict refuses 'b'
@@ -149,6 +150,40 @@ def test_what_cannot_be_is_told_at_create(node, sql, far):
     refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a') TRANSFORM nothing.f INTO told", "42883", "nothing")
     refused(f"CREATE SOURCE x FROM kafka WITH ({server}, topic = 'a') TRANSFORM steps.keep WITH (look_back = 5) INTO told", "42601", "expansion")
     assert sql("SHOW SOURCES") == []
+
+
+def rewrite_catalog(node, before, after):
+    """Of a stopped node: as if another version of it had written its definitions."""
+    [path] = (node.data / "log" / "__catalog-0").glob("*.log")
+    data, at = path.read_bytes(), 0
+    while length := int.from_bytes(data[at + 8:at + 12], "big"):
+        end = at + 12 + length
+        told = data[at + 21:end].replace(before, after)
+        data = data[:at + 17] + calc_crc32c(told).to_bytes(4, "big") + told + data[end:]
+        at = end
+    path.write_bytes(data)
+
+
+def test_a_definition_that_fits_no_more_is_listed_as_failed(own_node):
+    node = own_node
+    with connect(node) as sql:
+        sql.execute("CREATE TOPIC here")
+        sql.execute("CREATE SOURCE fed FROM http WITH (format = 'lines') INTO here")
+        sql.execute("CREATE SINK k INTO http WITH (url = 'http://127.0.0.1:1', batch_records = 17) FROM here")
+    node.stop()
+    rewrite_catalog(node, b"lines", b"verse")
+    rewrite_catalog(node, b"batch_records", b"batch_letters")
+    node.start()
+    assert status(node, "fed")[0] == status(node, "k")[0] == "failed"
+    assert "format = 'verse'" in status(node, "fed")[3] and "no option batch_letters" in status(node, "k")[3]
+    with connect(node) as sql:
+        with pytest.raises(psycopg.Error) as error:
+            sql.execute("ALTER SOURCE fed RESUME")
+        assert error.value.sqlstate == "22023"
+        sql.execute("CREATE OR REPLACE SOURCE fed FROM http WITH (format = 'lines') INTO here")
+        assert status(node, "fed")[::3] == ("running", None)
+        sql.execute("DROP SINK k")
+        assert status(node, "k") is None
 
 
 def test_exactly_once_there_and_back_through_kill_9_of_both(own_far, own_node):

@@ -13,12 +13,16 @@ namespace millrace::connect {
 
 namespace {
 
-/// A paused connector looks after its group's offsets now and then.
-constexpr auto kPausedTurn = std::chrono::minutes(30);
+/// A connector that does not run looks after its group's offsets now and then.
+constexpr auto kIdleTurn = std::chrono::minutes(30);
+
+std::string text_of(const Error& error) {
+  return error.text + (error.hint.empty() ? "" : " (" + error.hint + ")");
+}
 
 }  // namespace
 
-Connector::Connector(const Connectors::Rooms& rooms, catalog::Object object, Recipe recipe)
+Connector::Connector(const Connectors::Rooms& rooms, catalog::Object object, Result<Recipe> recipe)
     : rooms_(rooms),
       object_(std::move(object)),
       recipe_(std::move(recipe)),
@@ -29,11 +33,19 @@ Connector::Connector(const Connectors::Rooms& rooms, catalog::Object object, Rec
   status_.topic = catalog::option_of(object_, catalog::kTopicOption);
   status_.owner = object_.owner;
   status_.state = object_.options.contains(catalog::kPausedOption) ? "paused" : "starting";
-  if (recipe_.polls) {
+  if (!recipe_) {
+    status_.state = "failed";
+    status_.error = text_of(recipe_.error());
+    status_.error_at = rooms_.env.now_ms();
+    status_.errors = 1;
+    logging::error("a connector cannot start",
+                   {{catalog::name_of(object_.kind), object_.name}, {"reason", *status_.error}});
+  }
+  if (!recipe_ || recipe_->polls) {
     thread_ = std::jthread([this] { main(); });
     return;
   }
-  feed_ = std::make_unique<Feed>(rooms_, object_, *progress_, recipe_.format);
+  feed_ = std::make_unique<Feed>(rooms_, object_, *progress_, recipe_->format);
   progress_->set_open(true);
 }
 
@@ -46,9 +58,10 @@ void Connector::end() {
 }
 
 void Connector::main() {
-  while (object_.options.contains(catalog::kPausedOption) && !progress_->stopping()) {
-    if (recipe_.sink) SinkRun::renew(rooms_, object_);
-    progress_->sleep(kPausedTurn);
+  const bool runs = recipe_ && !object_.options.contains(catalog::kPausedOption);
+  while (!runs && !progress_->stopping()) {
+    if (object_.kind == catalog::Kind::kSink) SinkRun::renew(rooms_, object_);
+    progress_->sleep(kIdleTurn);
   }
   uint64_t in_a_row = 0;
   while (!progress_->stopping()) {
@@ -65,6 +78,7 @@ void Connector::main() {
 }
 
 Result<uint64_t> Connector::feed(std::string_view body) {
+  if (!recipe_) return recipe_.error();
   if (!feed_) {
     return Error{ErrorCode::kNotSupported,
                  fmt::format("\"{}\" is no source that is fed", object_.name), std::nullopt,
@@ -83,19 +97,19 @@ Result<uint64_t> Connector::feed(std::string_view body) {
 }
 
 Result<> Connector::run_once() {
-  if (recipe_.source) {
-    return SourceRun(rooms_, object_, *progress_, recipe_.source(*progress_)).run();
+  if (recipe_->source) {
+    return SourceRun(rooms_, object_, *progress_, recipe_->source(*progress_)).run();
   }
-  return SinkRun(rooms_, object_, progress_, recipe_.sink(*progress_), recipe_.from_latest).run();
+  return SinkRun(rooms_, object_, progress_, recipe_->sink(*progress_), recipe_->from_latest).run();
 }
 
 void Connector::failed(const Error& error, uint64_t in_a_row) {
-  const auto wait = recipe_.backoff.wait(in_a_row, rooms_.env.random());
+  const auto wait = recipe_->backoff.wait(in_a_row, rooms_.env.random());
   const auto until = rooms_.env.now_ms() + wait.count();
   {
     std::lock_guard lock(mutex_);
     status_.state = "waiting";
-    status_.error = error.text + (error.hint.empty() ? "" : " (" + error.hint + ")");
+    status_.error = text_of(error);
     status_.error_at = rooms_.env.now_ms();
     status_.retry_at = until;
     ++status_.errors;

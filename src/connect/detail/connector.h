@@ -17,8 +17,9 @@ namespace millrace::connect {
 /// until something was kept. Any thread that is no shard's.
 class Connector {
  public:
-  /// Starts it, unless it is paused.
-  Connector(const Connectors::Rooms& rooms, catalog::Object object, Recipe recipe);
+  /// Starts it, unless it is paused. Without a recipe it has failed: it says why, and only keeps
+  /// its place.
+  Connector(const Connectors::Rooms& rooms, catalog::Object object, Result<Recipe> recipe);
   ~Connector();  // end()s
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
@@ -34,7 +35,7 @@ class Connector {
   /// It was dropped. After end().
   void forget_metrics() { metrics_.forget(); }
   /// Of a source that others feed; see Feed. Errors: kNotSupported (it reads by itself),
-  /// kNotAllowed (it is paused).
+  /// kThrottled (it is paused), those of its definition.
   Result<uint64_t> feed(std::string_view body);
   /// Null counts: it has no transforms.
   std::optional<broker::TransformCounts> counts() const;
@@ -47,7 +48,7 @@ class Connector {
 
   const Connectors::Rooms& rooms_;
   const catalog::Object object_;
-  const Recipe recipe_;
+  const Result<Recipe> recipe_;
   ConnectorMetrics metrics_;
   const std::shared_ptr<Progress> progress_ = std::make_shared<Progress>();  // listeners keep it
   std::unique_ptr<Feed> feed_;  // of a source that others feed; it has no thread

@@ -10,7 +10,7 @@ constexpr const char* kErrors = "millrace_connect_errors_total";
 constexpr const char* kRestarts = "millrace_connect_restarts_total";
 constexpr const char* kLag = "millrace_connect_lag_records";
 constexpr const char* kState = "millrace_connect_state";
-constexpr const char* kStates[] = {"starting", "running", "waiting", "paused"};
+constexpr const char* kStates[] = {"starting", "running", "waiting", "paused", "failed"};
 
 }  // namespace
 

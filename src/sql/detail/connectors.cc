@@ -147,8 +147,9 @@ Result<> Definitions::pause(const PauseConnector& pause, const std::string& user
   auto next = *object;
   next.options.erase(catalog::kPausedOption);
   if (pause.paused) next.options[catalog::kPausedOption] = "true";
-  MR_TRY(const auto stored, core_.any_shard().block_on(core_.catalog.put(std::move(next), true)));
   auto* host = core_.host.load();
+  if (!pause.paused && host) MR_TRY(host->check_connector(next));
+  MR_TRY(const auto stored, core_.any_shard().block_on(core_.catalog.put(std::move(next), true)));
   return host ? host->created(stored) : Result<>();
 }
 
