@@ -13,6 +13,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.StringDeserializer;
@@ -21,9 +22,10 @@ import org.apache.kafka.common.serialization.StringSerializer;
 /**
  * The Java client on topics with transforms. Arguments: BOOTSTRAP, then jobs, all done in one JVM, the consumers at the same time:
  *   produce TOPIC COUNT             COUNT records with each codec, one codec after the other
+ *   end TOPIC ISOLATION BYTES       reads with fetches of so many bytes until its position is the end
  *   classic|consumer|share TOPIC GROUP COUNT [MECHANISM USER PASSWORD]   reads with a group of that kind until COUNT records came, or
  *                                   one was refused; logged in, if it is said as whom
- * Prints "record GROUP OFFSET TIMESTAMP KEY HEADER VALUE" of each record, and "refused GROUP ERROR".
+ * Prints "record GROUP OFFSET TIMESTAMP KEY HEADER VALUE" of each record, "refused GROUP ERROR", and "JOB: VALUES position N lag N" of an end.
  */
 public final class TransformClient {
     private static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
@@ -85,6 +87,22 @@ public final class TransformClient {
         }
     }
 
+    private static void end(String[] job) {
+        var partition = new TopicPartition(job[1], 0);
+        var values = new ArrayList<String>();
+        long limit = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        var properties = with("isolation.level", job[2], "max.partition.fetch.bytes", job[3], "auto.offset.reset", "earliest");
+        try (var consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
+            consumer.assign(List.of(partition));
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            while (consumer.position(partition) < end && System.nanoTime() < limit) {
+                for (var record : consumer.poll(Duration.ofMillis(500))) values.add(record.value());
+            }
+            say(String.join(" ", job) + ":", String.join(",", values), "position", consumer.position(partition), "lag",
+                consumer.currentLag(partition).orElse(-1));
+        }
+    }
+
     private static void share(String topic, String group, int count, String[] job) throws Exception {
         try (Admin admin = Admin.create(with())) {
             var earliest = new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET);
@@ -104,7 +122,8 @@ public final class TransformClient {
 
     private static void run(String[] job) {
         try {
-            if (job[0].equals("share")) share(job[1], job[2], Integer.parseInt(job[3]), job);
+            if (job[0].equals("end")) end(job);
+            else if (job[0].equals("share")) share(job[1], job[2], Integer.parseInt(job[3]), job);
             else read(job[0], job[1], job[2], Integer.parseInt(job[3]), job);
         } catch (Exception refused) {
             say("refused", job[2], refused.getClass().getSimpleName());
