@@ -61,7 +61,7 @@ class RecordDecoder final : public Decoder {
     bool raw_text = false;             // which must be UTF-8
     std::vector<HiddenTarget> hidden;
     std::optional<size_t> row_id, tombstone;
-    bool keeps_tombstones = false;
+    std::optional<std::string> needed;  // a column of a topic that is NOT NULL
   };
   explicit RecordDecoder(Plan plan) : plan_(std::move(plan)) {
     for (const auto& hidden : plan_.hidden) wants_headers_ |= hidden.which == Hidden::kHeaders;
@@ -76,7 +76,6 @@ class RecordDecoder final : public Decoder {
     if (plan_.json) plan_.json->begin(out);
     return log::walk_records(batches, wants_headers_, [&](const log::RecordView& record) {
       if (record.offset < from || record.offset >= until) return;
-      if (!record.value && !plan_.keeps_tombstones) return;
       const size_t row = out.size();
       if (!read_row(record, batches, out, row)) {
         if (bad) report(record, *bad);
@@ -105,6 +104,10 @@ class RecordDecoder final : public Decoder {
 bool RecordDecoder::read_row(const log::RecordView& record, std::string_view batches,
                              duckdb::DataChunk& out, size_t row) {
   try {
+    if (!record.value && plan_.needed) {
+      reason_ = fmt::format("column {}: NOT NULL, and the record has no value", *plan_.needed);
+      return false;
+    }
     if (plan_.tombstone) put(out.data[*plan_.tombstone], row, !record.value.has_value());
     if (plan_.json) {
       if (!record.value) {
@@ -201,9 +204,8 @@ void RecordDecoder::report(const log::RecordView& record, std::vector<BadRecord>
   BadRecord b;
   b.offset = record.offset;
   b.timestamp = record.timestamp;
-  b.has_key = record.key.has_value();
-  if (record.key) b.key = *record.key;
-  if (record.value) b.value = *record.value;
+  b.key = record.key;
+  b.value = record.value;
   b.reason = reason_;
   bad.push_back(std::move(b));
 }
@@ -289,7 +291,10 @@ Result<std::unique_ptr<Decoder>> Decoder::make(const catalog::Object& topic,
         ErrorCode::kNotSupported,
         fmt::format("format {} of topic {}: it may be json or raw", format->second, topic.name)};
   RecordDecoder::Plan plan;
-  plan.keeps_tombstones = topic.kind != catalog::Kind::kTopic;
+  if (topic.kind == catalog::Kind::kTopic) {  // elsewhere it takes a row away
+    const auto needed = std::ranges::find_if(topic.columns, &catalog::Column::not_null);
+    if (needed != topic.columns.end()) plan.needed = needed->name;
+  }
   AskedOf asked(all.size());
   for (size_t target = 0; target < columns.size(); ++target) {
     const size_t column = columns[target];

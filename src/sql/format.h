@@ -27,8 +27,7 @@ Result<std::vector<RelationColumn>> columns_of(const catalog::Object& object);
 struct BadRecord {
   Offset offset = 0;
   TimestampMs timestamp = 0;
-  std::string key, value;  // the original bytes
-  bool has_key = false;
+  std::optional<std::string> key, value;  // the original bytes
   std::string reason;
 };
 
@@ -65,10 +64,9 @@ class Decoder {
   /// Decodes the records of `batches` (RecordBatch v2, back to back) with offset in [from, until)
   /// and appends rows to `out`; calls `full(out)` whenever it holds STANDARD_VECTOR_SIZE rows (the
   /// callee takes the rows and resets it). What does not fit goes to `bad` (if given) and yields no
-  /// row. A record without a value (a tombstone) yields no row for a topic; for a table or
-  /// materialized view it yields a row with only the hidden columns (and kTombstone) set. Whether a
-  /// record fits is a matter of all declared columns, not of those asked for. Errors:
-  /// kCorruptRecord.
+  /// row. A record without a value (a tombstone) yields a row with only the hidden columns (and
+  /// kTombstone) set; where a topic's column is NOT NULL, it does not fit. Whether a record fits is
+  /// a matter of all declared columns, not of those asked for. Errors: kCorruptRecord.
   virtual Result<> decode(std::string_view batches, int32_t partition, Offset from, Offset until,
                           duckdb::DataChunk& out,
                           const std::function<void(duckdb::DataChunk&)>& full,

@@ -276,7 +276,7 @@ void expect_round_trip(const std::string& sql, uint64_t seed) {
   const auto done =
       (*decoder)->decode(batch, 0, 0, INT64_MAX, back, [](duckdb::DataChunk&) { FAIL(); }, &bad);
   ASSERT_TRUE(done) << done.error().text;
-  for (const auto& b : bad) ADD_FAILURE() << b.reason << " in " << b.value;
+  for (const auto& b : bad) ADD_FAILURE() << b.reason << " in " << b.value.value_or("null");
   ASSERT_EQ(back.size(), kRows);
   back.Verify();
   for (size_t row = 0; row < kRows; ++row) {

@@ -220,10 +220,36 @@ TEST(Format, ReadsOnlyTheOffsetsAsked) {
   EXPECT_TRUE(decode(object, batch, {}, 200, 300).rows.empty());
 }
 
-TEST(Format, ShowsTombstonesOfTablesAlone) {
+TEST(Format, ARecordWithoutAValueIsARowOfNulls) {
+  const auto batch = batch_of({"{\"a\":1}", std::nullopt});
+  auto d = decode(topic({{"a", "INTEGER"}, {"l", "VARCHAR[]"}}), batch, {0, 1, 2, 5});
+  ASSERT_EQ(d.rows.size(), 2u);
+  EXPECT_TRUE(d.rows[1][0].IsNull());
+  EXPECT_TRUE(d.rows[1][1].IsNull());
+  EXPECT_EQ(d.rows[1][2], Value::BLOB("k"));
+  EXPECT_EQ(d.rows[1][3], Value::BIGINT(101));
+  EXPECT_TRUE(decode(topic({}), batch).rows.at(1).at(0).IsNull());
+}
+
+TEST(Format, WhereAColumnIsNotNullARecordNeedsAValue) {
+  auto object = topic({{"b", "INTEGER"}, {"a", "INTEGER", true}});
+  const auto batch = batch_of({std::nullopt, "{\"a\":1}"});
+  auto d = decode(object, batch, {0});
+  EXPECT_EQ(d.rows.size(), 1u);
+  ASSERT_EQ(d.bad.size(), 1u);
+  EXPECT_EQ(d.bad[0].reason, "column a: NOT NULL, and the record has no value");
+  EXPECT_EQ(d.bad[0].value, std::nullopt);
+  EXPECT_EQ(d.bad[0].key, "k");
+  auto lines = topic({{"line", "VARCHAR", true}});
+  lines.options["format"] = "raw";
+  d = decode(lines, batch_of({std::nullopt, "x"}));
+  EXPECT_EQ(d.rows.size(), 1u);
+  EXPECT_EQ(d.bad.size(), 1u);
+}
+
+TEST(Format, ATombstoneOfATableTakesARowAway) {
   auto object = topic({{"a", "INTEGER", true}});
   const auto batch = batch_of({std::nullopt, "{\"a\":1}"});
-  EXPECT_EQ(decode(object, batch).rows.size(), 1u);
   object.kind = catalog::Kind::kTable;
   const auto d = decode(object, batch, {0, 1, Decoder::kTombstone});
   ASSERT_EQ(d.rows.size(), 2u);

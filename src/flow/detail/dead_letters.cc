@@ -264,7 +264,7 @@ std::string TopicLetters::build(const Bad& bad) const {
     log::RecordView view;
     view.offset = record->offset;
     view.timestamp = record->timestamp;
-    if (record->has_key) view.key = record->key;
+    view.key = record->key;
     view.value = record->value;
     if (const auto own = headers.find({partition, record->offset}); own != headers.end()) {
       for (const auto& [key, value] : own->second) view.headers.push_back({key, value});

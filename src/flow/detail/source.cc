@@ -52,7 +52,8 @@ std::vector<Offset> take_offsets(duckdb::DataChunk& rows) {
 size_t bytes_of(const Piece& piece) {
   size_t bytes = piece.rows.ColumnCount() > 0 ? piece.rows.GetAllocationSize() : 0;
   bytes += 8 * (piece.offsets.size() + piece.weights.size() + piece.watermarks_us.size());
-  for (const auto& bad : piece.bad) bytes += bad.key.size() + bad.value.size() + 200;
+  for (const auto& bad : piece.bad)
+    bytes += (bad.key ? bad.key->size() : 0) + (bad.value ? bad.value->size() : 0) + 200;
   return bytes + sizeof(Piece);
 }
 
