@@ -33,6 +33,21 @@ def test_a_function_is_made_replaced_and_read(node, sql):
     assert sql("SELECT hash, version, owner FROM millrace.functions WHERE name = 'hide'") == [(second["hash"], 2, "test")]
 
 
+def test_who_asks_for_a_replaced_module_is_told_which_there_is(own_node):
+    first, second = (put(own_node, "steps", text)["hash"] for text in (STEPS, STEPS.replace(b"bad record", b"BAD RECORD")))
+    put(own_node, "other", STEPS)
+    for kept, status in (True, 200), (False, 404):
+        if not kept:
+            put(own_node, "other", STEPS.replace(b"bad record", b"sad record"))
+            assert ask(own_node, f"/steps/module?hash={first}")[0] == 200
+        own_node.stop()
+        own_node.start()
+        found, body, _ = ask(own_node, f"/steps/module?hash={first}")
+        assert found == status
+        assert ask(own_node, f"/steps/module?hash={second}")[0] == 200
+    assert first in body.decode() and f"has the module {second} now" in body.decode(), body
+
+
 def test_what_cannot_be_is_refused_with_the_reason(node, sql):
     def refused(status, *words, **request):
         got, body, headers = ask(node, **request)
