@@ -24,12 +24,16 @@ struct AsofKey;
 /// A row of one side; the sort key of its value and its bytes stand behind it in memory.
 struct AsofRow : bi::set_base_hook<bi::optimize_size<true>, bi::link_mode<bi::normal_link>> {
   int64_t weight = 0;
-  int64_t emitted = 0;       // left: copies in the output; right: whether it stood before the epoch
-  AsofRow* match = nullptr;  // left: the right row that stands beside it in the output
+  int64_t emitted = 0;  // copies in the output: left, beside its match; right, beside no left row
+  union {
+    AsofRow* match = nullptr;  // left: the right row that stands beside it in the output
+    int64_t takers;            // right: the left rows that it stands beside
+  };
   AsofKey* key = nullptr;
-  uint32_t value_bytes : 30 = 0;
+  uint32_t value_bytes : 29 = 0;
   uint32_t is_left : 1 = false;
   uint32_t touched : 1 = false;
+  uint32_t stood : 1 = false;  // right: before the epoch
   uint32_t row_bytes = 0;
 
   char* bytes() { return reinterpret_cast<char*>(this + 1); }
@@ -60,11 +64,14 @@ struct AsofKey {
 
 /// ASOF join. Both sides are kept by key, in the order of the values that are compared. A left row
 /// that comes or goes costs O(log rows); a right row, besides, as many left rows as lie between it
-/// and the next right row.
+/// and the next right row. Where right rows are kept that no left row takes, each knows how many
+/// do.
 class AsofJoin : public Operator {
  public:
   AsofJoin(duckdb::ClientContext& context, AsofSpec spec)
       : kind_(spec.kind),
+        keeps_left_(kind_ == JoinKind::kLeft || kind_ == JoinKind::kFull),
+        keeps_right_(kind_ == JoinKind::kRight || kind_ == JoinKind::kFull),
         backward_(spec.comparison == ExpressionType::COMPARE_GREATERTHANOREQUALTO ||
                   spec.comparison == ExpressionType::COMPARE_GREATERTHAN),
         equal_(spec.comparison == ExpressionType::COMPARE_GREATERTHANOREQUALTO ||
@@ -72,9 +79,9 @@ class AsofJoin : public Operator {
         null_equals_null_(std::move(spec.null_equals_null)),
         left_(context, std::move(spec.left_keys), spec.left_types),
         right_(context, std::move(spec.right_keys), spec.right_types),
-        builder_(kind_ == JoinKind::kInner || kind_ == JoinKind::kLeft
-                     ? std::vector<const RowCodec*>{&left_.rows, &right_.rows}
-                     : std::vector<const RowCodec*>{&left_.rows}) {}
+        builder_(kind_ == JoinKind::kSemi || kind_ == JoinKind::kAnti
+                     ? std::vector<const RowCodec*>{&left_.rows}
+                     : std::vector<const RowCodec*>{&left_.rows, &right_.rows}) {}
 
   Result<> step(const Epoch&, std::span<const DeltaStream* const> inputs,
                 DeltaStream& out) override {
@@ -83,7 +90,7 @@ class AsofJoin : public Operator {
     for (auto& [row, key] : touched_right_) {
       if (row->weight < 0) return too_many_retracted();
       // One that came and went in this epoch too: it ends the stretch of the row before it.
-      if (row->weight == 0 || row->emitted == 0) touch_neighbours(*row, *key);
+      if (row->weight == 0 || !row->stood) touch_neighbours(*row, *key);
     }
     for (auto& [row, key] : touched_right_)
       if (row->weight == 0) key->right.erase(key->right.iterator_to(*row));
@@ -91,6 +98,8 @@ class AsofJoin : public Operator {
       if (row->weight < 0) return too_many_retracted();
       settle(*row, *key, out);
     }
+    if (keeps_right_)
+      for (auto& [row, key] : touched_right_) settle_right(*row, out);
     builder_.flush(out);
     clean();
     return {};
@@ -126,10 +135,14 @@ class AsofJoin : public Operator {
       (is_left ? key.left : key.right).insert(row);
     }
     for (auto& [name, key] : keys_) {
-      for (auto& row : key->right) row.emitted = 1;
       for (auto& row : key->left) {
         row.emitted = row.weight;
         row.match = match_of(row, *key);
+        if (row.match) ++row.match->takers;
+      }
+      for (auto& row : key->right) {
+        row.stood = true;
+        row.emitted = alone(row);
       }
     }
     return in.result();
@@ -137,10 +150,12 @@ class AsofJoin : public Operator {
 
   std::string describe() const override {
     static constexpr std::array kComparisons{"<", "<=", ">", ">="};
-    std::string text = kind_ == JoinKind::kLeft   ? "asof left join"
-                       : kind_ == JoinKind::kSemi ? "asof semi join"
-                       : kind_ == JoinKind::kAnti ? "asof anti join"
-                                                  : "asof join";
+    std::string text = kind_ == JoinKind::kLeft    ? "asof left join"
+                       : kind_ == JoinKind::kRight ? "asof right join"
+                       : kind_ == JoinKind::kFull  ? "asof full join"
+                       : kind_ == JoinKind::kSemi  ? "asof semi join"
+                       : kind_ == JoinKind::kAnti  ? "asof anti join"
+                                                   : "asof join";
     return text + " on (" + left_.keys.describe() + ") " +
            kComparisons[static_cast<size_t>(2 * backward_ + equal_)] + " (" +
            right_.keys.describe() + ")";
@@ -190,7 +205,10 @@ class AsofJoin : public Operator {
     values.Flatten(count);
     for (size_t i = 0; i < count; ++i) {
       if (is_null(encoded_keys_[i]) || !nulls.validity.RowIsValid(nulls.sel->get_index(i))) {
+        // It meets nothing.
         if (is_left) put(encoded_rows_[i].data(), nullptr, good->weights[i], out);
+        if (!is_left && keeps_right_)
+          builder_.add({nullptr, encoded_rows_[i].data()}, good->weights[i], out);
         continue;
       }
       const auto& value = duckdb::FlatVector::GetData<duckdb::string_t>(values)[i];
@@ -265,7 +283,7 @@ class AsofJoin : public Operator {
     if (weight == 0) return;
     if (kind_ == JoinKind::kSemi || kind_ == JoinKind::kAnti) {
       if ((match != nullptr) == (kind_ == JoinKind::kSemi)) builder_.add({left}, weight, out);
-    } else if (match || kind_ == JoinKind::kLeft) {
+    } else if (match || keeps_left_) {
       builder_.add({left, match ? match->row() : nullptr}, weight, out);
     }
   }
@@ -278,8 +296,24 @@ class AsofJoin : public Operator {
       put(row.row(), row.match, -row.emitted, out);
       put(row.row(), match, row.weight, out);
     }
+    if (row.emitted > 0) count_taker(row.match, key, -1);
+    if (row.weight > 0) count_taker(match, key, 1);
     row.match = match;
     row.emitted = row.weight;
+  }
+
+  void count_taker(AsofRow* taken, AsofKey& key, int64_t by) {
+    if (!taken || !keeps_right_) return;
+    taken->takers += by;
+    touch(*taken, key, touched_right_);
+  }
+
+  /// Copies of a right row that stand beside no left row: of equal ones one is taken.
+  static int64_t alone(const AsofRow& row) { return row.weight - (row.takers > 0 ? 1 : 0); }
+  void settle_right(AsofRow& row, DeltaStream& out) {
+    const int64_t now = alone(row);
+    if (now != row.emitted) builder_.add({nullptr, row.row()}, now - row.emitted, out);
+    row.emitted = now;
   }
 
   void clean() {
@@ -291,7 +325,7 @@ class AsofJoin : public Operator {
     }
     for (auto& [row, key] : touched_right_) {
       row->touched = false;
-      row->emitted = row->weight > 0 ? 1 : 0;
+      row->stood = row->weight > 0;
       if (row->weight == 0) free_row(*row);
     }
     for (const auto& key : touched_keys_) {
@@ -317,7 +351,8 @@ class AsofJoin : public Operator {
         static_cast<AsofRow*>(slab_.allocate(sizeof(AsofRow) + value.size() + row.size())));
     made->key = &key;
     made->is_left = is_left;
-    MR_CHECK(value.size() < uint32_t{1} << 30);
+    if (!is_left) made->takers = 0;
+    MR_CHECK(value.size() < uint32_t{1} << 29);
     made->value_bytes = static_cast<uint32_t>(value.size());
     made->row_bytes = static_cast<uint32_t>(row.size());
     std::memcpy(made->bytes(), value.data(), value.size());
@@ -331,6 +366,7 @@ class AsofJoin : public Operator {
   }
 
   const JoinKind kind_;
+  const bool keeps_left_, keeps_right_;
   const bool backward_, equal_;  // >=, >; and >=, <=
   std::vector<bool> null_equals_null_;
   Side left_, right_;

@@ -71,7 +71,7 @@ struct JoinSpec {
 std::unique_ptr<Operator> make_join(duckdb::ClientContext& context, JoinSpec spec);
 
 struct AsofSpec {
-  JoinKind kind = JoinKind::kInner;  // or kLeft, kSemi, kAnti
+  JoinKind kind = JoinKind::kInner;  // not kMark, kSingle
   duckdb::vector<duckdb::LogicalType> left_types, right_types;
   // Pairs of keys that must be equal; behind them, last, the pair of values that are compared.
   Expressions left_keys, right_keys;
@@ -80,7 +80,8 @@ struct AsofSpec {
 };
 
 /// Each left row with the one right row of its key whose value is nearest (`left >= right`, `>`:
-/// the greatest below; `<=`, `<`: the smallest above).
+/// the greatest below; `<=`, `<`: the smallest above); as the kind says, also the rows of a side
+/// that stand in no such pair. Of equal right rows one stands in pairs.
 std::unique_ptr<Operator> make_asof_join(duckdb::ClientContext& context, AsofSpec spec);
 
 /// EXCEPT ALL (`except`) or INTERSECT ALL of two inputs of the same types.

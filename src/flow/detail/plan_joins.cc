@@ -266,9 +266,8 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_asof_join(
   MR_TRY(Stream right, translate(*join.children[1]));
   AsofSpec spec;
   MR_TRY(spec.kind, kind_of(join.join_type));
-  if (spec.kind != JoinKind::kInner && spec.kind != JoinKind::kLeft &&
-      spec.kind != JoinKind::kSemi && spec.kind != JoinKind::kAnti)
-    return not_supported("an ASOF join that keeps the right side's rows");
+  if (spec.kind == JoinKind::kMark || spec.kind == JoinKind::kSingle)
+    return not_supported("an ASOF join of this kind");
   if (join.predicate) return not_supported("an ASOF join with this condition");
   spec.left_types = {left.scope.types.begin(), left.scope.types.end()};
   spec.right_types = {right.scope.types.begin(), right.scope.types.end()};
@@ -296,7 +295,7 @@ Result<PlanTranslator::Stream> PlanTranslator::translate_asof_join(
   spec.right_keys.push_back(std::move(right_order));
   Stream out = left;
   out.append_only = false;  // a nearer row may come
-  if (spec.kind == JoinKind::kInner || spec.kind == JoinKind::kLeft)
+  if (spec.kind != JoinKind::kSemi && spec.kind != JoinKind::kAnti)
     out.scope = side_by_side(left.scope, right.scope);
   out.node =
       add(make_asof_join(context_, std::move(spec)), {left.node, right.node}, std::move(keys));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <duckdb/function/aggregate/minmax_n_helpers.hpp>
 #include <duckdb/function/create_sort_key.hpp>
 #include <functional>
 #include <string>
@@ -62,6 +63,64 @@ struct ReservoirState {
   void* sampling;
 };
 
+/// arg_min or arg_max of several: the best so far as a heap, the worst of them first.
+struct HeapState {
+  uint64_t capacity, room;
+  char* entries;  // a value that orders, and the one that stands beside it
+  uint64_t count;
+  bool has_begun;
+};
+/// A value in an entry: as it is, or a text, or for all other types a text that is its sort key.
+struct Cell {
+  enum class Form { kFixed, kText, kKey };
+  explicit Cell(const duckdb::LogicalType& type) {
+    switch (type.InternalType()) {
+      case duckdb::PhysicalType::INT32:
+      case duckdb::PhysicalType::FLOAT:
+        form = Form::kFixed, bytes = align = 4;
+        return;
+      case duckdb::PhysicalType::INT64:
+      case duckdb::PhysicalType::DOUBLE:
+        form = Form::kFixed, bytes = align = 8;
+        return;
+      case duckdb::PhysicalType::VARCHAR:
+        form = Form::kText;
+        return;
+      default:
+        return;
+    }
+  }
+  void save(const char* value, StateWriter& out) const {
+    if (form == Form::kFixed) return out.raw(value, bytes);
+    const auto& text = *reinterpret_cast<const duckdb::string_t*>(value);
+    out.bytes({text.GetData(), text.GetSize()});
+  }
+  void load(StateReader& in, duckdb::OrderByNullType nulls, duckdb::Vector& into,
+            size_t row) const {
+    if (form == Form::kFixed) return in.raw(duckdb::FlatVector::GetData(into) + row * bytes, bytes);
+    const auto read = in.bytes();
+    if (!in.ok()) return;
+    const duckdb::string_t text(read.data(), static_cast<uint32_t>(read.size()));
+    if (form == Form::kKey)
+      duckdb::CreateSortKeyHelpers::DecodeSortKey(text, into, row,
+                                                  {duckdb::OrderType::ASCENDING, nulls});
+    else
+      duckdb::FlatVector::GetData<duckdb::string_t>(into)[row] =
+          duckdb::StringVector::AddStringOrBlob(into, text);
+  }
+  Form form = Form::kKey;
+  size_t bytes = sizeof(duckdb::HeapEntry<duckdb::string_t>);
+  size_t align = alignof(duckdb::HeapEntry<duckdb::string_t>);
+};
+/// Where the second value of an entry stands, and how long an entry is.
+struct Entry {
+  Entry(const Cell& first, const Cell& second)
+      : second_at(up(first.bytes, second.align)),
+        bytes(up(second_at + second.bytes, std::max(first.align, second.align))) {}
+  static size_t up(size_t to, size_t align) { return (to + align - 1) / align * align; }
+  size_t second_at, bytes;
+};
+
 template <typename State>
 const State& as(const char* state) {
   return *reinterpret_cast<const State*>(state);
@@ -113,6 +172,10 @@ std::optional<SketchState> SketchState::of(const AggregateFunction& function) {
   const bool is_fixed = duckdb::TypeIsConstantSize(argument.InternalType());
   if (name == "approx_quantile" && is_fixed) return SketchState(Kind::kDigest, argument);
   if (name == "approx_top_k") return SketchState(Kind::kTopK, argument);
+  constexpr std::string_view kOfSeveral[] = {"arg_min", "arg_max", "argmin",
+                                             "argmax",  "min_by",  "max_by"};
+  if (bound.children.size() == 3 && std::ranges::find(kOfSeveral, name) != std::end(kOfSeveral))
+    return SketchState(Kind::kHeap, argument, bound.children[1]->return_type);
   if (name == "reservoir_quantile" && is_fixed) return SketchState(Kind::kReservoir, argument);
   return std::nullopt;
 }
@@ -120,6 +183,7 @@ std::optional<SketchState> SketchState::of(const AggregateFunction& function) {
 void SketchState::save(const char* state, StateWriter& out) const {
   if (kind_ == Kind::kDigest) return save_digest(as<DigestState>(state), out);
   if (kind_ == Kind::kTopK) return save_top_k(state, out);
+  if (kind_ == Kind::kHeap) return save_heap(state, out);
   const auto& reservoir = as<ReservoirState>(state);
   out.number(reservoir.count);
   out.raw(reservoir.values, reservoir.count * duckdb::GetTypeIdSize(argument_.InternalType()));
@@ -143,6 +207,7 @@ void SketchState::load(const AggregateFunction& function, char* state, StateRead
                        duckdb::ArenaAllocator& arena) const {
   if (kind_ == Kind::kDigest) return load_digest(function, state, in, arena);
   if (kind_ == Kind::kTopK) return load_top_k(function, state, in, arena);
+  if (kind_ == Kind::kHeap) return load_heap(function, state, in, arena);
   load_reservoir(function, state, in, arena);
 }
 
@@ -216,6 +281,50 @@ void SketchState::load_reservoir(const AggregateFunction& function, char* state,
     if (in.ok()) add(function, arguments, some, state, arena);
     left -= some;
   }
+}
+
+void SketchState::save_heap(const char* state, StateWriter& out) const {
+  const auto& heap = as<HeapState>(state);
+  out.number(heap.count);
+  if (heap.count == 0) return;
+  out.number(heap.capacity);
+  const Cell by(by_), argument(argument_);
+  const Entry entry(by, argument);
+  for (uint64_t i = 0; i < heap.count; ++i) {
+    const char* const at = heap.entries + i * entry.bytes;
+    by.save(at, out);
+    argument.save(at + entry.second_at, out);
+  }
+}
+
+/// Given in the order in which they stand, each stays where it is put: it is no worse than those
+/// above it.
+void SketchState::load_heap(const AggregateFunction& function, char* state, StateReader& in,
+                            duckdb::ArenaAllocator& arena) const {
+  const auto count = in.number<uint64_t>();
+  if (count == 0 || !in.ok()) return;
+  const auto capacity = in.number<uint64_t>();
+  const Cell by(by_), argument(argument_);
+  const auto* info = function.bound().bind_info.get();
+  const bool nulls_last = !info || info->Cast<duckdb::ArgMinMaxFunctionData>().nulls_last;
+  const auto nulls =
+      nulls_last ? duckdb::OrderByNullType::NULLS_LAST : duckdb::OrderByNullType::NULLS_FIRST;
+  for (uint64_t done = 0; done < count && in.ok();) {
+    const uint64_t some = std::min<uint64_t>(count - done, STANDARD_VECTOR_SIZE);
+    std::vector<duckdb::Vector> arguments;
+    arguments.emplace_back(argument_);
+    arguments.emplace_back(by_);
+    arguments.emplace_back(duckdb::Value::BIGINT(static_cast<int64_t>(capacity)));
+    for (uint64_t i = 0; i < some && in.ok(); ++i) {
+      by.load(in, nulls, arguments[1], i);
+      argument.load(in, nulls, arguments[0], i);
+    }
+    if (!in.ok()) return;
+    add(function, arguments, some, state, arena);
+    done += some;
+  }
+  if (in.ok() && as<HeapState>(state).count != count)
+    in.fail("an arg_min or arg_max of several does not come to what was saved");
 }
 
 }  // namespace millrace::flow

@@ -9,8 +9,9 @@
 namespace millrace::flow {
 
 /// The states of DuckDB's sketches as bytes, exactly: approx_quantile, approx_top_k,
-/// reservoir_quantile. DuckDB has no way to write them down, so this knows how they lie in memory,
-/// in one version of it; of another version none is known, and their views have no snapshots.
+/// reservoir_quantile, and arg_min and arg_max of several. DuckDB has no way to write them down, so
+/// this knows how they lie in memory, in one version of it; of another version none is known, and
+/// their views have no snapshots.
 class SketchState {
  public:
   /// Nullopt when the aggregate is none of these, or DuckDB is another.
@@ -22,11 +23,12 @@ class SketchState {
             duckdb::ArenaAllocator& arena) const;
 
  private:
-  enum class Kind { kDigest, kTopK, kReservoir };
-  explicit SketchState(Kind kind, duckdb::LogicalType argument)
-      : kind_(kind), argument_(std::move(argument)) {}
+  enum class Kind { kDigest, kTopK, kReservoir, kHeap };
+  SketchState(Kind kind, duckdb::LogicalType argument, duckdb::LogicalType by = {})
+      : kind_(kind), argument_(std::move(argument)), by_(std::move(by)) {}
 
   void save_top_k(const char* state, StateWriter& out) const;
+  void save_heap(const char* state, StateWriter& out) const;
   void load_digest(const AggregateFunction& function, char* state, StateReader& in,
                    duckdb::ArenaAllocator& arena) const;
   void load_top_k(const AggregateFunction& function, char* state, StateReader& in,
@@ -34,8 +36,12 @@ class SketchState {
   void load_reservoir(const AggregateFunction& function, char* state, StateReader& in,
                       duckdb::ArenaAllocator& arena) const;
 
+  void load_heap(const AggregateFunction& function, char* state, StateReader& in,
+                 duckdb::ArenaAllocator& arena) const;
+
   Kind kind_;
   duckdb::LogicalType argument_;
+  duckdb::LogicalType by_;  // of kHeap: what orders
 };
 
 }  // namespace millrace::flow
