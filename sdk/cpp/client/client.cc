@@ -5,6 +5,7 @@
 
 #include "detail/guests.h"
 #include "detail/kafka.h"
+#include "wasm/record_views.h"
 
 namespace millrace::client {
 
@@ -71,9 +72,9 @@ Result<> Producer::send(std::vector<Record> records) {
   for (auto& record : records) {
     if (record.timestamp == 0) record.timestamp = now_ms();
   }
-  const detail::Views views(records, false);
-  MR_TRY(const auto shaped, guests_->shape(views.records()));
-  MR_TRY(write_letters(*letters_, shaped, views.records(), records));
+  const wasm::RecordViews views(records, &Header::name, false);
+  MR_TRY(const auto shaped, guests_->shape(views.all()));
+  MR_TRY(write_letters(*letters_, shaped, views.all(), records));
   for (const auto& each : shaped.records) {
     const auto& from = records[each.input];
     MR_TRY(sender_->put(from.topic, from.partition, each));
@@ -109,9 +110,9 @@ Result<std::vector<Record>> Consumer::consume(std::chrono::milliseconds timeout,
                                               size_t records_max) {
   receiver_->store();
   MR_TRY(const auto* records, receiver_->batch(timeout, records_max));
-  const detail::Views views(*records, true);
-  MR_TRY(const auto shaped, guests_->shape(views.records()));
-  MR_TRY(write_letters(*letters_, shaped, views.records(), *records));
+  const wasm::RecordViews views(*records, &Header::name, true);
+  MR_TRY(const auto shaped, guests_->shape(views.all()));
+  MR_TRY(write_letters(*letters_, shaped, views.all(), *records));
   std::vector<Record> out;
   out.reserve(shaped.records.size());
   for (const auto& each : shaped.records) out.push_back(made_of((*records)[each.input], each));

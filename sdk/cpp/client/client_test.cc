@@ -6,6 +6,7 @@
 #include "client_test_util.h"
 #include "detail/fetch.h"
 #include "detail/guests.h"
+#include "wasm/record_views.h"
 
 namespace millrace::client::detail {
 namespace {
@@ -61,24 +62,15 @@ TEST(Fetch, TellsWhatIsWrong) {
 }
 
 TEST(Fetch, EndsWhenItIsTold) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);  // takes connections, and says nothing
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&at), size), 0);
-  ASSERT_EQ(listen(fd, 1), 0);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
-  const auto address = "127.0.0.1:" + std::to_string(ntohs(at.sin_port));
-  EXPECT_THAT(error_of(fetch_module(address, "f", "", "", {}, 50ms)).text,
+  FakeNode node(std::nullopt);  // takes connections, and says nothing
+  EXPECT_THAT(error_of(fetch_module(node.address(), "f", "", "", {}, 50ms)).text,
               HasSubstr("not in time"));
   std::stop_source source;
   std::jthread stopper([&] {
     std::this_thread::sleep_for(20ms);
     source.request_stop();
   });
-  EXPECT_FALSE(fetch_module(address, "f", "", "", source.get_token(), 60s));
-  close(fd);
+  EXPECT_FALSE(fetch_module(node.address(), "f", "", "", source.get_token(), 60s));
 }
 
 class ClientGuests : public testing::Test {
@@ -98,8 +90,8 @@ class ClientGuests : public testing::Test {
   static std::vector<std::string> shape(Guests& through, const std::vector<std::string>& values) {
     std::vector<Record> records;
     for (const auto& value : values) records.push_back({.topic = "t", .value = value});
-    const Views views(records, false);
-    const auto shaped = through.shape(views.records());
+    const wasm::RecordViews views(records, &Header::name, false);
+    const auto shaped = through.shape(views.all());
     if (!shaped) return {shaped.error().text};
     std::vector<std::string> out;
     for (const auto& each : shaped->records) out.emplace_back(*each.value);
@@ -129,8 +121,8 @@ TEST_F(ClientGuests, GiveARecordsKeyHeadersAndTimeThroughAFilterAsTheyWere) {
   const std::vector<Record> records = {
       {.topic = "t", .value = "d"},
       {.topic = "t", .timestamp = 7, .key = "", .value = "a", .headers = {{"h", {}}, {"h", "v"}}}};
-  const Views views(records, false);
-  const auto shaped = through->shape(views.records());
+  const wasm::RecordViews views(records, &Header::name, false);
+  const auto shaped = through->shape(views.all());
   ASSERT_TRUE(shaped && shaped->records.size() == 1);
   const auto& record = shaped->records[0];
   EXPECT_EQ(record.input, 1u);

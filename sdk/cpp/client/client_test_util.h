@@ -8,8 +8,10 @@
 #include <fstream>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "wasm/module.h"
 
@@ -21,10 +23,10 @@ inline std::string steps() {
   std::ifstream file(MR_STEPS_WAT);
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
-/// What answers each request with the same bytes, as a node would.
+/// What answers each request with the same bytes, as a node would; or with none, and waits.
 class FakeNode {
  public:
-  explicit FakeNode(std::string answer) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit FakeNode(std::optional<std::string> answer) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
     set(std::move(answer));
     sockaddr_in at{};
     at.sin_family = AF_INET;
@@ -39,13 +41,14 @@ class FakeNode {
   ~FakeNode() {
     shutdown(fd_, SHUT_RDWR);
     thread_.join();
+    for (const int peer : kept_) close(peer);
     close(fd_);
   }
   static std::string ok(const std::string& module) {
     return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(module.size()) + "\r\n\r\n" +
            module;
   }
-  void set(std::string answer) {
+  void set(std::optional<std::string> answer) {
     std::lock_guard lock(mutex_);
     answer_ = std::move(answer);
   }
@@ -62,20 +65,26 @@ class FakeNode {
       std::string request;
       char byte = 0;
       while (!request.ends_with("\r\n\r\n") && recv(peer, &byte, 1, 0) == 1) request += byte;
-      std::string answer;
+      std::optional<std::string> answer;
       {
         std::lock_guard lock(mutex_);
         asked_ = request;
         answer = answer_;
       }
-      ::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL);
+      if (!answer) {
+        kept_.push_back(peer);
+        continue;
+      }
+      ::send(peer, answer->data(), answer->size(), MSG_NOSIGNAL);
       close(peer);
     }
   }
   const int fd_;
   std::string address_;
   mutable std::mutex mutex_;
-  std::string answer_, asked_;
+  std::optional<std::string> answer_;
+  std::string asked_;
+  std::vector<int> kept_;  // of the thread, while it runs
   std::thread thread_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "broker/dead_letter.h"
 #include "log/remake.h"
+#include "wasm/record_views.h"
 
 namespace millrace::broker::detail {
 
@@ -15,35 +16,6 @@ using OnError = catalog::Transform::OnError;
 
 /// Letters go out in batches of so many bytes; a larger record has one for itself.
 constexpr size_t kLetterBytes = 256 << 10;
-
-/// The batch's records as guests are given them.
-class GuestRecords {
- public:
-  GuestRecords(const log::BatchContents& contents, bool has_offsets) : bytes_(contents.bytes()) {
-    const auto& from = contents.records();
-    size_t headers = 0;
-    for (const auto& record : from) headers += record.headers.size();
-    headers_.reserve(headers);  // spans into it are given out
-    records_.reserve(from.size());
-    for (const auto& record : from) {
-      const size_t first = headers_.size();
-      for (const auto& header : record.headers) headers_.push_back({header.key, header.value});
-      records_.push_back({.timestamp = record.timestamp,
-                          .offset = has_offsets ? record.offset : -1,
-                          .key = record.key,
-                          .value = record.value,
-                          .headers = std::span(headers_).subspan(first)});
-    }
-  }
-  wasm::Batch batch() const { return {.records = records_, .bytes = bytes_}; }
-  const wasm::RecordView& operator[](size_t i) const { return records_[i]; }
-  size_t size() const { return records_.size(); }
-
- private:
-  std::string_view bytes_;
-  std::vector<wasm::HeaderView> headers_;
-  std::vector<wasm::RecordView> records_;
-};
 
 bool same(const wasm::RecordView& a, const wasm::RecordView& b) {
   return a.timestamp == b.timestamp && a.key == b.key && a.value == b.value &&
@@ -77,8 +49,8 @@ class Work {
  private:
   Result<> one(std::string_view batch) {
     MR_TRY(auto contents, log::BatchContents::open(batch, terms_.inflated_bytes_max));
-    GuestRecords records(contents, terms_.has_offsets);
-    auto output = chain_.apply(records.batch());
+    const wasm::RecordViews views(contents.records(), &log::Header::key, terms_.has_offsets);
+    auto output = chain_.apply({.records = views.all(), .bytes = contents.bytes()});
     if (!output) {
       fail_all(contents, output.error());
       if (!out_.error) out_.batches += log::BatchRemaker(contents).finish();
@@ -89,12 +61,12 @@ class Work {
            fmt::format("{}: {}", terms_.names[error.step], error.message));
     }
     if (out_.error) return {};
-    remake(batch, contents, records, output->records());
+    remake(batch, contents, views.all(), output->records());
     return {};
   }
 
   void remake(std::string_view batch, const log::BatchContents& contents,
-              const GuestRecords& records, std::span<const wasm::RecordView> kept) {
+              std::span<const wasm::RecordView> records, std::span<const wasm::RecordView> kept) {
     log::BatchRemaker remaker(contents);
     bool changed = kept.size() != records.size();
     log::RecordView instead;

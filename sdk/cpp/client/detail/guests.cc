@@ -6,23 +6,6 @@
 
 namespace millrace::client::detail {
 
-Views::Views(std::span<const Record> records, bool has_offsets) {
-  size_t headers = 0;
-  for (const auto& record : records) headers += record.headers.size();
-  headers_.reserve(headers);  // spans into it are given out
-  records_.reserve(records.size());
-  for (const auto& record : records) {
-    const size_t first = headers_.size();
-    for (const auto& header : record.headers) headers_.push_back({header.name, header.value});
-    records_.push_back({.timestamp = record.timestamp,
-                        .offset = has_offsets ? record.offset : -1,
-                        .key = record.key,
-                        .value = record.value,
-                        .headers = std::span(headers_).subspan(first),
-                        .input = static_cast<uint32_t>(records_.size())});
-  }
-}
-
 Result<std::unique_ptr<Guests>> Guests::open(const Options& options) {
   auto guests = std::make_unique<Guests>();
   MR_TRY(guests->modules_, Modules::open(options));

@@ -12,17 +12,6 @@
 
 namespace millrace::client::detail {
 
-/// A batch as guests are given it: views of records, which must outlive it.
-class Views {
- public:
-  Views(std::span<const Record> records, bool has_offsets);
-  std::span<const wasm::RecordView> records() const { return records_; }
-
- private:
-  std::vector<wasm::HeaderView> headers_;
-  std::vector<wasm::RecordView> records_;
-};
-
 /// What came out of a batch. Lives no longer than the batch that went in.
 struct Shaped {
   std::optional<wasm::Output> output;          // holds what `records` view
