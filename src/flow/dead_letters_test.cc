@@ -2,6 +2,7 @@
 #include <set>
 #include <thread>
 
+#include "flow/detail/dead_letters.h"
 #include "flow/detail/test_node.h"
 
 namespace millrace::flow {
@@ -66,6 +67,27 @@ TEST(DeadLetters, KeepWhatDoesNotFitWithItsReason) {
   EXPECT_EQ(
       env.metrics().counter("millrace_flow_bad_records_total", "", {{"topic", "readings"}}).value(),
       3);
+}
+
+TEST(DeadLetters, WhoseReaderComesBackHoldsNothingForOthers) {
+  io::TestEnv env;
+  TestNode node(env);
+  node.run(kCreate);
+  node.must_produce("readings", {{"k1", R"({"id":1})"}, {"k2", "not json"}}, 0);
+  const auto topic = node.broker->find("readings");
+  LettersMarks marks(env.files(), "/marks");
+  for (int life = 0; life < 2; ++life) {
+    DecodeBudget budget;
+    const auto source = std::make_shared<Source>(env, topic, budget, nullptr);
+    TopicLetters letters(env, *node.broker, source, marks);
+    letters.run();
+    // A view that begins anew reads all, and is the last to need it.
+    const auto reader = source->subscribe({0}).value();
+    Source::Cursor cursor{0, 0, 2, {}};
+    ASSERT_TRUE(source->read(cursor, true));
+    source->advance(*reader, 0, 2);
+    EXPECT_EQ(budget.bytes, 0) << "life " << life;
+  }
 }
 
 TEST(DeadLetters, ComeOnceThroughRestartsAndCrashes) {

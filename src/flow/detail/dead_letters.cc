@@ -149,6 +149,9 @@ Result<> TopicLetters::open() {
   const auto mark = marks_.find(source_->object().name);
   marked_ = mark && mark->topic == source_->object().id;
   if (marked_) MR_TRY(recover(*mark));
+  // Or what others decode is kept for this reader until something new comes.
+  for (size_t p = 0; p < positions_.size(); ++p)
+    source_->advance(*reader_, static_cast<int32_t>(p), positions_[p]);
   opened_ = true;
   return {};
 }
