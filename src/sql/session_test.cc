@@ -275,6 +275,11 @@ TEST_F(Sessions, GivesErrorsTheirCodeAndPosition) {
            {"SELECT 300::TINYINT", ErrorCode::kInvalidText, std::nullopt},
            {"ATTACH 'x.db'", ErrorCode::kNotSupported, std::nullopt},
            {"CREATE INDEX i ON t (name)", ErrorCode::kNotSupported, std::nullopt},
+           {"SELECT 1 FROM range(3) a(i) ASOF RIGHT JOIN range(3) b(i) ON a.i >= b.i",
+            ErrorCode::kNotSupported, std::nullopt},
+           {"SELECT (SELECT count(*) FROM range(3) a(i) ASOF FULL JOIN range(3) b(i) ON a.i >= "
+            "b.i)",
+            ErrorCode::kNotSupported, std::nullopt},
            {"ALTER TABLE t ADD COLUMN x INTEGER", ErrorCode::kNotSupported, std::nullopt},
            {"SELECT * FROM read_csv('/nonexistent.csv')", ErrorCode::kNotFound, std::nullopt},
        }) {

@@ -18,6 +18,7 @@
 #include "sql/detail/guest_function.h"
 #include "sql/detail/notes.h"
 #include "sql/detail/parse.h"
+#include "sql/detail/query_guard.h"
 #include "sql/detail/scan.h"
 #include "sql/detail/schema_entry.h"
 #include "sql/detail/system_tables.h"
@@ -333,6 +334,7 @@ std::shared_ptr<duckdb::DuckDB> open_instance(Core& core, const InstanceOptions&
   extension->create_transaction_manager = make_transaction_manager;
   extension->storage_info = duckdb::make_shared_ptr<ExtensionInfo>(core, options.planning);
   duckdb::StorageExtension::Register(config, kDatabaseName, std::move(extension));
+  if (!options.planning) register_query_guard(config);
   auto instance = std::make_shared<duckdb::DuckDB>(kDatabaseName, &config);
   register_system_tables(*instance, core, options.planning);
   register_window_functions(*instance);
