@@ -280,6 +280,9 @@ TEST_F(Sessions, GivesErrorsTheirCodeAndPosition) {
            {"SELECT (SELECT count(*) FROM range(3) a(i) ASOF FULL JOIN range(3) b(i) ON a.i >= "
             "b.i)",
             ErrorCode::kNotSupported, std::nullopt},
+           {"SELECT 1 FROM range(3) a(i) ASOF JOIN range(3) b(i) ON a.i IS NOT DISTINCT FROM b.i "
+            "AND a.i >= b.i",
+            ErrorCode::kNotSupported, std::nullopt},
            {"ALTER TABLE t ADD COLUMN x INTEGER", ErrorCode::kNotSupported, std::nullopt},
            {"SELECT * FROM read_csv('/nonexistent.csv')", ErrorCode::kNotFound, std::nullopt},
        }) {
