@@ -1,8 +1,8 @@
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 
 #include "app/cli.h"
+#include "app/detail/read_file.h"
 #include "app/pg_client.h"
 #include "app/table_printer.h"
 #include "sql/script.h"
@@ -32,9 +32,7 @@ Result<std::vector<std::string>> files_of(const std::string& path) {
 
 /// Applies one file's statements in order; adds a row for each to `done`.
 Result<> apply_file(PgClient& client, const std::string& file, bool dry_run, TextTable& done) {
-  std::ifstream stream(file);
-  std::string script((std::istreambuf_iterator<char>(stream)), {});
-  if (!stream && !stream.eof()) return Error{ErrorCode::kNotFound, "cannot read " + file};
+  MR_TRY(const auto script, read_file(file));
   auto statements = sql::split_statements(script);
   if (!statements) {
     Error error = std::move(statements).error();

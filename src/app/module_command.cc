@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <fstream>
 #include <iterator>
 
 #include "app/cli.h"
 #include "app/detail/module_project.h"
 #include "app/detail/module_run.h"
+#include "app/detail/read_file.h"
 #include "app/pg_client.h"
 
 namespace millrace::app {
@@ -76,8 +76,7 @@ Result<int> deploy(const ModuleArguments& arguments) {
   // Loaded here first: what is wrong with a module is told before it is sent.
   MR_TRY(auto runner, ModuleRunner::start());
   MR_TRY(const auto module, runner->load(arguments.file));
-  std::ifstream in(arguments.file, std::ios::binary);
-  const std::string bytes(std::istreambuf_iterator<char>(in), {});
+  MR_TRY(const auto bytes, read_file(arguments.file));
   const std::string name = arguments.name.empty()
                                ? std::filesystem::path(arguments.file).stem().string()
                                : arguments.name;

@@ -1,11 +1,11 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 
 #include "app/cli.h"
+#include "app/detail/read_file.h"
 #include "app/pg_client.h"
 #include "app/table_printer.h"
 
@@ -77,11 +77,13 @@ int sql(const SqlArguments& arguments) {
     if (int code = run(**client, statement, arguments.output)) return code;
   }
   for (const auto& path : arguments.files) {
-    std::ifstream file(path);
-    if (!file)
-      return fail({ErrorCode::kNotFound, "cannot read " + path, std::nullopt,
-                   "-f takes a file of SQL statements"});
-    if (int code = run(**client, {std::istreambuf_iterator<char>(file), {}}, arguments.output)) {
+    const auto script = read_file(path);
+    if (!script) {
+      Error error = script.error();
+      error.hint = "-f takes a file of SQL statements";
+      return fail(error);
+    }
+    if (int code = run(**client, *script, arguments.output)) {
       fmt::print(stderr, "  in {}\n", path);
       return code;
     }

@@ -63,6 +63,10 @@ def test_an_error_says_what_where_and_what_to_do(node):
     assert "line 2" in failed.stderr and "^" in failed.stderr
     missing = node.cli("sql", "-f", "/no/such/file.sql", check=False)
     assert missing.returncode == 1 and "/no/such/file.sql" in missing.stderr
+    folder = node.cli("sql", "-f", "/tmp", check=False)
+    assert folder.returncode == 1 and "cannot read /tmp: Is a directory" in folder.stderr
+    folder = node.cli("sql", "-c", "CREATE FUNCTION f LANGUAGE wasm FROM '/tmp'", check=False)
+    assert folder.returncode == 1 and "cannot read '/tmp': Is a directory" in folder.stderr
 
 
 def test_apply_is_idempotent_and_says_what_it_did(node, tmp_path):

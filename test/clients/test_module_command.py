@@ -84,10 +84,11 @@ def test_what_is_wrong_is_told_with_what_to_do(guests, tmp_path):
         (("build", empty), 1, "millrace module init"),
         (("test", tour), 2, "--records or --cases"),
         (("test", tour, "--records", "absent"), 1, "--transform"),
-        (("test", tour, "-t", "trim", "--records", "absent"), 1, "cannot read absent"),
+        (("test", tour, "-t", "trim", "--records", "absent"), 1, "cannot open absent"),
         (("test", tour, "-t", "trim", "-p", "a", "--records", "/dev/null"), 1, "not name=value"),
         (("test", tour, "-t", "trim", "-p", "a=b", "--records", "/dev/null"), 1, "takes no parameters"),
         (("test", tour, "-t", "absent", "--records", "/dev/null"), 1, "absent"),
+        (("deploy", empty), 1, "Is a directory"),
         (("test", __file__, "--records", "/dev/null"), 1, "test_module_command.py"),
     ]:
         ran = module(*arguments, cwd=tmp_path)

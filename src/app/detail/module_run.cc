@@ -4,10 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <boost/json.hpp>
-#include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 
+#include "app/detail/read_file.h"
 #include "app/table_printer.h"
 #include "wasm/chain.h"
 
@@ -20,8 +21,8 @@ using Bytes = std::optional<std::string>;
 
 /// The lines of a file, each a JSON object, with its number for errors.
 Result<std::vector<json::object>> objects(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return Error{ErrorCode::kNotFound, "cannot read " + file};
+  MR_TRY(auto text, read_file(file));
+  std::istringstream in(std::move(text));
   std::vector<json::object> out;
   std::string line;
   for (size_t number = 1; std::getline(in, line); ++number) {
@@ -320,9 +321,8 @@ Result<std::unique_ptr<ModuleRunner>> ModuleRunner::start() {
 }
 
 Result<std::shared_ptr<wasm::Module>> ModuleRunner::load(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return Error{ErrorCode::kNotFound, "cannot read " + file.string()};
-  auto loaded = engine_->load(std::string(std::istreambuf_iterator<char>(in), {}));
+  MR_TRY(const auto bytes, read_file(file.string()));
+  auto loaded = engine_->load(bytes);
   if (loaded) return loaded;
   Error error = std::move(loaded).error();
   error.text = file.string() + ": " + error.text;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <duckdb/common/types/blob.hpp>
+#include <filesystem>
 #include <fstream>
 
 #include "broker/dead_letter.h"
@@ -53,24 +54,24 @@ Result<std::string> read_module(const CreateFunction& create, broker::Transforms
     if (bytes) return bytes;
     return Error{ErrorCode::kInvalidText, "the module's bytes are not base64", create.source_begin};
   }
-  std::ifstream file(source, std::ios::binary | std::ios::ate);
-  const auto size = file ? static_cast<std::streamoff>(file.tellg()) : std::streamoff(-1);
-  if (size < 0) {
+  std::error_code failed;
+  const auto size = std::filesystem::file_size(source, failed);
+  if (failed) {
     return Error{ErrorCode::kNotFound,
-                 fmt::format("the node cannot read {}: {}", literal(source), std::strerror(errno)),
+                 fmt::format("the node cannot read {}: {}", literal(source), failed.message()),
                  create.source_begin,
                  "The path is one of the node's machine. A module from elsewhere comes as "
                  "'data:application/wasm;base64,...'."};
   }
-  if (static_cast<size_t>(size) > kModuleBytesMax) {
+  if (size > kModuleBytesMax) {
     return Error{ErrorCode::kInvalidArgument,
                  fmt::format("{} has {} bytes; a module has at most {}", literal(source), size,
                              kModuleBytesMax),
                  create.source_begin};
   }
-  std::string bytes(static_cast<size_t>(size), '\0');
-  file.seekg(0);
-  if (!file.read(bytes.data(), size)) {
+  std::ifstream file(source, std::ios::binary);
+  std::string bytes(size, '\0');
+  if (!file.read(bytes.data(), static_cast<std::streamsize>(size))) {
     return Error{ErrorCode::kIo, fmt::format("the node cannot read {}", literal(source)),
                  create.source_begin};
   }
@@ -99,8 +100,8 @@ Result<catalog::ModuleExport> find_export(const Object& function, const Transfor
     return Error{ErrorCode::kUndefinedFunction,
                  fmt::format("function \"{}\" has several exports: say which", function.name),
                  position,
-                 has + fmt::format(" Write {}.{}.", quoted(function.name),
-                                   quoted(exports.empty() ? "" : exports[0].name))};
+                 has + fmt::format(" Write {}.{}.", sql::quoted(function.name),
+                                   sql::quoted(exports.empty() ? "" : exports[0].name))};
   }
   return Error{ErrorCode::kUndefinedFunction,
                fmt::format("function \"{}\" has no export \"{}\"", function.name, wanted), position,
@@ -175,7 +176,7 @@ Result<> check_callers(const catalog::Snapshot& snapshot, const Object& function
         std::nullopt,
         fmt::format("Create the new one under another name, and replace the {} by one that "
                     "calls it; or drop {} first.",
-                    catalog::shown_kind(user), quoted(name))};
+                    catalog::shown_kind(user), sql::quoted(name))};
   };
   if (const auto* view = kept_rows_of(snapshot, function.name)) {
     return refuse(*view, "keeps rows that it made");
@@ -215,8 +216,8 @@ Result<> check_users(const catalog::Snapshot& snapshot, const Object& function,
                       each.export_name, found ? " as that kind" : ""),
           std::nullopt,
           user->kind == Kind::kTopic
-              ? fmt::format("ALTER TOPIC {} DROP TRANSFORM {}.{} first.", quoted(user->name),
-                            quoted(each.function), quoted(each.export_name))
+              ? fmt::format("ALTER TOPIC {} DROP TRANSFORM {}.{} first.", sql::quoted(user->name),
+                            sql::quoted(each.function), sql::quoted(each.export_name))
               : "Drop or replace that first."};
     }
   }
@@ -273,7 +274,7 @@ std::vector<Transform>::iterator find_at_place(Object& topic, const Transform& t
 Error not_owner(std::string_view what, const std::string& owner, const std::string& user) {
   return Error{ErrorCode::kNotAllowed,
                fmt::format("{} is {}'s, and only {} may change or remove it: you are {}", what,
-                           quoted(owner), quoted(owner), quoted(user))};
+                           sql::quoted(owner), sql::quoted(owner), sql::quoted(user))};
 }
 
 std::vector<std::string> functions_of(const std::vector<Transform>& transforms) {
@@ -361,7 +362,7 @@ Result<> Definitions::drop_function(const DropObject& drop, const std::string& u
                              fmt::join(users, ", "), users.size() == 1 ? "s" : ""),
                  drop.name_begin,
                  transforms_only ? fmt::format("ALTER TOPIC ... DROP TRANSFORM {} first.",
-                                               quoted(function->name))
+                                               sql::quoted(function->name))
                                  : "Drop these, or their transforms, first."};
   }
   MR_TRY(core_.any_shard().block_on(core_.catalog.drop(function->name)));
