@@ -23,8 +23,8 @@ SELECT k, id FROM SESSION(e, ts, INTERVAL '1 minute', k);
 SELECT count(*) AS sessions, avg(n) AS per FROM (SELECT count(*) AS n FROM SESSION(e, ts, INTERVAL '10 minutes', k) GROUP BY k, window_start);
 SELECT k, window_end - window_start AS lasts FROM SESSION(e, ts, INTERVAL '10 minutes', k) WHERE k = 1 AND v > 9;
 SELECT a.id, b.id AS other FROM SESSION(e, ts, INTERVAL '10 minutes', k) a JOIN SESSION(e, ts, INTERVAL '10 minutes', k) b ON a.k = b.k AND a.window_start = b.window_start AND a.id < b.id;
-SELECT window_start, window_end, count(*) AS n, min(id) AS least FROM SESSION((SELECT a.id, a.ts + b.v * INTERVAL '7 minutes' AS ts FROM e a, e b WHERE isfinite(a.ts)), ts, INTERVAL '4 minutes') GROUP BY window_start, window_end;
-SELECT g, window_start, count(*) AS n FROM SESSION((SELECT g, ts FROM e UNION ALL SELECT g, ts FROM e), ts, INTERVAL '10 minutes', g) GROUP BY g, window_start;
+WITH x AS (SELECT a.id, a.ts + b.v * INTERVAL '7 minutes' AS ts FROM e a, e b WHERE isfinite(a.ts)) SELECT window_start, window_end, count(*) AS n, min(id) AS least FROM SESSION(x, ts, INTERVAL '4 minutes') GROUP BY window_start, window_end;
+WITH x AS (SELECT g, ts FROM e UNION ALL SELECT g, ts FROM e) SELECT g, window_start, count(*) AS n FROM SESSION(x, ts, INTERVAL '10 minutes', g) GROUP BY g, window_start;
 -- refused: the gap of SESSION must be greater than zero, not -00:10:00
 SELECT * FROM SESSION(e, ts, INTERVAL '-10 minutes', k);
 -- refused: the gap of SESSION cannot have months, whose length differs: give days

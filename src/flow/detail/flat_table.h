@@ -118,6 +118,6 @@ using PieceTable = FlatTable<PieceEntry>;
 
 // Before which row, of those that are looked up one after the other, what is warmed: the place in
 // the table, then what stands there.
-constexpr size_t kWarmPlace = 16, kWarmPiece = 8, kWarmBehind = 4;
+inline constexpr size_t kWarmPlace = 16, kWarmPiece = 8, kWarmBehind = 4;
 
 }  // namespace millrace::flow
