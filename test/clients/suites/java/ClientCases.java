@@ -208,7 +208,7 @@ final class ClientCases {
 
     @Harness.Case
     static void timestamps(Harness.Run t) throws Exception {
-        create(t, t.topic, 1);
+        create(t, t.topic, 1, "retention.ms", "-1");  // the times are of long ago
         long base = 1_700_000_000_000L;
         try (var producer = producer(t)) {
             for (int i = 0; i < 10; i++) producer.send(new ProducerRecord<>(t.topic, 0, base + i * 1000L, null, bytes("" + i)));
