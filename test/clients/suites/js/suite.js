@@ -12,7 +12,7 @@ const {ZstdCodec} = require('zstd-codec')
 const CASE_SECONDS = 120
 const TOGETHER = 8 // most of a case is waiting: for a rebalance, a heartbeat, a timeout
 const CODECS = {none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy, lz4: CompressionTypes.LZ4, zstd: CompressionTypes.ZSTD}
-const BASE = 1700000000000
+const BASE = Math.floor(Date.now() / 1000) * 1000 - 3_600_000 // retention spares it
 const bootstrap = process.argv[2]
 const cases = new Map()
 

@@ -17,10 +17,10 @@ import (
 	"github.com/IBM/sarama"
 )
 
-const (
-	wait = 40
-	base = 1_700_000_000_000
-)
+const wait = 40
+
+// An hour ago: retention spares it.
+var base = time.Now().Add(-time.Hour).Truncate(time.Second).UnixMilli()
 
 func config(changes ...func(*sarama.Config)) *sarama.Config {
 	c := sarama.NewConfig()
