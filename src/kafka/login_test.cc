@@ -7,6 +7,7 @@
 #include "kafka/detail/error_codes.h"
 #include "kafka/detail/fake_broker.h"
 #include "kafka/detail/test_client.h"
+#include "kafka/detail/test_coordinators.h"
 #include "kafka/server.h"
 
 namespace millrace::kafka {
@@ -15,45 +16,22 @@ namespace {
 using namespace std::string_literals;
 using testing::ElementsAre;
 
-class LoginEnv final : public io::Env {
- public:
-  io::FileSystem& files() override { return files_; }
-  int64_t now_ms() override { return 0; }
-  uint64_t random() override { return 4; }
-  Metrics& metrics() override { return metrics_; }
-
- private:
-  io::MemoryFiles files_;
-  Metrics metrics_;
-};
-
 class LoginTest : public testing::Test {
  protected:
   void SetUp() override {
     auto& shard = runtime_.shard(0);
-    groups_ = *shard.block_on(broker::Groups::open(runtime_, env_, broker_));
-    transactions_ = *shard.block_on(broker::Transactions::open(runtime_, env_, broker_, *groups_));
-    group_configs_ = *shard.block_on(broker::GroupConfigs::open(runtime_, env_, broker_));
-    share_groups_ =
-        *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_, *group_configs_));
-    quotas_ = *shard.block_on(broker::Quotas::open(runtime_, env_, broker_));
-    catalog_ = *shard.block_on(catalog::Catalog::open(env_, shard, "/data/log"));
-    ASSERT_TRUE(shard.block_on(catalog_->put(*guard::make_user("ann", "secret", "o", 0), false)));
-    auto server = Server::listen(
-        runtime_, env_, broker_,
-        {*groups_, *transactions_, *share_groups_, *quotas_, *group_configs_, *catalog_},
-        "127.0.0.1:0");
+    coordinators_.emplace(runtime_, env_, broker_);
+    ASSERT_TRUE(shard.block_on(
+        coordinators_->catalog->put(*guard::make_user("ann", "secret", "o", 0), false)));
+    auto server = Server::listen(runtime_, env_, broker_, coordinators_->all(), "127.0.0.1:0");
     ASSERT_TRUE(server) << server.error().text;
     server_ = std::move(*server);
   }
   void TearDown() override {
     auto& shard = runtime_.shard(0);
     if (server_) shard.block_on(server_->close(std::chrono::seconds(10)));
-    shard.block_on(share_groups_->close());
-    shard.block_on(transactions_->close());
-    shard.block_on(groups_->close());
-    shard.block_on(quotas_->close());
-    EXPECT_TRUE(shard.block_on(catalog_->close()));
+    server_.reset();
+    coordinators_.reset();
   }
   static SaslHandshakeResponse shake_hands(Client& client, std::string mechanism,
                                            int16_t version = 1) {
@@ -77,15 +55,10 @@ class LoginTest : public testing::Test {
     EXPECT_EQ(all[0].user, user);
   }
 
-  LoginEnv env_;
+  io::TestEnv env_{4, 0};
   io::Runtime runtime_{1, 1};
   FakeBroker broker_{runtime_};
-  std::unique_ptr<broker::Groups> groups_;
-  std::unique_ptr<broker::Transactions> transactions_;
-  std::unique_ptr<broker::GroupConfigs> group_configs_;
-  std::unique_ptr<broker::ShareGroups> share_groups_;
-  std::unique_ptr<broker::Quotas> quotas_;
-  std::unique_ptr<catalog::Catalog> catalog_;
+  std::optional<TestCoordinators> coordinators_;
   std::unique_ptr<Server> server_;
 };
 

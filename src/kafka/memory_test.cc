@@ -3,6 +3,7 @@
 #include "base/io/memory_files.h"
 #include "kafka/detail/fake_broker.h"
 #include "kafka/detail/test_client.h"
+#include "kafka/detail/test_coordinators.h"
 #include "kafka/server.h"
 
 namespace millrace::kafka {
@@ -11,31 +12,16 @@ namespace {
 /// A server that may hold little.
 class MemoryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    auto& shard = runtime_.shard(0);
-    groups_ = *shard.block_on(broker::Groups::open(runtime_, env_, broker_));
-    transactions_ = *shard.block_on(broker::Transactions::open(runtime_, env_, broker_, *groups_));
-    group_configs_ = *shard.block_on(broker::GroupConfigs::open(runtime_, env_, broker_));
-    share_groups_ =
-        *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_, *group_configs_));
-    quotas_ = *shard.block_on(broker::Quotas::open(runtime_, env_, broker_));
-    catalog_ = *shard.block_on(catalog::Catalog::open(env_, shard, "/data/log"));
-  }
+  void SetUp() override { coordinators_.emplace(runtime_, env_, broker_); }
   void TearDown() override {
     auto& shard = runtime_.shard(0);
     if (server_) shard.block_on(server_->close(std::chrono::seconds(10)));
     server_.reset();
-    shard.block_on(share_groups_->close());
-    shard.block_on(transactions_->close());
-    shard.block_on(groups_->close());
-    shard.block_on(quotas_->close());
-    ASSERT_TRUE(shard.block_on(catalog_->close()));
+    coordinators_.reset();
   }
   void listen(ServerLimits limits) {
-    auto server = Server::listen(
-        runtime_, env_, broker_,
-        {*groups_, *transactions_, *share_groups_, *quotas_, *group_configs_, *catalog_},
-        "127.0.0.1:0", {}, limits);
+    auto server =
+        Server::listen(runtime_, env_, broker_, coordinators_->all(), "127.0.0.1:0", {}, limits);
     ASSERT_TRUE(server) << server.error().text;
     server_ = std::move(*server);
     catalog::Object topic;
@@ -69,12 +55,7 @@ class MemoryTest : public testing::Test {
   io::Runtime runtime_{2, 1};
   io::TestEnv env_;
   FakeBroker broker_{runtime_};
-  std::unique_ptr<broker::Groups> groups_;
-  std::unique_ptr<broker::Transactions> transactions_;
-  std::unique_ptr<broker::GroupConfigs> group_configs_;
-  std::unique_ptr<broker::ShareGroups> share_groups_;
-  std::unique_ptr<broker::Quotas> quotas_;
-  std::unique_ptr<catalog::Catalog> catalog_;
+  std::optional<TestCoordinators> coordinators_;
   std::unique_ptr<Server> server_;
 };
 
@@ -155,8 +136,8 @@ TEST_F(MemoryTest, ConnectionsAreNoMoreThanAllowed) {
 TEST_F(MemoryTest, AClientPastItsQuotaIsToldAndKeptWaiting) {
   listen({});
   auto& shard = runtime_.shard(0);
-  ASSERT_TRUE(shard.block_on(
-      quotas_->alter({{"client-id", "test"}}, {{"producer_byte_rate", 1000.0}}, false)));
+  ASSERT_TRUE(shard.block_on(coordinators_->quotas->alter(
+      {{"client-id", "test"}}, {{"producer_byte_rate", 1000.0}}, false)));
   Client client(server_->address());
   auto answer = client.ask<ProduceResponse>(produce_request(10'400), 13);
   EXPECT_GT(answer.throttle_time_ms, 0);
@@ -170,8 +151,8 @@ TEST_F(MemoryTest, AReaderPastItsQuotaGetsItsRecordsLater) {
   listen({});
   auto& shard = runtime_.shard(0);
   const auto allow = [&](double rate) {
-    return shard.block_on(
-        quotas_->alter({{"client-id", "test"}}, {{"consumer_byte_rate", rate}}, false));
+    return shard.block_on(coordinators_->quotas->alter({{"client-id", "test"}},
+                                                       {{"consumer_byte_rate", rate}}, false));
   };
   // Each time through a connection of its own, since one that is throttled is not read.
   const auto fetch = [&] {
@@ -207,8 +188,8 @@ TEST_F(MemoryTest, WorkOnARequestCountsAgainstItsQuotaAndWaitingDoesNot) {
   listen({});
   auto& shard = runtime_.shard(0);
   const auto allow = [&](double percent) {
-    return shard.block_on(
-        quotas_->alter({{"client-id", "test"}}, {{"request_percentage", percent}}, false));
+    return shard.block_on(coordinators_->quotas->alter({{"client-id", "test"}},
+                                                       {{"request_percentage", percent}}, false));
   };
   ASSERT_TRUE(allow(1));  // a tenth of a second, and what comes back each second
   FetchRequest fetch;     // records that never come

@@ -7,21 +7,10 @@
 #include "base/io/memory_files.h"
 #include "kafka/detail/fake_broker.h"
 #include "kafka/detail/test_client.h"
+#include "kafka/detail/test_coordinators.h"
 
 namespace millrace::kafka {
 namespace {
-
-class TestEnv final : public io::Env {
- public:
-  io::FileSystem& files() override { return files_; }
-  int64_t now_ms() override { return 0; }
-  uint64_t random() override { return 4; }
-  Metrics& metrics() override { return metrics_; }
-
- private:
-  io::MemoryFiles files_;
-  Metrics metrics_;
-};
 
 std::string batch_of(std::string_view value, int count = 1) {
   log::BatchBuilder builder;
@@ -34,32 +23,15 @@ class ServerTest : public testing::Test {
   void SetUp() override { start(); }
   void TearDown() override { stop(); }
   void start() {
-    auto& shard = runtime_.shard(0);
-    groups_ = *shard.block_on(broker::Groups::open(runtime_, env_, broker_));
-    transactions_ = *shard.block_on(broker::Transactions::open(runtime_, env_, broker_, *groups_));
-    group_configs_ = *shard.block_on(broker::GroupConfigs::open(runtime_, env_, broker_));
-    share_groups_ =
-        *shard.block_on(broker::ShareGroups::open(runtime_, env_, broker_, *group_configs_));
-    quotas_ = *shard.block_on(broker::Quotas::open(runtime_, env_, broker_));
-    catalog_ = *shard.block_on(catalog::Catalog::open(env_, shard, "/data/log"));
-    auto server = Server::listen(
-        runtime_, env_, broker_,
-        {*groups_, *transactions_, *share_groups_, *quotas_, *group_configs_, *catalog_},
-        "127.0.0.1:0");
+    coordinators_.emplace(runtime_, env_, broker_);
+    auto server = Server::listen(runtime_, env_, broker_, coordinators_->all(), "127.0.0.1:0");
     ASSERT_TRUE(server) << server.error().text;
     server_ = std::move(*server);
   }
   void stop() {
     if (server_) runtime_.shard(0).block_on(server_->close(std::chrono::seconds(10)));
     server_.reset();
-    if (!groups_) return;
-    auto& shard = runtime_.shard(0);
-    shard.block_on(share_groups_->close());
-    shard.block_on(transactions_->close());
-    shard.block_on(groups_->close());
-    shard.block_on(quotas_->close());
-    ASSERT_TRUE(shard.block_on(catalog_->close()));
-    groups_.reset();
+    coordinators_.reset();
   }
   std::shared_ptr<const broker::Topic> make_topic(const std::string& name, int32_t partitions = 1,
                                                   catalog::Kind kind = catalog::Kind::kTopic) {
@@ -92,14 +64,9 @@ class ServerTest : public testing::Test {
   }
 
   io::Runtime runtime_{2, 1};
-  TestEnv env_;
+  io::TestEnv env_{4, 0};
   FakeBroker broker_{runtime_};
-  std::unique_ptr<broker::Groups> groups_;
-  std::unique_ptr<broker::Transactions> transactions_;
-  std::unique_ptr<broker::ShareGroups> share_groups_;
-  std::unique_ptr<broker::Quotas> quotas_;
-  std::unique_ptr<catalog::Catalog> catalog_;
-  std::unique_ptr<broker::GroupConfigs> group_configs_;
+  std::optional<TestCoordinators> coordinators_;
   std::unique_ptr<Server> server_;
 };
 
