@@ -6,14 +6,11 @@
 """
 import argparse
 import json
-import mmap
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,9 +25,8 @@ from confluent_kafka import Producer  # noqa: E402
 
 import events  # noqa: E402
 import kafka_peer  # noqa: E402
+from figures import clients_cpu_seconds, median, medians, touch_memory  # noqa: E402
 from node import BINARY, Node  # noqa: E402
-
-median = statistics.median
 
 
 def connect(node):
@@ -87,7 +83,7 @@ def flights(folder, runs):
             client.wait()
             figures.append({"acked_s": acked or total, "total_s": total, "node_cpu_s": node.cpu_seconds() - cpu, "rss_mb": node.memory_kb()["VmRSS"] / 1024})
         node.stop()
-    m = {k: median(f[k] for f in figures) for k in figures[0]}
+    m = medians(figures)
     print(f"flights: {len(source):,} events acknowledged after {m['acked_s']:.2f} s, in all views after {m['total_s']:.2f} s "
           f"({len(source) / m['total_s']:,.0f} events/s); node CPU {m['node_cpu_s']:.2f} s ({m['node_cpu_s'] / len(source) * 1e6:.2f} us an event); "
           f"{m['rss_mb']:.0f} MB resident at the end")
@@ -110,7 +106,7 @@ def side_by_side(folder, runs, cases):
                     figure["cpu_us"] = (kafka_peer.cpu_seconds(broker.pid) - cpu) / records * 1e6
                     figures[who].append(figure)
             rows.append((name, figures))
-            ours, theirs = ({k: median(f[k] for f in figures[who]) for k in figures[who][0]} for who in ("millrace", "kafka"))
+            ours, theirs = (medians(figures[who]) for who in ("millrace", "kafka"))
             print(f"{name:<22} Millrace {ours['records_s']:>9,.0f}/s  CPU {ours['cpu_us']:5.2f} us  p50 {ours['p50_ms']:.0f} p99 {ours['p99_ms']:.0f} ms   "
                   f"Kafka {theirs['records_s']:>9,.0f}/s  CPU {theirs['cpu_us']:5.2f} us  p50 {theirs['p50_ms']:.0f} p99 {theirs['p99_ms']:.0f} ms   "
                   f"ratio {ours['records_s'] / theirs['records_s']:.2f}", flush=True)
@@ -155,17 +151,7 @@ def measured(broker, *arguments, client=wire):
     return figure
 
 
-def medians(figures):
-    return {k: median(f[k] for f in figures) for k in figures[0]}
-
-
 NATIVE = {"100 B": (2_000_000, 100), "1 KiB": (400_000, 1024)}
-
-
-def touch_memory(megabytes=3000):
-    """A virtual machine's host takes free memory away and gives it back page by page: 2 to 4 us a KiB at the first touch, which is more
-    than a broker's whole work on a record. So who comes first would pay for it; this has free memory there for everybody."""
-    mmap.mmap(-1, megabytes << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def native(folder, runs):
@@ -446,12 +432,6 @@ def view(folder, runs):
             for node in nodes.values():
                 node.stop()
     return rows
-
-
-def clients_cpu_seconds():
-    """Of the programs that this one has run and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def transform(folder, runs):
